@@ -1,0 +1,292 @@
+"""The session report: `session.json` from the counters in shared memory and the journal, and the page beside it.
+
+Counts of messages, refusals and stages come from the wires; orders, fills and the digest from the journal, which is the
+truth that survives a killed process. Money leaves as decimal strings, and no value is ever NaN.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+
+from bot4.adapters.files.digest import bodies, session_digest
+from bot4.adapters.files.report_account import equity_object, position_object, result_object
+from bot4.adapters.files.report_assumption import assumptions
+from bot4.adapters.files.report_facts import RunFacts, WorkerFacts
+from bot4.adapters.files.report_page import session_page
+from bot4.adapters.files.report_series import fills_of
+from bot4.model.enums import INPUT_REASONS, KIND_NAMES, LEG_EXIT, REJECT_NAMES, REJECT_REASONS
+from bot4.model.errors import InputError
+from bot4.model.records import JOURNAL_DENIED, JOURNAL_INTENT, ORDER_INTENT
+from bot4.shm import wires as w
+from bot4.shm.histogram import HISTOGRAM_COUNT, HISTOGRAM_MAX, percentile
+
+JSON_NAME = "session.json"
+PAGE_NAME = "session.html"
+PERCENTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99_9", 0.999))
+
+
+def symbol_keys(symbols: Sequence[tuple[str, str]]) -> list[str]:
+    """Names of the session's instruments: the symbol, with its venue where two instruments share a symbol."""
+    names = [symbol for symbol, _ in symbols]
+    return [f"{symbol}.{venue}" if names.count(symbol) > 1 else symbol for symbol, venue in symbols]
+
+
+def session_object(
+    wires: w.Wires,
+    instruments: np.ndarray,
+    symbols: Sequence[tuple[str, str]],
+    records: np.ndarray,
+    run: RunFacts,
+) -> dict:
+    """Everything that `session.json` holds.
+
+    Parameters
+    ----------
+    wires : the session's shared memory
+    instruments : INSTRUMENT[n]
+    symbols : (symbol, venue) of each instrument
+    records : JOURNAL[m], the session's committed journal records
+    run : what only the supervisor knows
+
+    Returns
+    -------
+    dict of JSON types, keys as the interface of the session report names them
+    """
+    keys = symbol_keys(symbols)
+    free = run.pace != "event"
+    fills = fills_of(records)
+    rejects = _rejects(wires)
+    positions = {key: position_object(wires.positions[i], instruments[i]) for i, key in enumerate(keys)}
+    return {
+        "feed": {
+            "source": run.source,
+            "synthetic": run.synthetic,
+            "files": [str(name) for name in run.files],
+            "span_ns": _span_ns(wires) if run.span_ns is None else int(run.span_ns),
+        },
+        "mode": run.mode,
+        "pace": run.pace,
+        "speed": run.speed,
+        "messages": {key: _by_kind(wires.messages[i]) for i, key in enumerate(keys)},
+        "levels": {key: int(wires.levels[i]) for i, key in enumerate(keys)},
+        "dropped": int(_other(wires, w.FEED_ROW)[w.GAUGE_FEED_DROPPED]),
+        "rejected_input": _refused(wires.refused.sum(axis=(0, 1))),
+        "rejected_by_kind": {key: _refused_by_kind(wires.refused[i]) for i, key in enumerate(keys)},
+        "book": {key: _book(wires, i) for i, key in enumerate(keys)},
+        "intents": _intents(records),
+        "orders": int(np.count_nonzero(records["type"] == JOURNAL_INTENT)),
+        "fills": len(fills),
+        "rejects": rejects,
+        "reject_reasons": {name: _reason(name) for name in rejects},
+        "stops": _stops(wires),
+        "positions": positions,
+        "equity": equity_object(wires, instruments, records, int(run.session[0]["start_equity_e8"])),
+        "result": result_object(wires, instruments, fills),
+        "latency_ns": _latency(wires, run.tsc_hz) if free else None,
+        "throughput": _throughput(wires, run.wall_s),
+        "digest": None if free else session_digest(records),
+        "exit": _exit(wires, run),
+        "strategy": {"name": run.strategy, "params": _plain_all(run.strategy_params)},
+        "assumptions": assumptions(instruments, keys, run),
+        "workers": {name: _worker(facts) for name, facts in run.workers.items()},
+        "versions": dict(run.versions),
+        "machine": _plain_all(run.machine),
+    }
+
+
+def write_report(
+    folder: Path, report: dict, instruments: np.ndarray, symbols: Sequence[tuple[str, str]], records: np.ndarray
+) -> Path:
+    """Write `session.json` and `session.html` into `folder`, each whole or not at all, and return the page's path.
+
+    Raises
+    ------
+    InputError
+        the folder cannot be made or written
+    """
+    folder = Path(folder)
+    page = session_page(report, instruments, symbol_keys(symbols), records)
+    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _replace(folder / JSON_NAME, text)
+        _replace(folder / PAGE_NAME, page)
+    except OSError as error:
+        raise InputError(
+            f"--report {folder}: cannot be written ({error.strerror or error}); name a folder that you may write"
+        ) from None
+    return folder / PAGE_NAME
+
+
+def closing_lines(report: dict, page: Path | None = None) -> list[str]:
+    """What the terminal says last: what was done, what it earned or lost after fees, and where the report lies."""
+    feed, result, throughput = report["feed"], report["result"], report["throughput"]
+    total = sum(sum(kinds.values()) for kinds in report["messages"].values())
+    symbols = ", ".join(report["positions"]) or "no instrument"
+    market = "synthetic market (not real prices)" if feed["synthetic"] else "recorded market"
+    profit = Decimal(result["profit_after_fees"])
+    word = "earned" if profit > 0 else "lost" if profit < 0 else "neither earned nor lost"
+    amount = f" {abs(profit):,.2f}" if profit else ""
+    drawdown = report["equity"]["max_drawdown_ratio"]
+    what = (
+        f"{report['mode'].capitalize()} trading on a {market}: {symbols}; {total:,} messages of "
+        f"{_duration(feed['span_ns'])} in {throughput['wall_s']:.1f} s ({throughput['messages_per_s']:,.0f}/s)."
+    )
+    counts = (
+        f"{report['intents']:,} intents, {report['orders']:,} orders, {report['fills']:,} fills, "
+        f"{result['round_trips']:,} round trips of which {result['won']:,} won, "
+        f"{sum(report['rejects'].values()):,} refusals, largest drawdown {drawdown:.3%}."
+    )
+    money = (
+        f"After fees of {Decimal(result['fees']):,.2f} it {word}{amount} on a start of "
+        f"{Decimal(report['equity']['start']):,.2f}. Past results promise nothing."
+    )
+    lines = [what, counts, money]
+    never = [key for key, book in report["book"].items() if not book["whole"]]
+    if never:
+        lines.append(f"Never a whole book (no snapshot in the input), so nothing was traded on: {', '.join(never)}.")
+    state = report["exit"]
+    if state["state"] != "done" or state["killed"]:
+        reason = f": {state['kill_reason']}" if state["kill_reason"] else ""
+        by = " by the kill switch" if state["killed"] else ""
+        lines.append(f"The session ended as {state['state']}{by}{reason}.")
+    if report["digest"]:
+        lines.append(f"Digest {report['digest']}")
+    if page is not None:
+        lines.append(f"Report: {page}")
+    return lines
+
+
+def _other(wires: w.Wires, row: int) -> np.ndarray:
+    n_shards = wires.gauges.shape[0] - w.N_OTHER_ROWS
+    return wires.gauges[n_shards + row]
+
+
+def _span_ns(wires: w.Wires) -> int:
+    feed = _other(wires, w.FEED_ROW)
+    return max(0, int(feed[w.GAUGE_FEED_SPAN_END_NS]) - int(feed[w.GAUGE_FEED_SPAN_START_NS]))
+
+
+def _by_kind(counts: np.ndarray) -> dict[str, int]:
+    return {name: int(counts[kind]) for kind, name in enumerate(KIND_NAMES) if name}
+
+
+def _refused(counts: np.ndarray) -> dict[str, int]:
+    return {name: int(counts[reason]) for reason, name in enumerate(INPUT_REASONS) if name and counts[reason]}
+
+
+def _refused_by_kind(counts: np.ndarray) -> dict[str, dict[str, int]]:
+    named = {name or "unknown": _refused(counts[kind]) for kind, name in enumerate(KIND_NAMES)}
+    return {name: reasons for name, reasons in named.items() if reasons}
+
+
+def _book(wires: w.Wires, i: int) -> dict[str, int | bool]:
+    """What is known of the book: comparisons with the venue's best quote, and whether it was ever whole.
+
+    Levels become records only once a snapshot has been applied; a continuation without one makes none.
+    """
+    compared, equal = (int(count) for count in wires.book_checks[i])
+    return {"compared": compared, "equal": equal, "whole": bool(wires.levels[i] > 0)}
+
+
+def _rejects(wires: w.Wires) -> dict[str, int]:
+    counts = wires.rejects.sum(axis=0)
+    return {REJECT_NAMES.get(int(code), f"CODE_{code}"): int(counts[code]) for code in np.flatnonzero(counts) if code}
+
+
+def _reason(name: str) -> str:
+    return {known: REJECT_REASONS[code] for code, known in REJECT_NAMES.items()}.get(name, "not in the table of codes")
+
+
+def _intents(records: np.ndarray) -> int:
+    """Orders that strategies asked for: accepted entries and exits, and what execution denied."""
+    accepted = bodies(records[records["type"] == JOURNAL_INTENT], ORDER_INTENT)
+    return int(np.count_nonzero(accepted["leg"] <= LEG_EXIT) + np.count_nonzero(records["type"] == JOURNAL_DENIED))
+
+
+def _stops(wires: w.Wires) -> dict[str, int]:
+    execution = _other(wires, w.EXECUTION_ROW)
+    return {
+        "placed": int(execution[w.GAUGE_EXEC_STOPS_PLACED]),
+        "triggered": int(execution[w.GAUGE_EXEC_STOPS_TRIGGERED]),
+        "naked_ns_max": int(execution[w.GAUGE_EXEC_NAKED_NS_MAX]),
+    }
+
+
+def _latency(wires: w.Wires, tsc_hz: float) -> dict[str, dict[str, int]]:
+    scale = 1e9 / tsc_hz if tsc_hz > 0 else 0.0
+    stages = {}
+    for row, stage in enumerate(w.STAGES):
+        histogram = wires.histograms[row]
+        stages[stage] = {"count": int(histogram[HISTOGRAM_COUNT])}
+        for name, ratio in PERCENTILES:
+            stages[stage][name] = round(percentile(histogram, ratio) * scale)
+        stages[stage]["max"] = round(int(histogram[HISTOGRAM_MAX]) * scale)
+    return stages
+
+
+def _throughput(wires: w.Wires, wall_s: float) -> dict[str, float]:
+    feed = _other(wires, w.FEED_ROW)
+    rate = 1 / wall_s if wall_s > 0 else 0.0
+    return {
+        "messages_per_s": round(int(feed[w.GAUGE_FEED_MESSAGES]) * rate, 1),
+        "ticks_per_s": round(int(feed[w.GAUGE_FEED_TICKS]) * rate, 1),
+        "wall_s": round(wall_s, 3),
+    }
+
+
+def _exit(wires: w.Wires, run: RunFacts) -> dict[str, object]:
+    execution = _other(wires, w.EXECUTION_ROW)
+    return {
+        "state": run.exit_state,
+        "killed": run.killed,
+        "kill_reason": run.kill_reason,
+        "breaker_open": bool(execution[w.GAUGE_EXEC_BREAKER]),
+        "flattens": int(execution[w.GAUGE_EXEC_FLATTENS]),
+        "recovered": run.recovered,
+    }
+
+
+def _worker(facts: WorkerFacts) -> dict[str, object]:
+    return {
+        "pid": facts.pid,
+        "core": facts.core,
+        "restarts": facts.restarts,
+        "pss_mb": facts.pss_mb,
+        "private_mb": facts.private_mb,
+    }
+
+
+def _plain_all(values: Mapping[str, object]) -> dict[str, object]:
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: object) -> object:
+    """A value of settings or machine facts as a JSON type; what JSON does not know becomes text."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    return value if isinstance(value, str | int | float | bool | list | dict | None) else str(value)
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _duration(span_ns: int) -> str:
+    seconds = span_ns // 1_000_000_000
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"

@@ -1,0 +1,193 @@
+"""The simulated venue as one compiled step between its three rings.
+
+    feed --market--> [ requests and market in event-time order -> matching core ] --events--> execution
+    execution --requests-->                        |
+                                                   +--> ledger entries, drained to the file by `venue.VenueAgent`
+
+At equal times the market goes first; one message of the market is applied whole before a request is looked at. A
+request is taken off its ring only after everything it caused stands in the events ring: execution counts on that when
+it computes how far event time may advance. When the events ring or the ledger buffer is full the venue takes nothing
+more; it never loses an event or an entry.
+
+Budget: 100 ns a record of the market with nothing open, 1 us a request, 2 us an order that is filled at once, all
+entries made (`benches/bench_matching.py`).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bot4.atomics import load_acquire, store_release
+from bot4.jit import inlined, kernel
+from bot4.kernels.matching.market import handle_tick
+from bot4.kernels.matching.request import answer_trades, handle_request
+from bot4.kernels.matching.state import ITEM_ENTRIES, LEDGER_CAPACITY, Matching, matching_memory
+from bot4.model.enums import FLAG_LAST, INT64_MAX
+from bot4.model.records import ORDER_INTENT, ORDER_WORDS, TICK, TICK_WORDS, words
+from bot4.shm.layout import CLOCK_EXEC_VENUE, CLOCK_FEED, CLOCK_VENUE
+from bot4.shm.spsc_ring import consume, has_space, next_time, peek_order, peek_tick, push_order, unread_time
+from bot4.shm.wires import (
+    GAUGE_EVENT_TIME_NS,
+    GAUGE_ITEMS,
+    GAUGE_VENUE_FILLS,
+    GAUGE_VENUE_LEDGER,
+    GAUGE_VENUE_ORDERS,
+    VENUE_ROW,
+)
+
+# words of VenueMemory.loop
+IN_MESSAGE = 0  # 1: a record without FLAG_LAST was applied, the rest of its message comes first
+IN_HAND = 1  # 1: the request at the head of the ring is done but what it caused is not all out
+PUSHED = 2  # events of the buffer that are in the ring
+PROMISED = 3  # last value of CLOCK_VENUE
+N_LOOP_WORDS = 8
+
+
+class VenueMemory(NamedTuple):
+    """All that the venue's step works on; process-private."""
+
+    core: Matching
+    loop: np.ndarray  # int64[N_LOOP_WORDS]
+    tick: np.ndarray  # TICK[1], the record in hand
+    tick_words: np.ndarray
+    request: np.ndarray  # ORDER_INTENT[1], the request in hand
+    request_words: np.ndarray
+
+
+def venue_memory(n_instruments: int, start_balance_e8: int) -> VenueMemory:
+    """Memory of a venue with one account of `start_balance_e8` (1e-8 quote currency) and no orders."""
+    tick = np.zeros(1, TICK)
+    request = np.zeros(1, ORDER_INTENT)
+    return VenueMemory(
+        core=matching_memory(n_instruments, start_balance_e8),
+        loop=np.zeros(N_LOOP_WORDS, np.int64),
+        tick=tick,
+        tick_words=words(tick),
+        request=request,
+        request_words=words(request),
+    )
+
+
+@inlined
+def _later(time_ns, latency_ns):
+    """time + latency, where the end of the stream (INT64_MAX) stays the end."""
+    return np.int64(INT64_MAX) if time_ns >= INT64_MAX - latency_ns else time_ns + latency_ns
+
+
+@kernel
+def _push_events(venue, wires, session):
+    """Hand waiting events to the ring, delivery time stamped. True when none waits any more."""
+    desk = venue.core.desk[0]
+    while venue.loop[PUSHED] < desk["n_events"]:
+        if not has_space(wires.events, 1):
+            return False
+        index = venue.loop[PUSHED]
+        event = venue.core.events[index]
+        event["ts_ns"] = event["ts_ns"] + session[0]["report_latency_ns"]
+        push_order(wires.events, venue.core.event_words, index * ORDER_WORDS)
+        venue.loop[PUSHED] = index + 1
+    venue.loop[PUSHED] = 0
+    desk["n_events"] = 0
+    return True
+
+
+@kernel
+def venue_step(venue, wires, instruments, session, max_items):
+    """Handle up to `max_items` requests and records of the market in event-time order.
+
+    Parameters
+    ----------
+    venue : VenueMemory
+    wires : Wires
+    instruments : INSTRUMENT[n]
+    session : SESSION[1]
+    max_items : int64, bound of the batch
+
+    Returns
+    -------
+    int64, items handled
+
+    Notes
+    -----
+    Invariant (paced): a record of the market at m is applied only when no request can arrive before m any more, a
+    request that arrives at a only after every record with time <= a. Errors: 0 items with work waiting means that the
+    events ring or the ledger buffer is full.
+    """
+    core = venue.core
+    desk = core.desk[0]
+    loop = venue.loop
+    paced = session[0]["paced"] != 0
+    items = np.int64(0)
+    while items < max_items:
+        if not _push_events(venue, wires, session):
+            break
+        if desk["answer_next"] > 0:
+            answer_trades(core, venue.request[0])
+            continue
+        if loop[IN_HAND] != 0:
+            loop[IN_HAND] = 0
+            consume(wires.requests)
+        if LEDGER_CAPACITY - desk["n_entries"] < ITEM_ENTRIES:
+            break
+        # SYNC POINT: each promise is read before the ring it speaks of (pairs with store_release in the feed and in
+        # execution): what was pushed before the promise is then seen.
+        feed_clock = load_acquire(wires.clocks, CLOCK_FEED)
+        request_bound = np.int64(INT64_MAX)
+        if paced:
+            request_bound = load_acquire(wires.clocks, CLOCK_EXEC_VENUE)
+            unread = unread_time(wires.events, ORDER_WORDS)
+            if unread >= 0:
+                request_bound = min(request_bound, unread + session[0]["order_latency_ns"])
+        arrival = next_time(wires.requests, ORDER_WORDS)
+        market_time = next_time(wires.market, TICK_WORDS)
+        market_bound = market_time if market_time >= 0 else feed_clock
+        promise = _later(market_bound, session[0]["report_latency_ns"])
+        if promise != loop[PROMISED]:
+            loop[PROMISED] = promise
+            # SYNC POINT: pairs with load_acquire in execution: all events before the promise are in the ring.
+            store_release(wires.clocks, CLOCK_VENUE, promise)
+
+        late_enough = arrival < market_bound or (not paced and market_time < 0 and arrival == market_bound)
+        if loop[IN_MESSAGE] == 0 and arrival >= 0 and late_enough:
+            peek_order(wires.requests, venue.request_words, 0)
+            handle_request(core, instruments, venue.request[0], venue.request_words)
+            loop[IN_HAND] = 1
+        elif market_time >= 0 and (loop[IN_MESSAGE] != 0 or request_bound >= market_time):
+            peek_tick(wires.market, venue.tick_words, 0)
+            handle_tick(core, instruments, venue.tick[0])
+            loop[IN_MESSAGE] = 0 if (np.int64(venue.tick[0]["flags"]) & FLAG_LAST) != 0 else 1
+            consume(wires.market)
+        else:
+            break
+        items += 1
+    _publish(venue, wires, session, items)
+    return items
+
+
+@kernel
+def _publish(venue, wires, session, items):
+    """Gauges for whoever looks on."""
+    row = wires.gauges[session[0]["n_shards"] + VENUE_ROW]
+    desk = venue.core.desk[0]
+    row[GAUGE_ITEMS] += items
+    row[GAUGE_EVENT_TIME_NS] = desk["now_ns"]
+    row[GAUGE_VENUE_ORDERS] = desk["n_accepted"]
+    row[GAUGE_VENUE_FILLS] = desk["n_fills"]
+    row[GAUGE_VENUE_LEDGER] = desk["ledger_seq"]
+
+
+@kernel
+def venue_idle(venue, wires):
+    """True if nothing is under way: all events out, no request in hand, none in the ring, the market ring empty.
+
+    Notes
+    -----
+    With CLOCK_VENUE at INT64_MAX this means that the venue is through with the stream.
+    """
+    return (
+        venue.core.desk[0]["n_events"] == 0
+        and venue.core.desk[0]["answer_next"] == 0
+        and venue.loop[IN_HAND] == 0
+        and next_time(wires.requests, ORDER_WORDS) < 0
+        and next_time(wires.market, TICK_WORDS) < 0
+    )

@@ -1,0 +1,138 @@
+"""How every figure is taken: pinned processes on one shared segment, repeats of all cases in turn, medians of them.
+
+The cases of a run are interleaved, so that a noisy minute of the machine hits all of them; each percentile is the
+median of the repeats' percentiles, the maximum is the worst of all samples. Gates are ratios to a limit that was
+measured in the same run, never absolute times.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bot4.model.errors import Bot4Error
+from bot4.shm.segment import Segment, create, segment_name
+
+QUICK_REPEATS = 3
+REPEATS = 7
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99_9": 0.999}
+WARM_UP_RATIO = 0.1  # first part of the samples that does not count
+TIMEOUT_S = 60.0
+_POLL_S = 0.002
+
+
+Figures = dict[str, float | int | str]
+
+
+@dataclass
+class Samples:
+    """What one case gave over all repeats: a list of durations in ns, or a rate, per repeat."""
+
+    unit: str
+    durations: list[np.ndarray] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    n: int = 0
+
+    def add_durations(self, durations_ns: np.ndarray, warm_up_ratio: float = WARM_UP_RATIO) -> None:
+        """One repeat's samples in ns, the first part of them not counted."""
+        kept = durations_ns[int(len(durations_ns) * warm_up_ratio) :]
+        self.durations.append(kept)
+        self.n += len(kept)
+
+    def add_rate(self, n: int, seconds: float) -> None:
+        """One repeat's count and time."""
+        self.rates.append(n / seconds)
+        self.n += n
+
+    def summary(self) -> Figures:
+        """`unit, n` and either the percentiles and the maximum, or the rate."""
+        if self.rates:
+            return {"unit": self.unit, "n": self.n, "rate": round(float(np.median(self.rates)), 1)}
+        figures: Figures = {"unit": self.unit, "n": self.n}
+        for name, ratio in PERCENTILES.items():
+            figures[name] = round(
+                float(np.median([np.quantile(one, ratio, method="higher") for one in self.durations])), 2
+            )
+        figures["max"] = round(float(max(one.max() for one in self.durations)), 2)
+        return figures
+
+
+Run = Callable[[Samples], None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the result: what it is called, what it is divided by, and how one repeat of it is run."""
+
+    name: str
+    unit: str
+    run: Run
+    limit: str = ""  # empty: it is a limit itself
+    cpp: str = ""  # the limit that is its C++ twin, where there is one
+
+
+def measure(cases: list[Case], repeats: int, tell: Callable[[str], None] = lambda _: None) -> dict[str, Samples]:
+    """Run all cases `repeats` times in turn."""
+    taken = {case.name: Samples(case.unit) for case in cases}
+    for repeat in range(repeats):
+        for case in cases:
+            tell(f"repeat {repeat + 1} of {repeats}: {case.name}")
+            case.run(taken[case.name])
+    return taken
+
+
+def against(figures: Figures, limit: Figures) -> float:
+    """Ratio of a case to its limit: times are divided; a rate is compared with a rate, or with one message per time."""
+    if "rate" in figures and "rate" in limit:
+        return round(float(figures["rate"]) / float(limit["rate"]), 3)
+    if "rate" in figures:
+        return round(float(figures["rate"]) * float(limit["p50"]) * 1e-9, 3)
+    return round(float(figures["p50"]) / float(limit["p50"]), 3)
+
+
+def scratch(n_words: int) -> Segment:
+    """Zeroed shared memory without a name: gone with the processes that map it."""
+    segment = create(segment_name(f"bench{os.getpid()}", "scratch"), n_words)
+    segment.unlink()
+    return segment
+
+
+def run_pinned(works: list[Callable[[], None]], cores: list[int], timeout_s: float = TIMEOUT_S) -> None:
+    """Fork one process per work, pinned; return when all have ended well, end them all if one fails or none comes back.
+
+    The kernels that they call have been compiled by the caller before, so a child starts within milliseconds.
+    """
+    running = [_born(work, core) for work, core in zip(works, cores, strict=True)]
+    try:
+        deadline = time.monotonic() + timeout_s
+        while running:
+            for pid in list(running):
+                ended, status = os.waitpid(pid, os.WNOHANG)
+                if ended:
+                    running.remove(pid)
+                    if status != 0:
+                        raise Bot4Error(f"a pinned process of the bench ended with status {status}")
+            if time.monotonic() > deadline:
+                raise Bot4Error(
+                    f"the bench's processes did not finish within {timeout_s:.0f} s: the machine is too busy"
+                )
+            time.sleep(_POLL_S)
+    finally:
+        for pid in running:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _born(work: Callable[[], None], core: int) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.sched_setaffinity(0, {core})
+        work()
+    except BaseException:  # the child never returns into the parent's code
+        os._exit(1)
+    os._exit(0)

@@ -1,0 +1,210 @@
+"""`bot4-supervisor`: start, status, stop, kill, reset, build. A thin door: options in, one line per error out.
+
+Heavy imports happen inside the commands, and without Numba: this process watches and never computes.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+NAME = "bot4-supervisor"
+HELP = {"help_option_names": ["-h", "--help"]}
+app = typer.Typer(
+    name=NAME,
+    help="Start, watch and stop Bot4. Exit codes: 0 done, 2 bad settings or input, 3 halted, 1 anything else.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings=HELP,
+)
+
+Config = Annotated[Path, typer.Option("--config", help="The session's settings file; the others lie beside it.")]
+State = Annotated[Path | None, typer.Option("--state", help="State folder, in place of the one in the settings.")]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+DEFAULT_CONFIG = Path("config/paper.toml")
+
+
+@app.command(
+    epilog="Example: bot4-supervisor start --feed replay:day1.gz,day2.gz --speed max --until-end --report report"
+)
+def start(
+    config: Config = DEFAULT_CONFIG,
+    feed: Annotated[
+        str,
+        typer.Option("--feed", help="synthetic[:SEED] | replay:PATH[,PATH...] (files of one chain in order) | live"),
+    ] = "synthetic",
+    pace: Annotated[
+        str | None,
+        typer.Option("--pace", help="event: by event time, deterministic (default of a replay at max) | free"),
+    ] = None,
+    speed: Annotated[str, typer.Option("--speed", help="1x | Nx | max")] = "max",
+    until_end: Annotated[
+        bool, typer.Option("--until-end/--stay", help="Leave when the feed has ended and all is settled, or stay up.")
+    ] = True,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", help="Folder of session.json and session.html. Default: in the state folder."),
+    ] = None,
+    compose: Annotated[
+        str | None, typer.Option("--compose", help="auto | one (all agents in one process) | processes")
+    ] = None,
+    shards: Annotated[int | None, typer.Option("--shards", help="Number of shards.")] = None,
+    json: Json = False,
+) -> None:
+    """Run a session: on recorded data, or on the synthetic market by default."""
+    with _door():
+        from workers.session import Session, StartOptions, prepare
+        from workers.view import choose_view
+
+        options = StartOptions(
+            config=config, feed=feed, pace=pace, speed=speed, until_end=until_end, report=report, compose=compose,
+            shards=shards,
+        )  # fmt: skip
+        prepared = prepare(options)
+        view = choose_view(json, sys.stdout.isatty())
+        try:
+            outcome, lines, content = Session(prepared, view, until_end).run()
+        finally:
+            view.close()
+        if json:
+            end = {"kind": "end", "exit_code": outcome.exit_code, "state": outcome.state, "message": outcome.message}
+            _print_json(end | {"report_folder": str(prepared.report_folder), "lines": lines, "report": content})
+        else:
+            for line in lines:
+                typer.echo(line)
+        if outcome.exit_code and outcome.message:
+            typer.echo(f"{NAME}: {outcome.message}", err=True)
+        elif outcome.exit_code == 3:
+            typer.echo(f"{NAME}: halted by the breaker of execution; see the report", err=True)
+        raise typer.Exit(outcome.exit_code)
+
+
+@app.command(epilog="Example: bot4-supervisor status --json")
+def status(config: Config = DEFAULT_CONFIG, state: State = None, json: Json = False) -> None:
+    """Show what runs: rates, positions, profit, workers. Exit code 3 if the kill latch is set."""
+    with _door():
+        from workers.session import state_folder
+        from workers.session import status as find
+        from workers.view import status_lines
+
+        found = find(state_folder(config, state))
+        if json:
+            _print_json(found)
+        else:
+            for line in status_lines(found):
+                typer.echo(line)
+        raise typer.Exit(3 if found["latch"] and found["latch"]["tripped"] else 0)
+
+
+@app.command(epilog="Example: bot4-supervisor stop --timeout 60")
+def stop(
+    config: Config = DEFAULT_CONFIG,
+    state: State = None,
+    timeout: Annotated[float, typer.Option("--timeout", min=0.0, help="Seconds to wait for the end.")] = 30.0,
+    json: Json = False,
+) -> None:
+    """Stop the running session cleanly: nothing new is sent, the report is written."""
+    with _door():
+        from workers.session import state_folder
+        from workers.session import stop as end
+
+        folder = state_folder(config, state)
+        stopped = end(folder, timeout)
+        _answer(json, {"stopped": stopped}, "stopped" if stopped else f"nothing runs on state folder {folder}")
+
+
+@app.command(epilog='Example: bot4-supervisor kill --reason "fat finger on ETH"')
+def kill(
+    reason: Annotated[str, typer.Option("--reason", help="Why; it is kept with the latch.")],
+    config: Config = DEFAULT_CONFIG,
+    state: State = None,
+    json: Json = False,
+) -> None:
+    """Set the kill latch: no order that opens risk any more, now and after any restart, until a person resets it."""
+    with _door():
+        from workers.session import kill as trip
+        from workers.session import state_folder
+
+        folder = state_folder(config, state)
+        running = trip(folder, reason)
+        told = "and the running session is told" if running else "and nothing runs"
+        _answer(json, {"tripped": True, "running": running}, f"the kill latch of {folder} is set, {told}")
+
+
+@app.command(epilog='Example: bot4-supervisor reset --reason "positions checked by hand"')
+def reset(
+    reason: Annotated[str, typer.Option("--reason", help="Why it is safe to go on; it is kept with the latch.")],
+    config: Config = DEFAULT_CONFIG,
+    state: State = None,
+    json: Json = False,
+) -> None:
+    """Clear the kill latch. Refused while a session runs: stop it first."""
+    with _door():
+        from workers.session import reset as clear
+        from workers.session import state_folder
+
+        folder = state_folder(config, state)
+        was = clear(folder, reason)
+        _answer(json, {"reset": was}, f"the kill latch of {folder} {'is cleared' if was else 'was not set'}")
+
+
+@app.command(epilog="Example: bot4-supervisor build")
+def build(config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
+    """Compile every kernel into the cache, so that the next start takes a second."""
+    with _door():
+        from workers.session import build as compile_all
+
+        seconds = compile_all(config)
+        _answer(json, {"seconds": round(seconds, 2)}, f"all kernels are compiled and cached ({seconds:.1f} s)")
+
+
+@contextmanager
+def _door() -> Iterator[None]:
+    """Import without Numba, and turn each error of ours into one line and its exit code."""
+    os.environ["BOT4_WATCHER"] = "1"
+    try:
+        import bot4.jit  # noqa: F401
+    finally:
+        del os.environ["BOT4_WATCHER"]  # workers compute: they must not inherit it
+    from bot4.model.errors import Bot4Error
+
+    try:
+        yield
+    except Bot4Error as error:
+        _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  whoever read us has gone
+        raise typer.Exit(1) from None
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(f"{NAME}: {' '.join(message.split())}", err=True)
+    raise typer.Exit(code)
+
+
+def _answer(json: bool, content: dict[str, Any], text: str) -> None:
+    if json:
+        _print_json(content)
+    else:
+        typer.echo(text)
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    import orjson
+
+    typer.echo(orjson.dumps(content).decode())
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

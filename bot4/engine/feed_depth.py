@@ -1,0 +1,297 @@
+"""The depth book: snapshot, diffs in unbroken order, diffs that wait for a snapshot, the check against the best quote.
+
+A diff takes the book from the update before its first one to its last one. Futures name the update before ("pu"),
+spot counts without a hole (first - 1). A diff fits if that is the book's last update; the first one after a snapshot
+may overlap it. Whatever does not fit, or cannot be read, leaves the book stale until a snapshot comes. Meanwhile diffs
+are kept, since a snapshot is older than the diffs that arrive before it; they are counted when their fate is known.
+"""
+
+import numpy as np
+
+from bot4.engine.feed_memory import (
+    OUT_COUNT,
+    OUT_RECORDS,
+    PENDING_LEVELS,
+    PENDING_MESSAGES,
+    QUOTE_MEMORY,
+)
+from bot4.engine.feed_out import emit, go_stale
+from bot4.jit import inlined, kernel
+from bot4.kernels.book import book_best, book_clear, book_level, book_set
+from bot4.kernels.scan.message import ASKS, BIDS, FIRST_ID, LAST_ID, PREVIOUS_ID
+from bot4.model.enums import (
+    FLAG_LAST,
+    FLAG_QUOTE_NEWER,
+    INPUT_BEFORE_SNAPSHOT,
+    INPUT_BOOK_CROSSED,
+    INPUT_DUPLICATE,
+    INPUT_GAP,
+    INPUT_NO_SNAPSHOT,
+    INPUT_OK,
+    INPUT_OUT_OF_ORDER,
+    INPUT_ZERO,
+    STATUS_CLEAR,
+    STATUS_WHOLE,
+    TICK_LEVEL,
+    TICK_QUOTE,
+    TICK_STATUS,
+)
+
+WAITING = -1  # instead of a reason: kept until a snapshot decides
+
+
+@inlined
+def remember_quote(state, update, bid, bid_lots, ask, ask_lots):
+    """Keep a best quote, for the depth message with the same last update that may come later."""
+    recent = state["recent"]
+    slot = update & (QUOTE_MEMORY - 1)
+    recent[slot, 0] = update
+    recent[slot, 1] = bid
+    recent[slot, 2] = bid_lots
+    recent[slot, 3] = ask
+    recent[slot, 4] = ask_lots
+
+
+@kernel
+def compare_best(feed, wires, instrument, bid, bid_lots, ask, ask_lots):
+    """The venue's best quote and the rebuilt book speak of the same update: they must say the same."""
+    book = feed.books[instrument]
+    wires.book_checks[instrument, 0] += 1
+    our_bid, our_bid_lots = book_level(book, 1, 0)
+    our_ask, our_ask_lots = book_level(book, -1, 0)
+    if our_bid == bid and our_bid_lots == bid_lots and our_ask == ask and our_ask_lots == ask_lots:
+        wires.book_checks[instrument, 1] += 1
+
+
+@inlined
+def _is_crossed(book):
+    bid = book_best(book, 1)
+    ask = book_best(book, -1)
+    return bid > 0 and ask > 0 and bid >= ask
+
+
+@inlined
+def _order(state, before, last):
+    """INPUT_OK if a diff from `before` to `last` continues the book, else why not."""
+    known = state["book_u"]
+    if state["fresh"] != 0:
+        if last <= known:
+            return np.int64(INPUT_BEFORE_SNAPSHOT)
+        return np.int64(INPUT_OK) if before <= known else np.int64(INPUT_GAP)
+    if last == known:
+        return np.int64(INPUT_DUPLICATE)
+    if last < known:
+        return np.int64(INPUT_OUT_OF_ORDER)
+    return np.int64(INPUT_OK) if before == known else np.int64(INPUT_GAP)
+
+
+@kernel
+def _finish(feed, wires, instrument, ts_ns, last, begun):
+    """After the levels of a diff: crossed? flags; and the comparison with the quote of the same update."""
+    state = feed.states[instrument]
+    state["book_u"] = last
+    state["fresh"] = 0
+    made = feed.state[OUT_COUNT] - begun
+    if _is_crossed(feed.books[instrument]):
+        state["event_no"] -= made  # nobody gets these levels
+        feed.state[OUT_COUNT] = begun
+        go_stale(feed, instrument, ts_ns)
+        return np.int64(INPUT_BOOK_CROSSED)
+    if made > 0:
+        wires.levels[instrument] += made
+        newer = FLAG_QUOTE_NEWER if state["quote_u"] > last else 0
+        flags = np.int64(feed.out[begun + made - 1]["flags"])
+        feed.out[begun + made - 1]["flags"] = flags | FLAG_LAST | newer
+    recent = state["recent"]
+    slot = last & (QUOTE_MEMORY - 1)
+    if recent[slot, 0] == last:
+        compare_best(feed, wires, instrument, recent[slot, 1], recent[slot, 2], recent[slot, 3], recent[slot, 4])
+    return np.int64(INPUT_OK)
+
+
+# --- diffs that wait -------------------------------------------------------------------------------------------------
+
+
+@kernel
+def drop_pending(feed, wires, instrument):
+    """Diffs that waited for a snapshot in vain."""
+    state = feed.states[instrument]
+    wires.refused[instrument, TICK_LEVEL, INPUT_NO_SNAPSHOT] += state["pending_messages"]
+    state["pending_messages"] = 0
+    state["pending_levels"] = 0
+
+
+@kernel
+def _keep(feed, wires, instrument, first, last, before):
+    """Keep a diff until a snapshot comes; when there is no room, all that waited are given up."""
+    state = feed.states[instrument]
+    bids = feed.message[BIDS]
+    asks = feed.message[ASKS]
+    if state["pending_messages"] == PENDING_MESSAGES or state["pending_levels"] + bids + asks > PENDING_LEVELS:
+        drop_pending(feed, wires, instrument)
+    row = state["pending"][state["pending_messages"]]
+    at = state["pending_levels"]
+    row[0] = first
+    row[1] = last
+    row[2] = before
+    row[3] = at
+    row[4] = bids + asks
+    for index in range(bids):
+        state["pending_prices"][at + index] = feed.prices[0, index]
+        state["pending_lots"][at + index] = feed.lots[0, index]
+    at += bids
+    for index in range(asks):
+        state["pending_prices"][at + index] = -feed.prices[1, index]
+        state["pending_lots"][at + index] = feed.lots[1, index]
+    state["pending_messages"] += 1
+    state["pending_levels"] += bids + asks
+
+
+@kernel
+def _apply_pending(feed, wires, instrument, ts_ns, row):
+    """One diff that waited; INPUT_* of its fate."""
+    state = feed.states[instrument]
+    last = row[1]
+    if state["whole"] == 0:
+        return np.int64(INPUT_NO_SNAPSHOT)
+    reason = _order(state, row[2], last)
+    if reason == INPUT_BEFORE_SNAPSHOT or reason == INPUT_DUPLICATE or reason == INPUT_OUT_OF_ORDER:
+        return reason
+    if reason == INPUT_OK and feed.state[OUT_COUNT] + row[4] + 1 > OUT_RECORDS:
+        reason = np.int64(INPUT_NO_SNAPSHOT)  # more than one message can carry
+    if reason != INPUT_OK:
+        go_stale(feed, instrument, ts_ns)
+        return reason
+    begun = feed.state[OUT_COUNT]
+    for index in range(row[3], row[3] + row[4]):
+        price = state["pending_prices"][index]
+        lots = state["pending_lots"][index]
+        side = np.int64(1) if price > 0 else np.int64(-1)
+        book_set(feed.books[instrument], side, side * price, lots)
+        emit(feed, instrument, TICK_LEVEL, 0, ts_ns, 0, side * price, lots, side, last)
+    return _finish(feed, wires, instrument, ts_ns, last, begun)
+
+
+@kernel
+def _take_pending(feed, wires, instrument, ts_ns):
+    """Apply the diffs that waited for this snapshot; each is counted now."""
+    state = feed.states[instrument]
+    for message in range(state["pending_messages"]):
+        reason = _apply_pending(feed, wires, instrument, ts_ns, state["pending"][message])
+        if reason == INPUT_OK:
+            wires.messages[instrument, TICK_LEVEL] += 1
+        else:
+            wires.refused[instrument, TICK_LEVEL, reason] += 1
+    state["pending_messages"] = 0
+    state["pending_levels"] = 0
+
+
+# --- diffs and snapshots ---------------------------------------------------------------------------------------------
+
+
+@kernel
+def on_depth(feed, wires, instrument, ts_ns, lag_us):
+    """Apply a diff to the book and put its levels into the message in hand.
+
+    Parameters
+    ----------
+    feed : FeedMemory, whose `message`, `prices`, `lots` hold the scanned diff
+    wires : Wires, for the counters
+    instrument, ts_ns, lag_us : int64
+
+    Returns
+    -------
+    int64, INPUT_OK, why it is refused, or WAITING
+
+    Notes
+    -----
+    Complexity: O(levels * log book). Invariant: while the book is whole, it has seen every update up to `book_u`.
+    Source: Binance, How to manage a local order book correctly. Twin: tests/reference/engine/feed.py
+    """
+    state = feed.states[instrument]
+    first = feed.message[FIRST_ID]
+    last = feed.message[LAST_ID]
+    before = first - 1
+    if state["listing"]["futures"] != 0:
+        before = feed.message[PREVIOUS_ID]
+    if first > last or before >= last:
+        go_stale(feed, instrument, ts_ns)
+        return np.int64(INPUT_OUT_OF_ORDER)
+    if state["whole"] == 0:
+        _keep(feed, wires, instrument, first, last, before)
+        return np.int64(WAITING)
+    reason = _order(state, before, last)
+    if reason != INPUT_OK:
+        if reason == INPUT_GAP:
+            go_stale(feed, instrument, ts_ns)
+        return reason
+    book = feed.books[instrument]
+    begun = feed.state[OUT_COUNT]
+    for turn in range(2):
+        side = np.int64(1 - 2 * turn)
+        count = feed.message[BIDS] if side > 0 else feed.message[ASKS]
+        prices = feed.prices[turn]
+        lots = feed.lots[turn]
+        for index in range(count):
+            book_set(book, side, prices[index], lots[index])
+            emit(feed, instrument, TICK_LEVEL, 0, ts_ns, lag_us, prices[index], lots[index], side, last)
+    return _finish(feed, wires, instrument, ts_ns, last, begun)
+
+
+@kernel
+def on_snapshot(feed, wires, instrument, ts_ns, lag_us):
+    """Begin the book anew from a snapshot, then take the diffs that waited for it.
+
+    Parameters
+    ----------
+    feed : FeedMemory, whose `message`, `prices`, `lots` hold the scanned snapshot
+    wires : Wires, for the counters
+    instrument, ts_ns, lag_us : int64
+
+    Returns
+    -------
+    int64, INPUT_OK or why it is refused: INPUT_OUT_OF_ORDER (older than the book), INPUT_ZERO (a side is empty),
+    INPUT_BOOK_CROSSED
+
+    Notes
+    -----
+    Complexity: O(levels). A refused snapshot leaves a whole book as it was. Twin: tests/reference/engine/feed.py
+    """
+    state = feed.states[instrument]
+    update = feed.message[LAST_ID]
+    bids = feed.message[BIDS]
+    asks = feed.message[ASKS]
+    if state["whole"] != 0 and update < state["book_u"]:
+        return np.int64(INPUT_OUT_OF_ORDER)
+    best_bid = np.int64(0)
+    best_ask = np.int64(0)
+    for index in range(bids):
+        if feed.lots[0, index] > 0:
+            best_bid = max(best_bid, feed.prices[0, index])
+    for index in range(asks):
+        if feed.lots[1, index] > 0 and (best_ask == 0 or feed.prices[1, index] < best_ask):
+            best_ask = feed.prices[1, index]
+    if best_bid == 0 or best_ask == 0:
+        return np.int64(INPUT_ZERO)
+    if best_bid >= best_ask:
+        return np.int64(INPUT_BOOK_CROSSED)
+    book = feed.books[instrument]
+    book_clear(book)
+    emit(feed, instrument, TICK_STATUS, 0, ts_ns, lag_us, STATUS_CLEAR, update, 0, 0)
+    for turn in range(2):
+        side = np.int64(1 - 2 * turn)
+        for index in range(bids if side > 0 else asks):
+            price = feed.prices[turn, index]
+            lots = feed.lots[turn, index]
+            book_set(book, side, price, lots)
+            emit(feed, instrument, TICK_LEVEL, 0, ts_ns, lag_us, price, lots, side, update)
+    wires.levels[instrument] += bids + asks
+    state["book_u"] = update
+    state["whole"] = 1
+    state["fresh"] = 1
+    if state["quote_u"] > update:
+        quote = state["quote"]
+        emit(feed, instrument, TICK_QUOTE, 0, ts_ns, lag_us, quote[0], quote[1], quote[2], quote[3])
+    emit(feed, instrument, TICK_STATUS, FLAG_LAST, ts_ns, lag_us, STATUS_WHOLE, update, 0, 0)
+    _take_pending(feed, wires, instrument, ts_ns)
+    return np.int64(INPUT_OK)

@@ -1,0 +1,149 @@
+"""What the feed keeps: where each source stands, what each instrument was last told, the message in hand."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from bot4.kernels.book import BOOK
+from bot4.kernels.scan.message import LISTING, MAX_LEVELS, N_WORDS, SYMBOL_BYTES
+from bot4.model.enums import FLAG_SYNTHETIC, INT64_MAX
+from bot4.model.errors import InputError
+from bot4.model.records import TICK, words
+
+BUFFER_BYTES = 1 << 21  # per source, read and scanned at once; no line may be longer
+QUOTE_MEMORY = 4_096  # recent quotes by update id (a power of two), to compare with depth messages that arrive later
+PENDING_MESSAGES = 256  # diffs kept while a snapshot is awaited: a dozen seconds of the busiest stream
+PENDING_LEVELS = 65_536
+OUT_RECORDS = 12_100  # records of the largest message: 2 x MAX_LEVELS and a few marks
+
+SOURCE = np.dtype(
+    [
+        ("instrument", "i8"),
+        ("at", "i8"),  # next byte of the buffer
+        ("end", "i8"),  # index after the last complete line
+        ("filled", "i8"),  # bytes in the buffer
+        ("json_at", "i8"),  # of the next line, 0: its receive time is not one
+        ("next_ns", "i8"),  # receive time of the next line, INT64_MAX: none is there
+        ("ready", "i8"),  # 1: the next line is known
+        ("strays", "i8"),  # 1: the next line's receive time leaps ahead, those after it do not
+        ("skipping", "i8"),  # 1: inside a line that is longer than the buffer
+        ("ended", "i8"),  # 1: no more bytes will come
+        ("hungry", "i8"),  # 1: needs bytes before anything can go on
+        ("finished", "i8"),  # 1: ended and everything taken
+    ]
+)
+
+FEED_STATE = np.dtype(
+    [
+        ("event_no", "i8"),
+        ("last_recv_ns", "i8"),
+        ("last_trade_id", "i8"),  # -1: none yet
+        ("quote_u", "i8"),  # update id of the last quote, -1: none yet
+        ("book_u", "i8"),  # last update id in the book
+        ("whole", "i8"),
+        ("fresh", "i8"),  # 1: no diff since the snapshot yet
+        ("pending_messages", "i8"),
+        ("pending_levels", "i8"),
+        ("mark_flags", "i8"),  # flags of every record of this instrument
+        ("listing", LISTING),
+        ("quote", "i8", (4,)),  # the last one: bid, lots, ask, lots
+        ("pending", "i8", (PENDING_MESSAGES, 5)),  # first, last, previous update id, first level, levels
+        ("pending_prices", "i8", (PENDING_LEVELS,)),  # negative: ask
+        ("pending_lots", "i8", (PENDING_LEVELS,)),
+        ("recent", "i8", (QUOTE_MEMORY, 5)),  # update id, bid, lots, ask, lots
+    ]
+)
+
+# words of FeedMemory.state
+OUT_COUNT = 0  # records of the message in hand that wait for room
+NEEDS_DATA = 1  # 1: a source is hungry
+DONE = 2
+N_STATE = 4
+
+
+class FeedMemory(NamedTuple):
+    """All that the feed's step works on; process-private."""
+
+    sources: np.ndarray  # SOURCE[n]
+    buffers: np.ndarray  # uint8[n, BUFFER_BYTES]
+    states: np.ndarray  # FEED_STATE[n]: instrument i is fed by source i
+    books: np.ndarray  # BOOK[n]
+    state: np.ndarray  # int64[N_STATE]
+    message: np.ndarray  # int64[N_WORDS]: the scanned line
+    prices: np.ndarray  # int64[2, MAX_LEVELS]: its bids, asks
+    lots: np.ndarray  # int64[2, MAX_LEVELS]
+    out: np.ndarray  # TICK[OUT_RECORDS]: the message in hand
+    out_words: np.ndarray  # int64, the same memory
+    snapshots: np.ndarray  # int64[n_shards, 3]: requests answered, request in work, its next instrument
+
+
+class Source(Protocol):
+    """Where the bytes of one instrument come from, line by line in order of receive time."""
+
+    symbol: str
+    futures: bool  # USD-M futures: their diffs name the update before
+    synthetic: bool  # made up, not recorded
+
+    def read_into(self, buffer: np.ndarray) -> int:
+        """Fill a uint8 array from its start; the number of bytes, 0 at the end. RecordingError if it is damaged."""
+        ...
+
+
+def listing(instrument: np.void, source: Source) -> np.ndarray:
+    """What the scanner has to know of an instrument: LISTING[1]."""
+    record = np.zeros(1, LISTING)
+    row = record[0]
+    symbol = source.symbol.encode()
+    if not 0 < len(symbol) <= SYMBOL_BYTES:
+        raise InputError(f"symbol {source.symbol!r} is empty or longer than {SYMBOL_BYTES} letters; shorten it")
+    for size, decimals, units in (
+        ("tick_e8", "price_decimals", "tick_units"),
+        ("lot_e8", "qty_decimals", "lot_units"),
+    ):
+        row[decimals] = instrument[decimals]
+        row[units] = int(instrument[size]) // 10 ** (8 - int(instrument[decimals]))
+    row["futures"] = source.futures
+    row["symbol_length"] = len(symbol)
+    row["symbol"][: len(symbol)] = np.frombuffer(symbol, np.uint8)
+    return record
+
+
+def feed_memory(instruments: np.ndarray, sources: Sequence[Source], n_shards: int) -> FeedMemory:
+    """All memory of the feed; pages are touched only when used.
+
+    Parameters
+    ----------
+    instruments : INSTRUMENT[n]
+    sources : one per instrument, in their order
+    n_shards : shards that may ask for snapshots
+    """
+    if len(sources) != len(instruments):
+        raise InputError(f"{len(sources)} sources for {len(instruments)} instruments; there has to be one each")
+    n = len(sources)
+    table = np.zeros(n, SOURCE)
+    table["instrument"] = np.arange(n)
+    states = np.zeros(n, FEED_STATE)
+    states["last_trade_id"] = -1
+    states["quote_u"] = -1
+    states["recent"][:, :, 0] = -1
+    for index, source in enumerate(sources):
+        states[index]["listing"] = listing(instruments[index], source)[0]
+        states[index]["mark_flags"] = FLAG_SYNTHETIC if source.synthetic else 0
+    out = np.zeros(OUT_RECORDS, TICK)
+    return FeedMemory(
+        sources=table,
+        buffers=np.zeros((n, BUFFER_BYTES), np.uint8),
+        states=states,
+        books=np.zeros(n, BOOK),
+        state=np.zeros(N_STATE, np.int64),
+        message=np.zeros(N_WORDS, np.int64),
+        prices=np.zeros((2, MAX_LEVELS), np.int64),
+        lots=np.zeros((2, MAX_LEVELS), np.int64),
+        out=out,
+        out_words=words(out),
+        snapshots=np.zeros((n_shards, 3), np.int64),
+    )
+
+
+assert INT64_MAX > 0 and OUT_RECORDS >= 2 * MAX_LEVELS + 4

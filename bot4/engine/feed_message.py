@@ -1,0 +1,184 @@
+"""One line of a source: scanned, validated by kind, turned into the message in hand, counted as accepted or refused."""
+
+import numpy as np
+
+from bot4.engine.feed_depth import WAITING, compare_best, on_depth, on_snapshot, remember_quote
+from bot4.engine.feed_out import emit, go_stale
+from bot4.jit import inlined, kernel
+from bot4.kernels.scan.message import (
+    ASK,
+    ASK_LOTS,
+    BID,
+    BID_LOTS,
+    BUYER_MAKER,
+    EVENT_MS,
+    INDEX,
+    IS_SNAPSHOT,
+    KIND,
+    LAST_ID,
+    LINE_END,
+    MARK,
+    OFF_MARKET,
+    PRICE,
+    QTY,
+    RATE,
+    TIME_MS,
+    TRADE_ID,
+    scan_message,
+)
+from bot4.kernels.scan.token import find_newline
+from bot4.model.enums import (
+    FLAG_BOOK_NEWER,
+    FLAG_LAST,
+    INPUT_CROSSED,
+    INPUT_DUPLICATE,
+    INPUT_NON_MARKET_TRADE,
+    INPUT_OK,
+    INPUT_OUT_OF_ORDER,
+    INPUT_OVERFLOW,
+    INPUT_TIME_BACK,
+    INPUT_UNKNOWN_STREAM,
+    INPUT_UNPARSABLE,
+    INPUT_WRONG_SYMBOL,
+    TICK_LEVEL,
+    TICK_MARK,
+    TICK_QUOTE,
+    TICK_TRADE,
+)
+
+MAX_MS = 9_000_000_000_000  # 2255; times in ns fit
+LAG_LIMIT_US = 2_000_000_000
+
+
+@inlined
+def _lag_us(message, ts_ns):
+    """Venue's own time of the message minus its receive time, us; 0 where it sends none."""
+    venue_ms = message[EVENT_MS]
+    if venue_ms <= 0 or venue_ms > MAX_MS:
+        return np.int64(0)
+    lag = (venue_ms * 1_000_000 - ts_ns) // 1_000
+    return min(max(lag, np.int64(-LAG_LIMIT_US)), np.int64(LAG_LIMIT_US))
+
+
+@kernel
+def _on_quote(feed, wires, instrument, ts_ns):
+    message = feed.message
+    state = feed.states[instrument]
+    update = message[LAST_ID]
+    bid = message[BID]
+    bid_lots = message[BID_LOTS]
+    ask = message[ASK]
+    ask_lots = message[ASK_LOTS]
+    if update == state["quote_u"]:
+        return np.int64(INPUT_DUPLICATE)
+    if update < state["quote_u"]:
+        return np.int64(INPUT_OUT_OF_ORDER)
+    if bid >= ask:
+        return np.int64(INPUT_CROSSED)
+    quote = state["quote"]
+    quote[0] = bid
+    quote[1] = bid_lots
+    quote[2] = ask
+    quote[3] = ask_lots
+    state["quote_u"] = update
+    remember_quote(state, update, bid, bid_lots, ask, ask_lots)
+    flags = np.int64(FLAG_LAST)
+    if state["whole"] != 0 and update <= state["book_u"]:
+        flags |= FLAG_BOOK_NEWER
+        if update == state["book_u"]:
+            compare_best(feed, wires, instrument, bid, bid_lots, ask, ask_lots)
+    emit(feed, instrument, TICK_QUOTE, flags, ts_ns, _lag_us(message, ts_ns), bid, bid_lots, ask, ask_lots)
+    return np.int64(INPUT_OK)
+
+
+@kernel
+def _on_trade(feed, instrument, ts_ns):
+    message = feed.message
+    state = feed.states[instrument]
+    trade_id = message[TRADE_ID]
+    if message[OFF_MARKET] != 0:
+        return np.int64(INPUT_NON_MARKET_TRADE)
+    if trade_id == state["last_trade_id"]:
+        return np.int64(INPUT_DUPLICATE)
+    if trade_id < state["last_trade_id"]:
+        return np.int64(INPUT_OUT_OF_ORDER)
+    state["last_trade_id"] = trade_id
+    side = np.int64(-1) if message[BUYER_MAKER] != 0 else np.int64(1)
+    lag_us = _lag_us(message, ts_ns)
+    emit(feed, instrument, TICK_TRADE, FLAG_LAST, ts_ns, lag_us, message[PRICE], message[QTY], trade_id, side)
+    return np.int64(INPUT_OK)
+
+
+@kernel
+def _on_mark(feed, instrument, ts_ns):
+    message = feed.message
+    next_ms = message[TIME_MS]
+    if next_ms > MAX_MS:
+        return np.int64(INPUT_OVERFLOW)
+    lag_us = _lag_us(message, ts_ns)
+    mark = message[MARK]
+    emit(
+        feed, instrument, TICK_MARK, FLAG_LAST, ts_ns, lag_us, mark, message[INDEX], message[RATE], next_ms * 1_000_000
+    )
+    return np.int64(INPUT_OK)
+
+
+@kernel
+def _judge(feed, wires, instrument, ts_ns, reason, strays):
+    """What becomes of a scanned message: INPUT_OK, WAITING or why it is refused."""
+    state = feed.states[instrument]
+    kind = feed.message[KIND]
+    if reason == INPUT_UNKNOWN_STREAM or reason == INPUT_WRONG_SYMBOL:
+        return reason
+    if ts_ns < state["last_recv_ns"] or strays:
+        reason = np.int64(INPUT_TIME_BACK)
+        ts_ns = state["last_recv_ns"]
+    if reason != INPUT_OK:
+        if kind == TICK_LEVEL and feed.message[IS_SNAPSHOT] == 0:
+            go_stale(feed, instrument, ts_ns)  # a change of the book is lost
+        return reason
+    state["last_recv_ns"] = ts_ns
+    if kind == TICK_QUOTE:
+        return _on_quote(feed, wires, instrument, ts_ns)
+    if kind == TICK_TRADE:
+        return _on_trade(feed, instrument, ts_ns)
+    if kind == TICK_MARK:
+        return _on_mark(feed, instrument, ts_ns)
+    lag_us = _lag_us(feed.message, ts_ns)
+    if feed.message[IS_SNAPSHOT] != 0:
+        return on_snapshot(feed, wires, instrument, ts_ns, lag_us)
+    return on_depth(feed, wires, instrument, ts_ns, lag_us)
+
+
+@kernel
+def take_line(feed, wires, source):
+    """Read the next line of a source; count it as accepted or refused, by kind and reason.
+
+    Parameters
+    ----------
+    feed : FeedMemory, nothing in hand
+    wires : Wires, for the counters
+    source : SOURCE record whose next line is known
+
+    Notes
+    -----
+    Complexity: O(length of the line). Invariant: each line is counted once; a diff that waits for a snapshot, when its
+    fate is known. Twin: tests/reference/engine/feed.py
+    """
+    instrument = source["instrument"]
+    text = feed.buffers[instrument]
+    state = feed.states[instrument]
+    if source["json_at"] == 0:
+        wires.refused[instrument, 0, INPUT_UNPARSABLE] += 1
+        source["at"] = find_newline(text, source["at"], source["end"]) + 1
+        return
+    reason = scan_message(
+        text, source["json_at"], source["end"], state["listing"], feed.message, feed.prices, feed.lots
+    )
+    kind = feed.message[KIND]
+    source["at"] = feed.message[LINE_END] + 1
+    reason = _judge(feed, wires, instrument, source["next_ns"], reason, source["strays"] != 0)
+    if reason == INPUT_OK:
+        wires.messages[instrument, kind] += 1
+    elif reason != WAITING:
+        wires.refused[instrument, kind, reason] += 1

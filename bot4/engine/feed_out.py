@@ -1,0 +1,215 @@
+"""The feed's way out: records of one message, published whole into each ring that wants them, or not at all.
+
+    shard of the instrument, venue    everything
+    execution                         quotes, marks, states of the book
+
+A shard that lost its place asks for a snapshot; it alone gets one, instrument by instrument.
+"""
+
+import numpy as np
+
+from bot4.atomics import load_acquire, rdtsc
+from bot4.engine.feed_memory import OUT_COUNT
+from bot4.jit import inlined, kernel
+from bot4.kernels.book import book_depth, book_level
+from bot4.model.enums import (
+    FLAG_BOOK_NEWER,
+    FLAG_LAST,
+    FLAG_SNAPSHOT,
+    INT64_MAX,
+    STATUS_CLEAR,
+    STATUS_STALE,
+    STATUS_WHOLE,
+    TICK_LEVEL,
+    TICK_QUOTE,
+    TICK_STATUS,
+    TICK_TRADE,
+)
+from bot4.model.records import TICK_WORDS
+from bot4.shm.layout import CLOCK_FEED, CONTROL_SNAPSHOT, LINE, RING_CAPACITY_WORD
+from bot4.shm.spsc_ring import count_dropped, has_space, push_tick
+from bot4.shm.wires import FEED_ROW, GAUGE_FEED_DROPPED, GAUGE_FEED_TICKS
+
+LOW_HALF = 0xFFFF_FFFF
+
+
+@inlined
+def emit(feed, instrument, kind, flags, ts_ns, lag_us, w0, w1, w2, w3):
+    """Append one record to the message in hand, with the instrument's next event number."""
+    state = feed.states[instrument]
+    index = feed.state[OUT_COUNT]
+    number = state["event_no"] + 1
+    state["event_no"] = number
+    tick = feed.out[index]
+    tick["ts_recv_ns"] = ts_ns
+    tick["venue_lag_us"] = lag_us
+    tick["instrument"] = instrument
+    tick["kind"] = kind
+    tick["flags"] = flags | state["mark_flags"]
+    tick["w0"] = w0
+    tick["w1"] = w1
+    tick["w2"] = w2
+    tick["w3"] = w3
+    tick["event_no"] = number & LOW_HALF
+    tick["tsc_low"] = 0
+    feed.state[OUT_COUNT] = index + 1
+
+
+@inlined
+def go_stale(feed, instrument, ts_ns):
+    """The book is not whole any more: say so once."""
+    state = feed.states[instrument]
+    if state["whole"] != 0:
+        state["whole"] = 0
+        emit(feed, instrument, TICK_STATUS, FLAG_LAST, ts_ns, 0, STATUS_STALE, state["book_u"], 0, 0)
+
+
+@inlined
+def _is_for_execution(kind):
+    return kind != TICK_TRADE and kind != TICK_LEVEL
+
+
+@inlined
+def _push_all(feed, ring, count):
+    for index in range(count):
+        push_tick(ring, feed.out_words, index * TICK_WORDS)
+
+
+@inlined
+def _push_for_execution(feed, ring, count):
+    for index in range(count):
+        if _is_for_execution(np.int64(feed.out[index]["kind"])):
+            push_tick(ring, feed.out_words, index * TICK_WORDS)
+
+
+@inlined
+def _must_wait(ring, count):
+    """True if the records do not fit now but will; what is larger than the ring never fits and is dropped."""
+    return count <= ring[RING_CAPACITY_WORD] and not has_space(ring, count)
+
+
+@inlined
+def _miss(ring, row, count):
+    count_dropped(ring, count)
+    row[GAUGE_FEED_DROPPED] += count
+
+
+@kernel
+def publish(feed, wires, instruments, session, wait):
+    """Give the message in hand to everybody who wants it.
+
+    Parameters
+    ----------
+    feed : FeedMemory
+    wires : Wires
+    instruments, session : INSTRUMENT[n], SESSION[1]
+    wait : bool, True: nobody gets it before all have room; False: who has no room misses it, counted
+
+    Returns
+    -------
+    bool, False if it has to wait
+
+    Notes
+    -----
+    Complexity: O(records). Invariant: a ring gets all records of a message or none.
+    Twin: tests/reference/engine/feed.py
+    """
+    count = feed.state[OUT_COUNT]
+    if count == 0:
+        return True
+    instrument = np.int64(feed.out[0]["instrument"])
+    shard_ring = wires.ticks[np.int64(instruments[instrument]["shard"])]
+    some = np.int64(0)
+    for index in range(count):
+        if _is_for_execution(np.int64(feed.out[index]["kind"])):
+            some += 1
+    if wait:
+        if _must_wait(shard_ring, count) or _must_wait(wires.market, count) or _must_wait(wires.quotes, some):
+            return False
+    if session[0]["measure"] != 0:
+        low = rdtsc() & LOW_HALF
+        for index in range(count):
+            feed.out[index]["tsc_low"] = low
+    row = wires.gauges[session[0]["n_shards"] + FEED_ROW]
+    # The shard comes last: when its order reaches execution, the quote it was decided on is there.
+    if has_space(wires.market, count):
+        _push_all(feed, wires.market, count)
+    else:
+        _miss(wires.market, row, count)
+    if some > 0:
+        if has_space(wires.quotes, some):
+            _push_for_execution(feed, wires.quotes, count)
+        else:
+            _miss(wires.quotes, row, some)
+    if has_space(shard_ring, count):
+        _push_all(feed, shard_ring, count)
+    else:
+        _miss(shard_ring, row, count)
+    row[GAUGE_FEED_TICKS] += count
+    feed.state[OUT_COUNT] = 0
+    return True
+
+
+# --- snapshots for shards that ask -----------------------------------------------------------------------------------
+
+
+@kernel
+def _snapshot_tick(feed, instrument, ts_ns, kind, flags, w0, w1, w2, w3):
+    feed.states[instrument]["event_no"] -= 1  # a snapshot repeats the last number: the reader goes on with the next
+    emit(feed, instrument, kind, flags | FLAG_SNAPSHOT, ts_ns, 0, w0, w1, w2, w3)
+
+
+@kernel
+def _snapshot(feed, instrument, ts_ns):
+    """The book of one instrument as the message in hand."""
+    state = feed.states[instrument]
+    book = feed.books[instrument]
+    update = state["book_u"]
+    _snapshot_tick(feed, instrument, ts_ns, TICK_STATUS, 0, STATUS_CLEAR, update, 0, 0)
+    for turn in range(2):
+        side = 1 - 2 * turn
+        for level in range(book_depth(book, side)):
+            price, lots = book_level(book, side, level)
+            _snapshot_tick(feed, instrument, ts_ns, TICK_LEVEL, 0, price, lots, side, update)
+    if state["quote_u"] >= 0:
+        quote = state["quote"]
+        older = FLAG_BOOK_NEWER if state["whole"] != 0 and state["quote_u"] <= update else 0
+        _snapshot_tick(feed, instrument, ts_ns, TICK_QUOTE, older, quote[0], quote[1], quote[2], quote[3])
+    status = STATUS_WHOLE if state["whole"] != 0 else STATUS_STALE
+    _snapshot_tick(feed, instrument, ts_ns, TICK_STATUS, FLAG_LAST, status, update, 0, 0)
+
+
+@kernel
+def _answer(feed, wires, instruments, shard):
+    """Send what fits of the snapshot that a shard asked for; the rest next time."""
+    work = feed.snapshots[shard]
+    ring = wires.ticks[shard]
+    clock = load_acquire(wires.clocks, CLOCK_FEED)
+    while work[2] < len(instruments):
+        instrument = work[2]
+        if np.int64(instruments[instrument]["shard"]) == shard:
+            book = feed.books[instrument]
+            if not has_space(ring, book_depth(book, 1) + book_depth(book, -1) + 3):
+                return
+            # never before what was promised; at the end of the stream, when nothing is promised, at its last time
+            ts_ns = clock if clock != INT64_MAX else feed.states[instrument]["last_recv_ns"]
+            _snapshot(feed, instrument, ts_ns)
+            _push_all(feed, ring, feed.state[OUT_COUNT])
+            feed.state[OUT_COUNT] = 0
+        work[2] += 1
+    work[0] = work[1]
+
+
+@kernel
+def serve_snapshots(feed, wires, instruments, session):
+    """Answer the shards that ask; only between messages (nothing may be in hand)."""
+    for shard in range(session[0]["n_shards"]):
+        work = feed.snapshots[shard]
+        if work[0] == work[1]:
+            # SYNC POINT: pairs with store_release in the shard: it asks after it has thrown its book away.
+            asked = load_acquire(wires.control, CONTROL_SNAPSHOT + shard * LINE)
+            if asked == work[0]:
+                continue
+            work[1] = asked
+            work[2] = 0
+        _answer(feed, wires, instruments, shard)

@@ -1,0 +1,224 @@
+"""Orders on their way to the venue: row taken, journal written, request pushed, in this order.
+
+The callers have asked for room everywhere first, so nothing is journaled that cannot go out.
+"""
+
+import numpy as np
+
+from bot4.engine.execution_memory import IN_FLIGHT_NS
+from bot4.engine.journal import journal_room
+from bot4.engine.order_state import (
+    BASE_FREE,
+    BASE_JOURNALED,
+    BASE_SENT,
+    EV_AMBIGUOUS,
+    EV_CANCEL_REQUEST,
+    EV_REPLACE_REQUEST,
+    EV_SEND,
+    ILLEGAL,
+    OVERLAY_CANCEL,
+    OVERLAY_UNKNOWN,
+    is_open,
+    transition,
+)
+from bot4.engine.portfolio import STATE_HALTED
+from bot4.engine.report_out import (
+    write_journal,
+)
+from bot4.jit import kernel
+from bot4.model.enums import (
+    ACTION_CANCEL,
+    ACTION_PLACE,
+    ACTION_QUERY_ORDER,
+    LEG_EXIT,
+    ORDER_REDUCE_ONLY,
+    TIF_GTC,
+    TIF_IOC,
+    TYPE_STOP_MARKET,
+)
+from bot4.model.records import (
+    JOURNAL_INTENT,
+    JOURNAL_REQUEST,
+    ORDER_WORDS,
+)
+from bot4.shm.spsc_ring import has_space, push_order
+from bot4.shm.wires import (
+    GAUGE_EXEC_ORDERS,
+)
+
+
+@kernel
+def take_row(x):
+    count = x.free[0]
+    if count == 0:
+        return -1
+    x.free[0] = count - 1
+    return x.free[count]
+
+
+@kernel
+def release_row(x, row):
+    x.orders[row]["base"] = BASE_FREE
+    x.free[0] += 1
+    x.free[x.free[0]] = row
+
+
+@kernel
+def fill_row(x, row, intent):
+    """Order row from an intent; the same when it is read back from the journal."""
+    order = x.orders[row]
+    order["id_hi"] = intent["id_hi"]
+    order["id_lo"] = intent["id_lo"]
+    order["venue_order_id"] = 0
+    order["instrument"] = np.int64(intent["instrument"])
+    order["shard"] = np.int64(intent["shard"])
+    order["side"] = np.int64(intent["side"])
+    order["leg"] = np.int64(intent["leg"])
+    order["type"] = np.int64(intent["type"])
+    order["flags"] = np.int64(intent["flags"])
+    order["qty_lots"] = intent["qty_lots"]
+    order["price_ticks"] = intent["price_ticks"]
+    order["stop_ticks"] = intent["stop_ticks"]
+    order["cum_lots"] = 0
+    order["base"] = BASE_JOURNALED
+    order["done"] = 0
+    order["overlay"] = 0
+    order["sends"] = 0
+    order["event_no"] = np.int64(intent["event_no"])
+    order["code"] = 0
+    x.account[0]["open_orders"] += 1
+
+
+@kernel
+def send_order(x, wires, session, row):
+    """Hand the scratch request to the venue; the caller has asked for room and written the journal."""
+    order = x.orders[row]
+    transition(order, EV_SEND)
+    order["sent_ns"] = x.account[0]["now_ns"]
+    x.request[0]["ts_ns"] = x.account[0]["now_ns"] + session[0]["order_latency_ns"]
+    push_order(wires.requests, x.request_words, 0)
+    x.stats[GAUGE_EXEC_ORDERS] += 1
+
+
+@kernel
+def place_own(x, wires, instruments, session, instrument, leg, order_type, stop_ticks):
+    """Place a protective order (stop or market close) for the whole position. Returns its row, -1 without room."""
+    account = x.account[0]
+    position = x.positions[instrument]
+    if journal_room(x.header, x.records) < 1 or not has_space(wires.requests, 1):
+        return -1
+    row = take_row(x)
+    if row < 0:
+        return -1
+    for word in range(ORDER_WORDS):
+        x.request_words[word] = 0
+    position["own_number"] += 1
+    number = position["own_number"]
+    lots = position["lots"]
+    request = x.request[0]
+    request["ts_ns"] = account["now_ns"]
+    request["id_hi"] = (
+        (session[0]["account"] << 48)
+        | (session[0]["strategy"] << 32)
+        | (np.int64(instrument) << 16)
+        | session[0]["feed_generation"]
+    )
+    request["id_lo"] = (number << 32) | (np.int64(leg) << 24)
+    request["qty_lots"] = abs(lots)
+    request["stop_ticks"] = stop_ticks
+    request["instrument"] = instrument
+    request["strategy"] = session[0]["strategy"]
+    request["shard"] = np.int64(instruments[instrument]["shard"])
+    request["action"] = ACTION_PLACE
+    request["side"] = -1 if lots > 0 else 1
+    request["type"] = order_type
+    request["tif"] = TIF_GTC if order_type == TYPE_STOP_MARKET else TIF_IOC
+    request["flags"] = ORDER_REDUCE_ONLY
+    request["leg"] = leg
+    request["event_no"] = number
+    request["order_row"] = row
+    fill_row(x, row, request)
+    write_journal(x, JOURNAL_INTENT, account["now_ns"], instrument, 0, x.request_words)
+    send_order(x, wires, session, row)
+    return row
+
+
+@kernel
+def change_order(x, wires, session, row, action, qty_lots, stop_ticks):
+    """Cancel or amend one of our orders: journal first, then out. False without room or when it is not the time."""
+    order = x.orders[row]
+    if journal_room(x.header, x.records) < 1 or not has_space(wires.requests, 1):
+        return False
+    event = EV_CANCEL_REQUEST if action == ACTION_CANCEL else EV_REPLACE_REQUEST
+    if order["overlay"] & OVERLAY_CANCEL:
+        return True
+    if transition(order, event) == ILLEGAL:
+        return False
+    for word in range(ORDER_WORDS):
+        x.request_words[word] = 0
+    order["asked_qty_lots"] = qty_lots
+    order["asked_stop_ticks"] = stop_ticks
+    request = x.request[0]
+    request["ts_ns"] = x.account[0]["now_ns"]
+    request["id_hi"] = order["id_hi"]
+    request["id_lo"] = order["id_lo"]
+    request["qty_lots"] = qty_lots
+    request["stop_ticks"] = stop_ticks
+    request["instrument"] = order["instrument"]
+    request["shard"] = order["shard"]
+    request["action"] = action
+    request["side"] = order["side"]
+    request["type"] = order["type"]
+    request["flags"] = order["flags"]
+    request["leg"] = order["leg"]
+    request["order_row"] = row
+    write_journal(x, JOURNAL_REQUEST, x.account[0]["now_ns"], order["instrument"], 0, x.request_words)
+    request["ts_ns"] = x.account[0]["now_ns"] + session[0]["order_latency_ns"]
+    push_order(wires.requests, x.request_words, 0)
+    return True
+
+
+@kernel
+def query_order(x, wires, session, row):
+    """Ask the venue what became of an order, by client id: the only thing that is ever done about an unknown one."""
+    order = x.orders[row]
+    for word in range(ORDER_WORDS):
+        x.request_words[word] = 0
+    request = x.request[0]
+    request["ts_ns"] = x.account[0]["now_ns"] + session[0]["order_latency_ns"]
+    request["id_hi"] = order["id_hi"]
+    request["id_lo"] = order["id_lo"]
+    request["instrument"] = order["instrument"]
+    request["shard"] = order["shard"]
+    request["action"] = ACTION_QUERY_ORDER
+    request["order_row"] = row
+    push_order(wires.requests, x.request_words, 0)
+
+
+@kernel
+def question_silent_orders(x, wires, session):
+    """Orders that the venue has said nothing about for IN_FLIGHT_NS become UNKNOWN; it is asked until it answers."""
+    account = x.account[0]
+    now = account["now_ns"]
+    account["unknown"] = 0
+    for row in range(len(x.orders)):
+        order = x.orders[row]
+        if order["base"] != BASE_FREE and order["overlay"] & OVERLAY_UNKNOWN and is_open(order):
+            account["unknown"] += 1
+        if order["base"] != BASE_SENT or now - order["sent_ns"] < IN_FLIGHT_NS or not has_space(wires.requests, 1):
+            continue
+        transition(order, EV_AMBIGUOUS)
+        order["sent_ns"] = now
+        account["alarms"] += 1
+        query_order(x, wires, session, np.int64(row))
+
+
+@kernel
+def halt(x, wires, session):
+    """The kill word is set: shut the gate for good, cancel everything but protective orders."""
+    x.account[0]["killed"] = 1
+    x.account[0]["state"] = STATE_HALTED
+    for row in range(len(x.orders)):
+        order = x.orders[row]
+        if order["base"] != BASE_FREE and order["leg"] <= LEG_EXIT and is_open(order):
+            change_order(x, wires, session, np.int64(row), ACTION_CANCEL, 0, 0)

@@ -1,0 +1,126 @@
+"""Positions in integers: (lots, cost in tick x lot), average-cost accounting, and the account's equity.
+
+A fill is turned into currency once. Averages are never stored: the part of the cost that a reducing fill removes is
+floor(|cost| * qty / |lots|), so realised plus what is left always equals the cash that flowed.
+"""
+
+import numpy as np
+
+from bot4.jit import inlined, kernel
+
+PORTFOLIO = np.dtype(
+    [
+        ("lots", "i8"),
+        ("cost_tl", "i8"),
+        ("realised_tl", "i8"),
+        ("fees_e8", "i8"),
+        ("funding_e8", "i8"),
+        ("unrealised_e8", "i8"),  # as last added to the account's equity
+        ("bid_ticks", "i8"),
+        ("ask_ticks", "i8"),
+        ("quote_ts_ns", "i8"),
+        ("whole", "i8"),  # 1 while the instrument's book is whole
+        ("last_event_no", "i8"),  # of the last intent seen: an older one is a repeat
+        ("last_trade_id", "i8"),  # of the last fill applied
+        ("own_number", "i8"),  # protective orders made so far: part of their ids
+        ("stop_ticks", "i8"),  # where the position's protective stop belongs
+        ("stop_row", "i8"),  # order row of the protective stop, -1: none
+        ("flatten_row", "i8"),  # order row of a market close in flight, -1: none
+        ("naked_since_ns", "i8"),  # event time since which a part of the position has no confirmed stop; 0: covered
+        ("retry", "i8"),  # 1: a protective request found no room and is due again
+    ]
+)
+
+ACCOUNT = np.dtype(
+    [
+        ("now_ns", "i8"),
+        ("state", "i8"),  # STATE_*
+        ("equity_e8", "i8"),
+        ("high_water_e8", "i8"),
+        ("day_start_e8", "i8"),
+        ("day", "i8"),
+        ("started", "i8"),  # 1 once the first day has begun
+        ("next_grid_ns", "i8"),
+        ("next_sample_ns", "i8"),
+        ("next_deadline_ns", "i8"),
+        ("last_event_seq", "i8"),
+        ("open_orders", "i8"),
+        ("unknown", "i8"),
+        ("asking", "i8"),  # 1 until the last answer to this start's questions is in
+        ("breaker_open_until_ns", "i8"),
+        ("breaker_window_start_ns", "i8"),
+        ("breaker_count", "i8"),
+        ("killed", "i8"),
+        ("alarms", "i8"),
+        ("drawdown_ppm", "i8"),
+        ("folding", "i8"),  # 1 while the journal is being replayed: nothing goes out
+        ("epoch", "i8"),
+        ("published_shard", "i8"),  # promises as last published
+        ("published_venue", "i8"),
+    ]
+)
+
+STATE_STARTING = 0
+STATE_RECOVERING = 1
+STATE_ACTIVE = 2
+STATE_HALTED = 3
+
+
+@inlined
+def removed_cost(cost_abs, lots_abs, qty):
+    """floor(cost_abs * qty / lots_abs) without a product that could wrap; 0 <= qty <= lots_abs, lots_abs > 0.
+
+    Notes
+    -----
+    Bound: lots below 2**31, cost below 2**62. Twin: tests/reference/engine/portfolio.py
+    """
+    average = cost_abs // lots_abs
+    rest = cost_abs - average * lots_abs
+    return average * qty + (rest * qty) // lots_abs
+
+
+@kernel
+def apply_fill(position, side, price_ticks, qty_lots):
+    """Move a position by one fill: closes first, then opens; average cost.
+
+    Parameters
+    ----------
+    position : PORTFOLIO record, changed (lots, cost_tl, realised_tl)
+    side : +1 bought, -1 sold
+    price_ticks, qty_lots : int64 > 0
+
+    Returns
+    -------
+    int64, realised profit in tick x lot
+
+    Notes
+    -----
+    Invariant: cost_tl + cash flow of all fills in tick x lot = realised_tl.
+    Twin: tests/reference/engine/portfolio.py
+    """
+    lots = position["lots"]
+    realised = np.int64(0)
+    left = qty_lots
+    if lots != 0 and (lots > 0) != (side > 0):
+        held = abs(lots)
+        closing = min(held, left)
+        sign = np.int64(1) if lots > 0 else np.int64(-1)
+        removed = removed_cost(abs(position["cost_tl"]), held, closing)
+        realised = sign * (price_ticks * closing - removed)
+        position["cost_tl"] -= sign * removed
+        position["lots"] = lots - sign * closing
+        position["realised_tl"] += realised
+        left -= closing
+    if left > 0:
+        position["lots"] += side * left
+        position["cost_tl"] += side * left * price_ticks
+    return realised
+
+
+@inlined
+def unrealised_e8(position, value_e8):
+    """Open profit at the mid price, rounded down; 0 without a position or a quote (then nothing was bought either)."""
+    if position["lots"] == 0 or position["bid_ticks"] <= 0:
+        return np.int64(0)
+    double = position["lots"] * (position["bid_ticks"] + position["ask_ticks"]) - 2 * position["cost_tl"]
+    return (double * value_e8) >> 1

@@ -1,0 +1,193 @@
+"""Start-up and crash recovery, one path: fold the journal, mark open orders UNKNOWN, query, never send again."""
+
+import numpy as np
+
+from bot4.engine.execution_memory import DAY_NS
+from bot4.engine.journal import COMMIT_WORD, journal_room
+from bot4.engine.order_out import fill_row, query_order
+from bot4.engine.order_state import (
+    BASE_FREE,
+    EV_AMBIGUOUS,
+    EV_CANCEL_REQUEST,
+    EV_REPLACE_REQUEST,
+    EV_SEND,
+    ILLEGAL,
+    is_open,
+    transition,
+)
+from bot4.engine.portfolio import STATE_ACTIVE, STATE_RECOVERING
+from bot4.engine.protection import is_covered, protect
+from bot4.engine.report_out import clear_report, write_journal
+from bot4.engine.venue_event import apply_event
+from bot4.jit import kernel
+from bot4.kernels.risk.order_checks import note_order
+from bot4.model.enums import (
+    ACTION_CANCEL,
+    ACTION_QUERY_TRADES,
+    INT64_MAX,
+    LEG_EXIT,
+    LEG_STOP,
+)
+from bot4.model.records import (
+    JOURNAL_DENIED,
+    JOURNAL_EVENT,
+    JOURNAL_INTENT,
+    JOURNAL_REQUEST,
+    JOURNAL_START,
+    JOURNAL_WORDS,
+    ORDER_WORDS,
+)
+from bot4.shm.spsc_ring import has_space, push_order
+from bot4.shm.wires import (
+    GAUGE_EXEC_FLATTENS,
+    GAUGE_EXEC_INTENTS,
+    GAUGE_EXEC_ORDERS,
+    GAUGE_EXEC_STOPS_PLACED,
+)
+
+
+@kernel
+def _fold_request(x, order, request):
+    if np.int64(request["action"]) == ACTION_CANCEL:
+        transition(order, EV_CANCEL_REQUEST)
+    elif transition(order, EV_REPLACE_REQUEST) != ILLEGAL:
+        order["asked_qty_lots"] = request["qty_lots"]
+        order["asked_stop_ticks"] = request["stop_ticks"]
+
+
+@kernel
+def _claim_row(x, row):
+    """Take one named row from the free stack (the journal says which row an order had)."""
+    for index in range(1, x.free[0] + 1):
+        if x.free[index] == row:
+            x.free[index] = x.free[x.free[0]]
+            x.free[0] -= 1
+            return
+
+
+@kernel
+def execution_fold(x, wires, instruments, limits, session):
+    """Rebuild orders, positions and account from the journal: the same functions that made it, without sending.
+
+    Returns
+    -------
+    int64: 0, or the number of the record whose own risk snapshot contradicts what the fold arrived at
+    """
+    account = x.account[0]
+    account["folding"] = 1
+    first = JOURNAL_WORDS - ORDER_WORDS
+    count = x.header[COMMIT_WORD]
+    for index in range(count):
+        base = index * JOURNAL_WORDS
+        for word in range(JOURNAL_WORDS):
+            x.record_words[word] = x.records[base + word]
+        record = x.record[0]
+        kind = np.int64(record["type"])
+        instrument = record["instrument"]
+        account["now_ns"] = max(account["now_ns"], record["ts_ns"])
+        if instrument >= 0:
+            position = x.positions[instrument]
+            if record["bid_ticks"] > 0:
+                position["bid_ticks"] = record["bid_ticks"]
+                position["ask_ticks"] = record["ask_ticks"]
+            if kind != JOURNAL_EVENT and record["position_lots"] != position["lots"]:
+                return np.int64(index + 1)
+        if kind == JOURNAL_INTENT:
+            for word in range(ORDER_WORDS):
+                x.request_words[word] = x.record_words[first + word]
+            request = x.request[0]
+            row = np.int64(request["order_row"])
+            _claim_row(x, row)
+            fill_row(x, row, request)
+            transition(x.orders[row], EV_SEND)
+            x.stats[GAUGE_EXEC_ORDERS] += 1
+            leg = np.int64(request["leg"])
+            position = x.positions[instrument]
+            if leg <= LEG_EXIT:
+                position["last_event_no"] = np.int64(request["event_no"])
+                note_order(request, x.views[instrument], limits[0])
+                x.stats[GAUGE_EXEC_INTENTS] += 1
+            else:
+                position["own_number"] = np.int64(request["event_no"])
+                if leg == LEG_STOP:
+                    position["stop_row"] = row
+                    x.stats[GAUGE_EXEC_STOPS_PLACED] += 1
+                else:
+                    position["flatten_row"] = row
+                    x.stats[GAUGE_EXEC_FLATTENS] += 1
+        elif kind == JOURNAL_DENIED:
+            x.stats[GAUGE_EXEC_INTENTS] += 1
+        elif kind == JOURNAL_REQUEST:
+            for word in range(ORDER_WORDS):
+                x.request_words[word] = x.record_words[first + word]
+            row = np.int64(x.request[0]["order_row"])
+            if x.orders[row]["base"] != BASE_FREE:
+                _fold_request(x, x.orders[row], x.request[0])
+        elif kind == JOURNAL_EVENT:
+            for word in range(ORDER_WORDS):
+                x.event_words[word] = x.record_words[first + word]
+            apply_event(x, wires, instruments, limits, session)
+            for touched in range(len(x.positions)):
+                if x.positions[touched]["lots"] == 0 or is_covered(x, touched):
+                    x.positions[touched]["naked_since_ns"] = 0
+        account["high_water_e8"] = max(account["high_water_e8"], record["high_water_e8"])
+        account["day_start_e8"] = record["day_start_e8"]
+        account["day"] = (account["now_ns"] + limits[0]["day_offset_ns"]) // DAY_NS
+        account["started"] = 1 if record["day_start_e8"] != 0 else 0
+    account["folding"] = 0
+    return np.int64(0)
+
+
+@kernel
+def execution_start(x, wires, session, epoch):
+    """Open for business. Orders without an outcome become UNKNOWN and are queried, never sent again.
+
+    Returns
+    -------
+    bool: False if the request ring has no room for the queries yet (call again)
+    """
+    account = x.account[0]
+    open_count = np.int64(0)
+    for row in range(len(x.orders)):
+        if x.orders[row]["base"] != BASE_FREE and is_open(x.orders[row]):
+            open_count += 1
+    if not has_space(wires.requests, open_count + 1) or journal_room(x.header, x.records) < 1:
+        return False
+    account["epoch"] = epoch
+    clear_report(x)
+    x.report_words[0] = epoch
+    write_journal(x, JOURNAL_START, account["now_ns"], np.int64(-1), 0, x.report_words)
+    account["next_deadline_ns"] = INT64_MAX
+    if epoch == 1:
+        account["state"] = STATE_ACTIVE
+        return True
+    account["state"] = STATE_RECOVERING
+    account["asking"] = 1
+    account["unknown"] = open_count
+    for row in range(len(x.orders)):
+        order = x.orders[row]
+        if order["base"] == BASE_FREE or not is_open(order):
+            continue
+        transition(order, EV_AMBIGUOUS)
+        query_order(x, wires, session, np.int64(row))
+    for word in range(ORDER_WORDS):
+        x.request_words[word] = 0
+    x.request[0]["ts_ns"] = account["now_ns"] + session[0]["order_latency_ns"]
+    x.request[0]["action"] = ACTION_QUERY_TRADES
+    x.request[0]["id_hi"] = epoch  # comes back with the last answer, so that those to an earlier start do not count
+    x.request[0]["aux"] = account["last_event_seq"]
+    push_order(wires.requests, x.request_words, 0)
+    return True
+
+
+@kernel
+def finish_recovery(x, wires, instruments, limits, session):
+    """All answers are in: open the gate, put every position's protection right, give the shards the full picture."""
+    account = x.account[0]
+    account["state"] = STATE_ACTIVE
+    account["unknown"] = 0
+    account["next_grid_ns"] = 0
+    for instrument in range(len(x.positions)):
+        protect(x, wires, instruments, limits, session, instrument)
+    for shard in range(session[0]["n_shards"]):
+        x.lost[shard] = 1

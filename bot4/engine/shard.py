@@ -1,0 +1,188 @@
+"""A shard's cold path: its memory, the loop generated for its strategy, and the agent that a worker drives."""
+
+import hashlib
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from bot4.atomics import store_release
+from bot4.engine import shard_loop as template
+from bot4.engine.shard_loop import ShardMemory
+from bot4.jit import cache_root, source_digest
+from bot4.kernels.book import BOOK
+from bot4.kernels.parameter import parameters
+from bot4.kernels.risk.view import RISK_VIEW
+from bot4.kernels.state import SHARD_STATE, SHARD_STATUS, VIEW
+from bot4.model.errors import SettingsError
+from bot4.model.records import EXEC_REPORT, ORDER_INTENT, PORTFOLIO_TOTALS, TICK, words
+from bot4.shm.layout import CONTROL_RESYNC, CONTROL_SNAPSHOT, LINE, RING_HEAD, RING_TAIL
+from bot4.shm.spsc_ring import ring_recover
+from bot4.shm.wires import Wires
+
+BUILT_IN = "bot4.strategies.trend"  # the one that the template imports
+_IMPORT = f"from {BUILT_IN} import STATE, init, on_bar, on_fill, on_tick"
+MAX_BATCH = 2_048  # items a call handles: a heartbeat at least every half millisecond, the call itself costs 5 us
+
+
+def strategy_module(name: str) -> ModuleType:
+    """Import a strategy by module name; SettingsError if it is missing or does not keep the contract."""
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        raise SettingsError(f"strategy.module: cannot import {name} ({error})") from None
+    for part in ("PARAMETERS", "PARAMS", "STATE", "init", "on_tick", "on_bar", "on_fill"):
+        if not hasattr(module, part):
+            raise SettingsError(f"strategy.module: {name} has no {part}; see bot4/strategies/trend.py for the contract")
+    state = module.STATE
+    if state.itemsize % 8 or state.fields is None or "warm" not in state.fields:
+        raise SettingsError(
+            f"strategy.module: {name}.STATE needs a field 'warm' and a size that is a multiple of 8 bytes"
+        )
+    return module
+
+
+def load_loop(name: str) -> ModuleType:
+    """The shard loop with this strategy's functions compiled in.
+
+    The template itself serves the strategy that it imports. For any other a copy with that import line replaced is
+    written to the kernel cache, named by the hash of the template and of every source file that the strategy reaches:
+    an edited strategy makes another name, so neither Python's nor Numba's cache can be stale.
+    """
+    strategy = strategy_module(name)
+    if name == BUILT_IN:
+        return template
+    return generate_module(template, "bot4_shard", _IMPORT, _IMPORT.replace(BUILT_IN, name), strategy)
+
+
+def generate_module(
+    template_module: ModuleType, prefix: str, line: str, replacement: str, user: ModuleType
+) -> ModuleType:
+    """A copy of a template module with one import line replaced, so that what it imports is a global and inlined.
+
+    Parameters
+    ----------
+    template_module : module whose source has `line` exactly once
+    prefix : of the copy's name; the rest is the hash of all sources that go into it
+    user : the module that the replaced line imports from
+    """
+    source = Path(str(template_module.__file__)).read_text()
+    if source.count(line) != 1:
+        raise RuntimeError(f"{template_module.__name__} has lost the import line: {line}")
+    digest = hashlib.sha256()
+    for part in (replacement, source_digest(str(template_module.__file__)), source_digest(str(user.__file__))):
+        digest.update(part.encode())
+    generated = f"{prefix}_{digest.hexdigest()[:24]}"
+    if generated in sys.modules:
+        return sys.modules[generated]
+    folder = cache_root() / "generated"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{generated}.py"
+    if not path.exists():
+        private = path.with_suffix(f".{os.getpid()}")
+        private.write_text(source.replace(line, replacement))
+        private.replace(path)  # whole or not at all, also when two processes start together
+    spec = importlib.util.spec_from_file_location(generated, path)
+    if spec is None or spec.loader is None:
+        raise RuntimeError(f"cannot load {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[generated] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def strategy_parameters(name: str, values: Mapping[str, int | float]) -> np.ndarray:
+    """`[strategy.params]` as the strategy's PARAMS record [1]; SettingsError names the field that cannot be used."""
+    return parameters(strategy_module(name).PARAMETERS, values)
+
+
+def aligned(dtype: np.dtype, count: int) -> np.ndarray:
+    """Zeroed records that start on a cache line of 64 bytes."""
+    raw = np.zeros(count * dtype.itemsize + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + count * dtype.itemsize].view(dtype)
+
+
+def shard_memory(
+    loop: ModuleType, params: np.ndarray, instruments: np.ndarray, session: np.ndarray, k: int, fresh: bool
+) -> ShardMemory:
+    """All memory of shard `k`.
+
+    Parameters
+    ----------
+    loop : module that `load_loop` returned
+    params : PARAMS[1]
+    instruments : INSTRUMENT[n]; session : SESSION[1]
+    fresh : True at the start of a session: the first record of every instrument has event_no 1 and there is no
+    position;
+        False after a restart: the gate stays shut until snapshot and resync are answered
+    """
+    n = len(instruments)
+    tick, report, intent = aligned(TICK, 1), aligned(EXEC_REPORT, 1), aligned(ORDER_INTENT, 1)
+    strategies = aligned(loop.STATE, n)
+    memory: ShardMemory = loop.ShardMemory(
+        states=aligned(SHARD_STATE, n),
+        views=aligned(VIEW, n),
+        risks=aligned(RISK_VIEW, n),
+        books=aligned(BOOK, n),
+        strategies=strategies,
+        strategy_words=strategies.view(np.int64).reshape(n, -1),
+        params=params.copy(),
+        status=aligned(SHARD_STATUS, 1),
+        tick=tick,
+        tick_words=words(tick),
+        report=report,
+        totals=report.view(PORTFOLIO_TOTALS),
+        report_words=words(report),
+        intent=intent,
+        intent_words=words(intent),
+    )
+    for i in np.flatnonzero(instruments["shard"] == k):
+        loop.reset_indicators(memory, int(i))
+    memory.risks["stale"] = 1
+    if fresh:
+        memory.states["next_event_no"] = 1
+        memory.states["synced"] = 1
+        memory.status["execution_gate"] = 1
+        for field in ("equity_e8", "high_water_e8", "day_start_e8"):
+            memory.risks[field] = session["start_equity_e8"][0]
+    else:
+        memory.status["resyncing"] = 1
+    return memory
+
+
+class ShardAgent:
+    """One shard as a worker sees it: `do_work` until it is told to stop."""
+
+    def __init__(
+        self,
+        loop_module: ModuleType,
+        wires: Wires,
+        instruments: np.ndarray,
+        limits: np.ndarray,
+        session: np.ndarray,
+        k: int,
+        strategy_params: np.ndarray,
+    ) -> None:
+        ring = wires.ticks[k]
+        fresh = bool(ring[RING_TAIL] == 0 and wires.intents[k][RING_HEAD] == 0)
+        self.memory = shard_memory(loop_module, strategy_params, instruments, session, k, fresh)
+        self._step = loop_module.shard_step
+        self._arguments = (wires, instruments, limits, session, k)
+        ring_recover(wires.intents[k])
+        if not fresh:
+            for word in (CONTROL_SNAPSHOT + k * LINE, CONTROL_RESYNC + k * LINE):
+                # SYNC POINT: pairs with the feed's and execution's load_acquire of these words.
+                store_release(wires.control, word, wires.control[word] + 1)
+
+    def do_work(self) -> int:
+        """Handle a bounded batch of reports and ticks; returns how many."""
+        return int(self._step(self.memory, *self._arguments, MAX_BATCH))
+
+    def close(self) -> None:
+        """Nothing to release: all memory is the process's own or belongs to the wires."""

@@ -1,0 +1,298 @@
+"""Venue events applied to orders, positions and the account.
+
+`apply_event` is also how the journal is read back: normal work and recovery cannot drift apart.
+"""
+
+import numpy as np
+
+from bot4.engine.order_out import release_row
+from bot4.engine.order_state import (
+    APPLY_ALARM,
+    BASE_FREE,
+    CANCELED,
+    EV_ACK,
+    EV_AMBIGUOUS,
+    EV_CANCEL_REJECT,
+    EV_CANCELED,
+    EV_EXPIRED,
+    EV_FILL,
+    EV_NOT_FOUND,
+    EV_REJECT,
+    EV_REPLACED,
+    EV_TRIGGERED,
+    EXPIRED,
+    FILLED,
+    ILLEGAL,
+    NEVER_LANDED,
+    OVERLAY_CANCEL,
+    OVERLAY_REPLACE,
+    REJECTED,
+    REOPEN,
+    status_of,
+    transition,
+)
+from bot4.engine.portfolio import STATE_RECOVERING, apply_fill, unrealised_e8
+from bot4.engine.protection import flatten, protect
+from bot4.engine.report_out import (
+    count_alarm,
+    forward_event,
+    write_journal,
+)
+from bot4.jit import kernel
+from bot4.kernels.risk.order_checks import note_done, note_fill
+from bot4.model.enums import (
+    EXEC_NEVER_LANDED,
+    LEG_ENTRY,
+    LEG_EXIT,
+    LEG_STOP,
+    N_CODES,
+    REPORT_ACK,
+    REPORT_CANCEL_REJECT,
+    REPORT_CANCELED,
+    REPORT_DENIED,
+    REPORT_EXPIRED,
+    REPORT_FILL,
+    REPORT_FUNDING,
+    REPORT_NOT_FOUND,
+    REPORT_ORDER,
+    REPORT_QUERY_END,
+    REPORT_REJECT,
+    REPORT_REPLACED,
+    REPORT_TRIGGERED,
+    VENUE_DUPLICATE_ID,
+    VENUE_POST_ONLY,
+    VENUE_REDUCE_ONLY,
+    VENUE_STOP_WOULD_TRIGGER,
+)
+from bot4.model.records import (
+    JOURNAL_EVENT,
+)
+from bot4.shm.wires import (
+    GAUGE_EXEC_FILLS,
+    GAUGE_EXEC_STOPS_TRIGGERED,
+)
+
+
+@kernel
+def _find_row(x, event):
+    row = np.int64(event["order_row"])
+    if 0 <= row < len(x.orders):
+        order = x.orders[row]
+        if order["base"] != BASE_FREE and order["id_hi"] == event["id_hi"] and order["id_lo"] == event["id_lo"]:
+            return row
+    for other in range(len(x.orders)):
+        order = x.orders[other]
+        if order["base"] != BASE_FREE and order["id_hi"] == event["id_hi"] and order["id_lo"] == event["id_lo"]:
+            return np.int64(other)
+    return np.int64(-1)
+
+
+@kernel
+def mark_position(x, instruments, instrument):
+    """Fold an instrument's new open profit into the account's equity, high-water mark and drawdown."""
+    account = x.account[0]
+    position = x.positions[instrument]
+    now_worth = unrealised_e8(position, instruments[instrument]["value_e8"])
+    account["equity_e8"] += now_worth - position["unrealised_e8"]
+    position["unrealised_e8"] = now_worth
+    equity = account["equity_e8"]
+    if equity > account["high_water_e8"]:
+        account["high_water_e8"] = equity
+    elif account["high_water_e8"] > 0:
+        # parts per million in two steps: the product of the plain formula could wrap for large accounts
+        lost = account["high_water_e8"] - equity
+        ppm = lost // max(np.int64(1), account["high_water_e8"] // 1_000_000)
+        if ppm > account["drawdown_ppm"]:
+            account["drawdown_ppm"] = ppm
+
+
+@kernel
+def note_failure(x, limits):
+    """Count a failure of the venue; enough of them within the window open the breaker."""
+    account = x.account[0]
+    now = account["now_ns"]
+    if now - account["breaker_window_start_ns"] > limits[0]["breaker_window_ns"]:
+        account["breaker_window_start_ns"] = now
+        account["breaker_count"] = 0
+    account["breaker_count"] += 1
+    if account["breaker_count"] >= limits[0]["breaker_failures"]:
+        account["breaker_open_until_ns"] = now + limits[0]["breaker_open_ns"]
+        account["breaker_count"] = 0
+        account["next_grid_ns"] = 0
+
+
+@kernel
+def _apply_fill(x, wires, instruments, session, row):
+    """A fill is always applied, whatever the order's state; a trade seen before is not a fill."""
+    event = x.event[0]
+    instrument = np.int64(event["instrument"])
+    position = x.positions[instrument]
+    if event["trade_id"] <= position["last_trade_id"]:
+        return False
+    position["last_trade_id"] = event["trade_id"]
+    side = np.int64(event["side"])
+    was = position["lots"]
+    realised = apply_fill(position, side, event["price_ticks"], event["qty_lots"])
+    position["fees_e8"] += event["fee_e8"]
+    x.account[0]["equity_e8"] += realised * instruments[instrument]["value_e8"] - event["fee_e8"]
+    x.stats[GAUGE_EXEC_FILLS] += 1
+    if row < 0:
+        count_alarm(x)  # not ours: the position follows all the same
+        x.views[instrument]["position_lots"] = position["lots"]
+    else:
+        order = x.orders[row]
+        if order["base"] != BASE_FREE and transition(order, EV_FILL) == APPLY_ALARM:
+            count_alarm(x)
+        order["cum_lots"] += event["qty_lots"]
+        if order["leg"] <= LEG_EXIT:
+            note_fill(x.views[instrument], side, event["qty_lots"])
+        x.views[instrument]["position_lots"] = position["lots"]
+        if order["leg"] == LEG_ENTRY and order["stop_ticks"] > 0:
+            position["stop_ticks"] = order["stop_ticks"]
+    grown = abs(position["lots"]) > abs(was) or (position["lots"] > 0) != (was > 0)
+    if position["lots"] != 0 and grown and position["naked_since_ns"] == 0:
+        position["naked_since_ns"] = event["ts_ns"] - session[0]["report_latency_ns"]  # the fill's own time
+    mark_position(x, instruments, instrument)
+    return True
+
+
+@kernel
+def end_order(x, instruments, row):
+    """An order is over: give back what it held in the views and forget it as stop or close."""
+    order = x.orders[row]
+    instrument = order["instrument"]
+    position = x.positions[instrument]
+    x.account[0]["open_orders"] -= 1
+    if order["leg"] <= LEG_EXIT:
+        note_done(x.views[instrument], order["side"], max(np.int64(0), order["qty_lots"] - order["cum_lots"]))
+    if position["stop_row"] == row:
+        position["stop_row"] = -1
+    if position["flatten_row"] == row:
+        position["flatten_row"] = -1
+    release_row(x, row)
+
+
+@kernel
+def apply_event(x, wires, instruments, limits, session):
+    """Apply the venue event in hand to orders and positions. The journal's reader calls it too: no journal, no sending.
+
+    Returns
+    -------
+    int64: instrument whose protection must be looked at, -1: none
+    """
+    event = x.event[0]
+    account = x.account[0]
+    kind = np.int64(event["kind"])
+    if event["event_seq"] > 0:
+        account["last_event_seq"] = event["event_seq"]
+    if kind == REPORT_QUERY_END:
+        if event["id_hi"] == np.uint64(account["epoch"]):
+            account["asking"] = 0
+        return np.int64(-1)
+    instrument = np.int64(event["instrument"])
+    if instrument >= len(x.positions):
+        count_alarm(x)
+        return np.int64(-1)
+    if kind == REPORT_FUNDING:
+        x.positions[instrument]["funding_e8"] += event["cash_e8"]
+        account["equity_e8"] += event["cash_e8"]
+        mark_position(x, instruments, instrument)
+        return np.int64(-1)
+    row = _find_row(x, event)
+    if kind == REPORT_FILL:
+        if not _apply_fill(x, wires, instruments, session, row):
+            return np.int64(-1)
+        if row >= 0:
+            forward_event(x, wires, session, x.orders[row], REPORT_FILL, 0)
+            if status_of(x.orders[row]) == FILLED:
+                end_order(x, instruments, row)
+        return instrument
+    if row < 0:
+        if kind != REPORT_NOT_FOUND and kind != REPORT_CANCEL_REJECT and kind != REPORT_ORDER:
+            count_alarm(x)
+        return np.int64(-1)
+    order = x.orders[row]
+    code = np.int64(event["code"])
+    if event["venue_order_id"] != 0:
+        order["venue_order_id"] = event["venue_order_id"]
+    happened = np.int64(0)
+    if kind == REPORT_ACK:
+        happened = np.int64(EV_ACK)
+    elif kind == REPORT_REJECT and code == VENUE_DUPLICATE_ID:
+        happened = np.int64(EV_AMBIGUOUS)  # somebody used the id before: that says nothing of the order that did
+    elif kind == REPORT_REJECT:
+        happened = np.int64(EV_REJECT)
+    elif kind == REPORT_CANCELED:
+        happened = np.int64(EV_CANCELED)
+    elif kind == REPORT_EXPIRED:
+        happened = np.int64(EV_EXPIRED)
+    elif kind == REPORT_TRIGGERED:
+        happened = np.int64(EV_TRIGGERED)
+    elif kind == REPORT_REPLACED:
+        # Asked for by us, or the venue's own: a reduce-only order shrinks with its position.
+        happened = np.int64(EV_REPLACED)
+        order["asked_qty_lots"] = event["qty_lots"]
+        order["asked_stop_ticks"] = event["price_ticks"]
+    elif kind == REPORT_CANCEL_REJECT:
+        happened = np.int64(EV_CANCEL_REJECT)
+    elif kind == REPORT_NOT_FOUND:
+        happened = np.int64(EV_NOT_FOUND)
+    elif kind == REPORT_ORDER:
+        status = np.int64(event["status"])
+        happened = np.int64(EV_ACK)
+        if status == REPORT_CANCELED:
+            happened = np.int64(EV_CANCELED)
+        elif status == REPORT_EXPIRED:
+            happened = np.int64(EV_EXPIRED)
+        elif status == REPORT_REJECT:
+            happened = np.int64(EV_REJECT)
+        elif status == REPORT_ACK:
+            # The query went out behind every cancel and amend of before, so the answer already reflects them.
+            order["qty_lots"] = event["qty_lots"]
+            order["overlay"] &= ~(OVERLAY_CANCEL | OVERLAY_REPLACE)
+    effect = transition(order, happened)
+    if effect == ILLEGAL or effect == REOPEN:
+        count_alarm(x)
+    if kind == REPORT_REJECT:
+        order["code"] = code
+        if 0 < code < N_CODES and account["folding"] == 0:
+            wires.rejects[session[0]["n_shards"], code] += 1
+        if code != VENUE_REDUCE_ONLY and code != VENUE_STOP_WOULD_TRIGGER and code != VENUE_POST_ONLY:
+            note_failure(x, limits)  # those three are the market's doing, not the venue's
+    if kind == REPORT_TRIGGERED:
+        x.stats[GAUGE_EXEC_STOPS_TRIGGERED] += 1
+    status = status_of(order)
+    if status == REJECTED or status == CANCELED or status == EXPIRED or status == NEVER_LANDED:
+        told = REPORT_REJECT
+        if status == CANCELED:
+            told = REPORT_CANCELED
+        elif status == EXPIRED:
+            told = REPORT_EXPIRED
+        elif status == NEVER_LANDED:
+            told = REPORT_DENIED
+            code = np.int64(EXEC_NEVER_LANDED)
+        forward_event(x, wires, session, order, told, code)
+        refused_stop = order["leg"] == LEG_STOP and status == REJECTED
+        end_order(x, instruments, row)
+        if refused_stop and x.positions[instrument]["lots"] != 0:
+            return np.int64(-2) - instrument  # close instead of trying the same stop again
+    elif order["leg"] <= LEG_EXIT:
+        forward_event(x, wires, session, order, REPORT_ACK if kind == REPORT_ORDER else kind, code)
+    return instrument
+
+
+@kernel
+def on_event(x, wires, instruments, limits, session):
+    event = x.event[0]
+    account = x.account[0]
+    account["now_ns"] = max(account["now_ns"], event["ts_ns"])
+    if 0 < event["event_seq"] <= account["last_event_seq"]:
+        return  # applied before this process was restarted
+    instrument = np.int64(event["instrument"])
+    known = instrument if instrument < len(x.positions) else np.int64(-1)
+    write_journal(x, JOURNAL_EVENT, event["ts_ns"], known, 0, x.event_words)
+    touched = apply_event(x, wires, instruments, limits, session)
+    if touched <= -2:
+        flatten(x, wires, instruments, session, np.int64(-2) - touched)
+    elif touched >= 0 and account["state"] != STATE_RECOVERING:
+        protect(x, wires, instruments, limits, session, touched)

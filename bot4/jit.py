@@ -1,0 +1,116 @@
+"""`@kernel`, the only spelling of njit, and the cache that is never stale.
+
+Numba's disk cache looks at the file that defines a function and not at what it calls: an edited callee goes unnoticed.
+Here each kernel is cached in a folder named by the hash of every source file that its module reaches by
+imports (standard library and installed packages left out), so an edit anywhere below it compiles anew.
+
+Reference counting is off (`_nrt=False`, private in Numba, therefore spelled only here): it costs a locked add
+per array, and without it an allocation inside a kernel is a compile error.
+"""
+
+import ast
+import functools
+import hashlib
+import os
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a forking template must have one thread
+
+import numpy as np  # noqa: E402
+
+# A process that only watches (supervisor, status, kill) asks for this before its first import of this file: kernels
+# are then the plain functions they are written as, and Numba, 0.3 s and 100 MB, is never imported.
+WATCHER = os.environ.get("BOT4_WATCHER") == "1"
+if WATCHER:
+    JIT = False
+else:
+    import numba
+
+    JIT = not numba.config.DISABLE_JIT
+_INSTALLED = tuple(
+    str(Path(sysconfig.get_paths()[key]).resolve()) for key in ("stdlib", "platstdlib", "purelib", "platlib")
+)
+_OURS = ("bot4", "workers")
+
+
+def cache_root() -> Path:
+    """Folder of all compiled kernels: BOT4_KERNEL_CACHE, else the user's cache folder."""
+    configured = os.environ.get("BOT4_KERNEL_CACHE")
+    if configured:
+        return Path(configured)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bot4" / "kernels"
+
+
+@functools.cache
+def _imports(path: str) -> tuple[str, ...]:
+    names: list[str] = []
+    for node in ast.walk(ast.parse(Path(path).read_bytes())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names.append(node.module)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(names)
+
+
+@functools.cache
+def _relative_imports(path: str) -> tuple[str, ...]:
+    """Files that `from .x import y` and `from . import y` of a package of the user's own may mean."""
+    stems: list[Path] = []
+    for node in ast.walk(ast.parse(Path(path).read_bytes())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            stem = Path(path).parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            stems += [stem, *(stem / alias.name for alias in node.names)]
+    files = [file for stem in stems for file in (stem.with_suffix(".py"), stem / "__init__.py")]
+    return tuple(str(file) for file in files if file.is_file())
+
+
+def _follow(name: str, path: str) -> bool:
+    return name.split(".")[0] in _OURS or not path.startswith(_INSTALLED)
+
+
+def _source_of(name: str) -> str | None:
+    path = getattr(sys.modules.get(name), "__file__", None)
+    return path if path and path.endswith(".py") and _follow(name, path) else None
+
+
+@functools.cache
+def source_digest(path: str) -> str:
+    """SHA-256 over a module's file and every source file it reaches by imports, with the versions that compile it."""
+    seen: dict[str, bytes] = {}
+    todo = [path]
+    while todo:
+        current = todo.pop()
+        if current in seen:
+            continue
+        seen[current] = hashlib.sha256(Path(current).read_bytes()).digest()
+        todo += [found for name in _imports(current) if (found := _source_of(name))]
+        todo += _relative_imports(current)
+    digest = hashlib.sha256(f"{numba.__version__} {np.__version__} {sys.version_info[:2]}".encode())
+    for name in sorted(seen):
+        digest.update(seen[name])
+    return digest.hexdigest()[:24]
+
+
+def _compile(function: Callable, **options) -> Callable:
+    if WATCHER:
+        return function
+    numba.config.CACHE_DIR = str(cache_root() / source_digest(function.__code__.co_filename))
+    compiler = numba.njit(cache=True, nogil=True, error_model="numpy", **options)
+    try:
+        return compiler(function)
+    except KeyError:  # a Numba without the private option
+        raise RuntimeError("this Numba does not know the option _nrt; install the pinned version") from None
+
+
+def kernel(function: Callable) -> Callable:
+    """Compile a function of scalars, records and arrays: cached, no GIL, no allocation, no fastmath, no parallel."""
+    return _compile(function, _nrt=False)
+
+
+def inlined(function: Callable) -> Callable:
+    """A kernel that LLVM always inlines into its caller: for leaves of a few lines on the hot path."""
+    return _compile(function, _nrt=False, forceinline=True)

@@ -1,0 +1,78 @@
+"""Parameters of a strategy: one documented table makes the record for the kernels, the defaults and the refusals.
+
+Every strategy has the fields of TRADING, which the engine reads, followed by its own. Cold path only.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from bot4.model.errors import SettingsError
+
+SECOND_NS = 1_000_000_000
+
+
+class Parameter(NamedTuple):
+    """One number that a strategy takes from `[strategy.params]`; its type is that of `default`."""
+
+    name: str
+    default: int | float
+    low: int | float
+    high: int | float
+    meaning: str
+
+
+TRADING = (
+    Parameter("bar_ns", SECOND_NS // 4, 0, 86_400 * SECOND_NS, "length of a bar; 0: each trade is a bar"),
+    Parameter("enter_threshold", 0.28, 0.0, 1.0, "score from which a position is opened"),
+    Parameter("exit_threshold", 0.0, -1.0, 1.0, "score at which it is closed again"),
+    Parameter(
+        "min_hold_ns",
+        SECOND_NS // 4,
+        0,
+        86_400 * SECOND_NS,
+        "the strategy keeps a position this long; stops do not wait",
+    ),
+    Parameter("position_fraction_bps", 150, 1, 10_000, "value of a position as a share of equity"),
+    Parameter("atr_period", 7, 1, 10_000, "bars of the average true range that sets the stop"),
+    Parameter("stop_atr_multiple", 1.2, 0.0, 100.0, "distance of the stop in average true ranges"),
+    Parameter("stop_min_bps", 0.8, 0.0, 5_000.0, "least distance of the stop"),
+    Parameter("slippage_ticks", 1, 0, 1_000_000, "how far beyond the best price a taking entry may fill"),
+    Parameter("entry_style", 0, 0, 1, "0: limit at the touch, immediate or cancel; 1: post-only, resting"),
+    Parameter("entry_life_ns", 2 * SECOND_NS, 0, 86_400 * SECOND_NS, "a resting entry is cancelled after this"),
+    Parameter("imbalance_levels", 1, 1, 100, "levels of the book in the imbalance; 1: the best quote alone"),
+)
+
+
+def record_dtype(table: tuple[Parameter, ...]) -> np.dtype:
+    """Record of a table's numbers in its order: int64 where the default is an int, else float64."""
+    return np.dtype([(row.name, "i8" if isinstance(row.default, int) else "f8") for row in table])
+
+
+def defaults(table: tuple[Parameter, ...]) -> dict[str, int | float]:
+    """The table's own values, as `[strategy.params]` would give them."""
+    return {row.name: row.default for row in table}
+
+
+def parameters(table: tuple[Parameter, ...], values: Mapping[str, int | float]) -> np.ndarray:
+    """One record of `record_dtype(table)`; SettingsError names a missing, unknown, ill-typed or out-of-range field."""
+    known = {row.name for row in table}
+    for name in values:
+        if name not in known:
+            raise SettingsError(
+                f"strategy.params.{name}: the strategy knows no such parameter; it has {', '.join(sorted(known))}"
+            )
+    record = np.zeros(1, record_dtype(table))
+    for row in table:
+        field = f"strategy.params.{row.name}"
+        if row.name not in values:
+            raise SettingsError(f"{field}: missing; write {row.name} = {row.default} ({row.meaning})")
+        value = values[row.name]
+        whole = isinstance(row.default, int)
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+            raise SettingsError(f"{field}: {value!r} is not {'a whole number' if whole else 'a number'}")
+        if not row.low <= value <= row.high:
+            raise SettingsError(f"{field}: {value} is outside {row.low} to {row.high} ({row.meaning})")
+        record[0][row.name] = value
+    return record

@@ -1,0 +1,76 @@
+"""Shares of an amount and values of lots in exact integers, rounded either way, without overflow.
+
+A limit in basis points is turned into an amount once and then compared: x * 10,000 <= amount * bps holds exactly when
+x <= floor(amount * bps / 10,000). Splitting the amount keeps the product small; 128-bit integers are not needed.
+A 64-bit division costs as much as ten other instructions, so each is avoided where a bound shows that a product fits.
+"""
+
+from bot4.jit import inlined
+from bot4.kernels.risk.view import MAX_BPS, MAX_MONEY_E8
+
+SMALL = 2**31  # the product of two numbers below it fits
+
+
+@inlined
+def _share(amount, bps, up):
+    if amount <= 0 or bps <= 0:
+        return 0
+    amount = min(amount, MAX_MONEY_E8)
+    bps = min(bps, MAX_BPS)
+    whole = amount // 10_000
+    if bps > 10_000 and whole > MAX_MONEY_E8 // bps:
+        return MAX_MONEY_E8
+    rest = amount - whole * 10_000
+    return min(whole * bps + (rest * bps + up) // 10_000, MAX_MONEY_E8)
+
+
+@inlined
+def share_floor(amount, bps):
+    """floor(amount * bps / 10,000), saturated at MAX_MONEY_E8.
+
+    Parameters
+    ----------
+    amount : int64, any; below 0 counts as 0, above MAX_MONEY_E8 as MAX_MONEY_E8
+    bps : int64, any; below 0 counts as 0, above MAX_BPS as MAX_BPS
+
+    Notes
+    -----
+    Complexity: O(1). Bound: whole * bps is only formed when it is at most 2**61, rest * bps is below 10**10.
+    Twin: tests/reference/kernels/risk/order_checks.py
+    """
+    return _share(amount, bps, 0)
+
+
+@inlined
+def share_ceil(amount, bps):
+    """ceil(amount * bps / 10,000); arguments, bounds and twin as `share_floor`."""
+    return _share(amount, bps, 9_999)
+
+
+@inlined
+def is_worth_more(lots, price_ticks, value_e8, amount_e8):
+    """True if lots * price * value exceeds the amount, exactly.
+
+    Parameters
+    ----------
+    lots, price_ticks, value_e8 : int64 > 0
+    amount_e8 : int64 >= 0
+
+    Notes
+    -----
+    lots * price > floor(amount / value), and where that product might not fit lots > floor(amount / value) / price.
+    Complexity: O(1), one division, two for large numbers. Twin: tests/reference/kernels/risk/order_checks.py
+    """
+    most = amount_e8 // value_e8
+    if lots < SMALL and price_ticks < SMALL:
+        return lots * price_ticks > most
+    return lots > most // price_ticks
+
+
+@inlined
+def is_worth_less(lots, price_ticks, value_e8, amount_e8):
+    """True if lots * price * value is below the amount, exactly; arguments, cost and twin as `is_worth_more`."""
+    least = -(-amount_e8 // value_e8)
+    if lots < SMALL and price_ticks < SMALL:
+        return lots * price_ticks < least
+    return lots < -(-least // price_ticks)

@@ -1,0 +1,36 @@
+"""What the risk checks know of one instrument, and the bounds that make their arithmetic safe.
+
+Shard and execution each keep an array of these records of their own and hand one row to `check_order`; nobody shares
+a row, so a hostile shard cannot soften what execution checks. 128 bytes: two cache lines an instrument.
+"""
+
+import numpy as np
+
+RISK_VIEW = np.dtype(
+    [
+        ("position_lots", "i8"),  # signed
+        ("pending_buy_lots", "i8"),  # open and in flight, entries and exits; protective orders are not counted
+        ("pending_sell_lots", "i8"),
+        ("open_orders", "i8"),  # the orders behind the pending lots
+        ("bid_ticks", "i8"),
+        ("ask_ticks", "i8"),
+        ("quote_ts_ns", "i8"),
+        ("equity_e8", "i8"),
+        ("high_water_e8", "i8"),
+        ("day_start_e8", "i8"),
+        ("last_open_ns", "i8"),  # of the last accepted opening order; 0: none yet
+        ("bucket_ns", "i8"),  # token bucket: theoretical arrival time of the next order at the steady rate
+        ("killed", "i8"),
+        ("breaker_open", "i8"),
+        ("stale", "i8"),  # 1: the book is not whole
+        ("reserved", "i8"),
+    ]
+)
+assert RISK_VIEW.itemsize == 128
+
+# Bounds of an order's fields. With them every product below stays under 2**63:
+#   2 * price * 10,000 < 2**55;  twice the mid * 1,000,000 bps < 2**61;  position + pending + quantity < 2**42.
+MAX_PRICE_TICKS = 2**40 - 1
+MAX_QTY_LOTS = 2**40 - 1
+MAX_MONEY_E8 = 2**61  # about 2.3e10 units of the quote currency; more equity than that does not raise a limit
+MAX_BPS = 1_000_000  # a limit above 100 times equity counts as 100 times

@@ -1,0 +1,232 @@
+"""The records that cross rings, byte for byte, and the tables that are handed to kernels.
+
+Three records cross rings: TICK (64 bytes), ORDER_INTENT and EXEC_REPORT (128 bytes). PORTFOLIO_TOTALS is
+an EXEC_REPORT whose kind is REPORT_TOTALS, read through other names. In each of them the first word is the event
+time in ns and the last word the ring's sequence (transport only).
+
+Prices are int64 ticks, quantities int64 lots, times int64 ns, money int64 in 1e-8 of the quote currency (`_e8`).
+"""
+
+import numpy as np
+
+TICK = np.dtype(
+    [
+        ("ts_recv_ns", "i8"),
+        ("venue_lag_us", "i4"),  # venue time minus receive time; 0 where the venue sends none
+        ("instrument", "u2"),
+        ("kind", "u1"),
+        ("flags", "u1"),
+        ("w0", "i8"),
+        ("w1", "i8"),
+        ("w2", "i8"),
+        ("w3", "i8"),
+        ("event_no", "u4"),  # counts the instrument's records, before sharding
+        ("tsc_low", "u4"),  # low half of the time-stamp counter when the feed published
+        ("seq", "u8"),
+    ]
+)
+
+ORDER_INTENT = np.dtype(
+    [
+        ("ts_ns", "i8"),  # event time of the decision; on the ring to the venue: time of arrival there
+        ("id_hi", "u8"),  # client order id: account u16 | strategy u16 | instrument u16 | feed generation u16
+        ("id_lo", "u8"),  # event_no u32 | leg u8 | number u24
+        ("price_ticks", "i8"),  # limit price; 0 for a market order
+        ("qty_lots", "i8"),
+        ("stop_ticks", "i8"),  # entry: where its protective stop goes; stop order: its trigger
+        ("ref_ticks", "i8"),  # twice the mid price the decision saw (bid + ask)
+        ("instrument", "u2"),
+        ("strategy", "u2"),
+        ("shard", "u2"),
+        ("action", "u1"),
+        ("side", "i1"),
+        ("type", "u1"),
+        ("tif", "u1"),
+        ("flags", "u1"),
+        ("leg", "u1"),
+        ("event_no", "u4"),  # of the tick that caused it
+        ("order_row", "i4"),  # execution's row, echoed by the venue; -1 where none
+        ("reserved", "i4"),
+        ("tsc", "i8"),  # time-stamp counter of the tick's publication (low half), for latency only
+        ("aux", "i8"),  # ACTION_QUERY_TRADES: event_seq after which to answer
+        ("score", "f8"),  # the decision's score, for the journal's reader
+        ("tsc_read", "i8"),
+        ("reserved2", "i8"),
+        ("seq", "u8"),
+    ]
+)
+
+EXEC_REPORT = np.dtype(
+    [
+        ("ts_ns", "i8"),  # time of delivery
+        ("id_hi", "u8"),
+        ("id_lo", "u8"),
+        ("price_ticks", "i8"),  # of the fill, or of the working order
+        ("qty_lots", "i8"),  # of the fill, or of the working order
+        ("cum_lots", "i8"),
+        ("leaves_lots", "i8"),
+        ("venue_order_id", "i8"),
+        ("trade_id", "i8"),
+        ("fee_e8", "i8"),  # positive: paid
+        ("event_seq", "i8"),  # the venue's event number; 0 on answers to queries
+        ("cash_e8", "i8"),  # FUNDING: amount; BALANCE: cash; POSITION: cost in tick x lot
+        ("instrument", "u2"),
+        ("shard", "u2"),
+        ("kind", "u1"),
+        ("status", "u1"),  # ORDER: REPORT_ACK, _CANCELED, _EXPIRED, _REJECT, or _FILL
+        ("side", "i1"),
+        ("type", "u1"),
+        ("flags", "u1"),
+        ("leg", "u1"),
+        ("code", "u2"),
+        ("order_row", "i4"),
+        ("t_venue_ns", "i8"),  # when it happened at the venue
+        ("seq", "u8"),
+    ]
+)
+
+PORTFOLIO_TOTALS = np.dtype(
+    [
+        ("ts_ns", "i8"),
+        ("equity_e8", "i8"),
+        ("high_water_e8", "i8"),
+        ("day_start_e8", "i8"),
+        ("gross_e8", "i8"),  # sum of absolute position values
+        ("open_orders", "i8"),
+        ("breaker", "i8"),  # 0 closed, 1 open
+        ("gate", "i8"),  # 1 open
+        ("reserved", "i8", (4,)),
+        ("instrument", "u2"),
+        ("shard", "u2"),
+        ("kind", "u1"),
+        ("status", "u1"),
+        ("side", "i1"),
+        ("type", "u1"),
+        ("flags", "u1"),
+        ("leg", "u1"),
+        ("code", "u2"),
+        ("order_row", "i4"),
+        ("t_venue_ns", "i8"),
+        ("seq", "u8"),
+    ]
+)
+
+INSTRUMENT = np.dtype(
+    [
+        ("index", "u2"),
+        ("shard", "u2"),
+        ("is_spot", "u1"),
+        ("price_decimals", "u1"),  # of the tick size
+        ("qty_decimals", "u1"),  # of the lot size
+        ("_pad", "u1"),
+        ("tick_e8", "i8"),  # tick size in 1e-8 of the quote currency
+        ("lot_e8", "i8"),  # lot size in 1e-8 of the base currency
+        ("value_e8", "i8"),  # value of one tick x lot in 1e-8 of the quote currency; exact by construction
+        ("min_notional_e8", "i8"),
+        ("min_qty_lots", "i8"),
+        ("max_qty_lots", "i8"),
+        ("maker_fee_ppm", "i8"),  # of the value; negative: rebate
+        ("taker_fee_ppm", "i8"),
+    ]
+)
+
+LIMITS = np.dtype(
+    [
+        ("position_bps", "i8"),  # of equity, per instrument, open orders included
+        ("order_notional_e8", "i8"),
+        ("order_lots", "i8"),
+        ("collar_bps", "i8"),  # limit price against the mid
+        ("drawdown_bps", "i8"),  # of the high-water mark
+        ("daily_loss_bps", "i8"),  # of the equity at the start of the day
+        ("open_orders", "i8"),
+        ("cool_down_ns", "i8"),  # between opening orders of one instrument
+        ("bucket_tokens", "i8"),  # order rate: size of the bucket
+        ("bucket_refill_ns", "i8"),  # one token per this many ns
+        ("stop_confirm_ns", "i8"),  # a fill's stop must be confirmed within this, else flatten
+        ("quote_age_ns", "i8"),  # an older quote is no quote
+        ("breaker_failures", "i8"),  # venue failures within the window that open the breaker
+        ("breaker_window_ns", "i8"),
+        ("breaker_open_ns", "i8"),
+        ("day_offset_ns", "i8"),  # start of the trading day after midnight UTC
+    ]
+)
+
+SESSION = np.dtype(
+    [
+        ("paced", "i8"),  # 1: conservative synchronisation by event time; 0: free-running
+        ("order_latency_ns", "i8"),  # execution to venue
+        ("report_latency_ns", "i8"),  # venue to execution
+        ("internal_latency_ns", "i8"),  # execution to shard
+        ("totals_grid_ns", "i8"),
+        ("start_equity_e8", "i8"),
+        ("account", "i8"),
+        ("strategy", "i8"),
+        ("feed_generation", "i8"),
+        ("n_shards", "i8"),
+        ("n_instruments", "i8"),
+        ("measure", "i8"),  # 1: stamp stages with the time-stamp counter
+    ]
+)
+
+# One record of execution's journal. `body` holds an ORDER_INTENT (JOURNAL_INTENT, _DENIED, _REQUEST), an EXEC_REPORT
+# (JOURNAL_EVENT) or nothing; the risk snapshot beside it tells a reader what execution knew at that moment.
+JOURNAL = np.dtype(
+    [
+        ("magic", "u4"),
+        ("type", "u2"),
+        ("version", "u2"),
+        ("seq", "i8"),  # 1, 2, 3, ... without a hole
+        ("previous_crc", "i8"),  # chain: the check sum of the record before
+        ("crc", "i8"),  # CRC-32 of all words but this one
+        ("ts_ns", "i8"),  # event time
+        ("instrument", "i8"),
+        ("code", "i8"),  # JOURNAL_DENIED: why
+        ("position_lots", "i8"),  # of the instrument, after this record
+        ("cost_tl", "i8"),
+        ("realised_tl", "i8"),
+        ("bid_ticks", "i8"),
+        ("ask_ticks", "i8"),
+        ("equity_e8", "i8"),
+        ("high_water_e8", "i8"),
+        ("day_start_e8", "i8"),
+        ("fees_e8", "i8"),  # of the instrument so far
+        ("body", "i8", (16,)),
+    ]
+)
+JOURNAL_MAGIC = 0x4A34_5442
+JOURNAL_VERSION = 1
+JOURNAL_START = 1  # execution started or recovered; body[0]: epoch
+JOURNAL_INTENT = 2  # an accepted intent, or a protective order of execution's own, before it goes out
+JOURNAL_DENIED = 3  # an intent that execution refused
+JOURNAL_EVENT = 4  # a venue event, as applied
+JOURNAL_REQUEST = 5  # cancel or amend, before it goes out
+JOURNAL_SAMPLE = 6  # once per second of event time and instrument: what it was worth
+
+WORD = 8
+TICK_WORDS = TICK.itemsize // WORD
+ORDER_WORDS = ORDER_INTENT.itemsize // WORD
+JOURNAL_WORDS = JOURNAL.itemsize // WORD
+
+assert JOURNAL.itemsize == 256
+assert TICK.itemsize == 64 and TICK.fields["seq"][1] == 56
+for _record in (ORDER_INTENT, EXEC_REPORT, PORTFOLIO_TOTALS):
+    assert _record.itemsize == 128 and _record.fields["seq"][1] == 120
+    assert _record.fields["ts_ns"][1] == 0
+assert PORTFOLIO_TOTALS.fields["kind"][1] == EXEC_REPORT.fields["kind"][1]
+for _record in (TICK, ORDER_INTENT, EXEC_REPORT, PORTFOLIO_TOTALS, INSTRUMENT, LIMITS, SESSION, JOURNAL):
+    assert _record.itemsize % WORD == 0
+    assert all(offset % dtype.alignment == 0 for dtype, offset, *_ in _record.fields.values()), _record
+
+
+def words(records: np.ndarray) -> np.ndarray:
+    """The same memory as a flat int64 array, for the ring's word copies.
+
+    Parameters
+    ----------
+    records : contiguous structured array whose itemsize is a multiple of 8
+
+    Returns
+    -------
+    int64[n * itemsize / 8], a view
+    """
+    return records.view(np.int64).reshape(-1)

@@ -1,0 +1,179 @@
+"""From checked settings to the integer records that kernels take; what is not exact is refused by the field's name.
+
+User units become record units here and nowhere else: milliseconds and microseconds to ns, decimal strings to 1e-8,
+basis points of fees to parts per million.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+import numpy as np
+
+from bot4.model.errors import SettingsError, UnitError
+from bot4.model.records import INSTRUMENT, LIMITS, SESSION
+from bot4.model.units import BPS, decimal_string, to_e8, to_units
+from bot4.settings.schema import MAX_INSTRUMENTS, MAX_SHARDS, SPOT_VENUES, Instrument, Settings
+
+NS_PER_US = 1_000
+NS_PER_MS = 1_000_000
+NS_PER_MINUTE = 60 * 1_000 * NS_PER_MS
+FEE_STEP = Decimal("0.01")  # basis points in one part per million
+MAX_LOTS = 2**53  # a quantity stays exact even where a chart turns it into a float
+
+
+def limits_record(settings: Settings) -> np.ndarray:
+    """The limits as kernels take them: LIMITS[1]."""
+    limits = settings.limits
+    record = np.zeros(1, LIMITS)
+    row = record[0]
+    for name in ("position_bps", "order_lots", "collar_bps", "drawdown_bps", "daily_loss_bps", "open_orders"):
+        row[name] = getattr(limits, name)
+    row["order_notional_e8"] = to_e8(limits.order_notional, "limits.toml: order_notional")
+    row["cool_down_ns"] = limits.cool_down_ms * NS_PER_MS
+    row["bucket_tokens"] = limits.bucket_tokens
+    row["bucket_refill_ns"] = limits.bucket_refill_ms * NS_PER_MS
+    row["stop_confirm_ns"] = limits.stop_confirm_ms * NS_PER_MS
+    row["quote_age_ns"] = limits.quote_age_ms * NS_PER_MS
+    row["breaker_failures"] = limits.breaker_failures
+    row["breaker_window_ns"] = limits.breaker_window_ms * NS_PER_MS
+    row["breaker_open_ns"] = limits.breaker_open_ms * NS_PER_MS
+    row["day_offset_ns"] = limits.day_offset_minutes * NS_PER_MINUTE
+    return record
+
+
+def instrument_records(settings: Settings, chosen: Sequence[tuple[str, str]], n_shards: int) -> np.ndarray:
+    """The chosen instruments, indexed in the order given and dealt to the shards in turn.
+
+    Parameters
+    ----------
+    settings : checked settings
+    chosen : (symbol, venue) of each source of the feed
+    n_shards : 1 .. MAX_SHARDS
+
+    Returns
+    -------
+    INSTRUMENT[len(chosen)]
+    """
+    if not 1 <= n_shards <= MAX_SHARDS:
+        raise SettingsError(f"topology.toml: shards: {n_shards} is outside SHARDS; write 1 to {MAX_SHARDS}")
+    if not 1 <= len(chosen) <= MAX_INSTRUMENTS:
+        raise SettingsError(f"instruments: {len(chosen)} chosen; choose 1 to {MAX_INSTRUMENTS}")
+    file = str(settings.path.with_name("instruments.toml"))
+    rows = {(row.symbol, row.venue): (index, row) for index, row in enumerate(settings.instruments)}
+    records = np.zeros(len(chosen), INSTRUMENT)
+    for index, key in enumerate(chosen):
+        if key not in rows:
+            raise SettingsError(f'{file}: no instrument "{key[0]}" of venue "{key[1]}"; add an [[instrument]] for it')
+        if key in chosen[:index]:
+            raise SettingsError(f"instrument {key[0]} of {key[1]} comes from two sources; name its files as one chain")
+        position, instrument = rows[key]
+        at = f"{file}: instrument[{position}]"
+        _fill_instrument(records[index], instrument, at)
+        records[index]["index"] = index
+        records[index]["shard"] = index % n_shards
+        _check_affordable(settings, instrument, at)
+    return records
+
+
+def session_record(
+    settings: Settings,
+    *,
+    paced: bool,
+    n_shards: int,
+    n_instruments: int,
+    feed_generation: int = 1,
+    measure: bool | None = None,
+) -> np.ndarray:
+    """What all agents of one session know: SESSION[1].
+
+    Parameters
+    ----------
+    settings : checked settings
+    paced : conservative synchronisation by event time, else free-running
+    n_shards, n_instruments : as wired
+    feed_generation : counts restarts of the feed, part of every order id
+    measure : stamp stages with the time-stamp counter; default: when free-running
+    """
+    sim = settings.venue.sim
+    record = np.zeros(1, SESSION)
+    row = record[0]
+    row["paced"] = int(paced)
+    row["order_latency_ns"] = sim.order_latency_us * NS_PER_US
+    row["report_latency_ns"] = sim.report_latency_us * NS_PER_US
+    row["internal_latency_ns"] = sim.internal_latency_us * NS_PER_US
+    row["totals_grid_ns"] = settings.portfolio.totals_grid_ms * NS_PER_MS
+    row["start_equity_e8"] = to_e8(settings.account.equity, f"{settings.path}: account.equity")
+    row["account"] = settings.account.id
+    row["strategy"] = settings.strategy.id
+    row["feed_generation"] = feed_generation
+    row["n_shards"] = n_shards
+    row["n_instruments"] = n_instruments
+    row["measure"] = int(not paced if measure is None else measure)
+    return record
+
+
+def check_instruments(instruments: Sequence[Instrument], file: str) -> None:
+    """Refuse what single fields cannot show: units that do not fit together, and instruments named twice."""
+    seen: set[tuple[str, str]] = set()
+    for index, instrument in enumerate(instruments):
+        at = f"{file}: instrument[{index}]"
+        key = (instrument.symbol, instrument.venue)
+        if key in seen:
+            raise SettingsError(f"{at}.symbol: {key[0]} of {key[1]} is there twice; keep one of them")
+        seen.add(key)
+        _fill_instrument(np.zeros(1, INSTRUMENT)[0], instrument, at)
+
+
+def check_stop_time(settings: Settings) -> None:
+    """Refuse latencies with which no stop could be confirmed in time: every fill would be flattened."""
+    sim = settings.venue.sim
+    way_us = sim.order_latency_us + sim.report_latency_us
+    if way_us >= settings.limits.stop_confirm_ms * 1_000:
+        raise SettingsError(
+            f"{settings.path}: venue.sim.order_latency_us: with the report {way_us} us, not less than "
+            f"stop_confirm_ms of limits.toml; lower the latencies or raise stop_confirm_ms"
+        )
+
+
+def _fill_instrument(row: np.void, instrument: Instrument, at: str) -> None:
+    try:
+        tick_e8 = to_e8(instrument.tick_size, f"{at}.tick_size")
+        lot_e8 = to_e8(instrument.lot_size, f"{at}.lot_size")
+        lot = Decimal(instrument.lot_size)
+        value = Decimal(instrument.tick_size) * lot
+        row["value_e8"] = to_units(value, Decimal(1).scaleb(-8), f"{at}.lot_size: one tick of one lot is worth")
+        row["tick_e8"] = tick_e8
+        row["lot_e8"] = lot_e8
+        row["min_notional_e8"] = to_e8(instrument.min_notional, f"{at}.min_notional")
+        row["min_qty_lots"] = to_units(instrument.min_qty, lot, f"{at}.min_qty")
+        row["max_qty_lots"] = to_units(instrument.max_qty, lot, f"{at}.max_qty")
+        row["maker_fee_ppm"] = to_units(instrument.maker_fee_bps, FEE_STEP, f"{at}.maker_fee_bps")
+        row["taker_fee_ppm"] = to_units(instrument.taker_fee_bps, FEE_STEP, f"{at}.taker_fee_bps")
+    except UnitError as error:
+        raise SettingsError(f"{error}; choose sizes that divide exactly") from None
+    if not row["min_qty_lots"] <= row["max_qty_lots"] <= MAX_LOTS:
+        raise SettingsError(f"{at}.max_qty: {instrument.max_qty} is below min_qty or above {MAX_LOTS} lots; mend it")
+    row["is_spot"] = instrument.venue in SPOT_VENUES
+    row["price_decimals"] = _decimals(instrument.tick_size)
+    row["qty_decimals"] = _decimals(instrument.lot_size)
+
+
+def _decimals(size: str) -> int:
+    return max(0, -int(Decimal(size).normalize().as_tuple().exponent))
+
+
+def _check_affordable(settings: Settings, instrument: Instrument, at: str) -> None:
+    """An instrument whose smallest order the limits forbid is refused at start, with the equity it would need."""
+    smallest = Decimal(instrument.min_notional)
+    if smallest > Decimal(settings.limits.order_notional):
+        raise SettingsError(
+            f"{at}.min_notional: {instrument.symbol} takes no order below {instrument.min_notional}, but "
+            f"order_notional of limits.toml is {settings.limits.order_notional}; raise it or leave the instrument out"
+        )
+    needed = smallest * BPS / settings.limits.position_bps
+    if Decimal(settings.account.equity) < needed:
+        raise SettingsError(
+            f"{at}.min_notional: {instrument.symbol} takes no order below {instrument.min_notional}, which needs an "
+            f"equity of {decimal_string(needed.quantize(Decimal('0.01')))} at position_bps = "
+            f"{settings.limits.position_bps}; account.equity is {settings.account.equity}"
+        )

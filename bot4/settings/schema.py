@@ -1,0 +1,213 @@
+"""The settings as frozen structs, and the named bound of every field.
+
+Four files: the session (`paper.toml`), and beside it `limits.toml`, `instruments.toml` and `topology.toml`. Unknown
+keys are refused. Bounds keep integer arithmetic of the kernels inside 63 bits; where that is the reason it is written.
+"""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from bot4.settings.bound import Amount, AutoCores, AutoInteger, Choice, Integer, Parameters, Text
+
+MAX_SHARDS = 64  # as many as the shared memory has lines for; a test compares
+MAX_INSTRUMENTS = 256
+
+# --- session -------------------------------------------------------------------------------------------------------
+MODE = Choice("MODE", ("paper",))
+ACCOUNT_ID = Integer("ACCOUNT_ID", 1, 32_767, "the account")  # top bits of an order id that stays positive as int64
+EQUITY = Amount("EQUITY", "1", "1000000", "quote currency")  # equity_e8 x 10,000 bps stays 9 x below 2**63
+STATE_FOLDER = Text("STATE_FOLDER", r"[^\x00-\x1f]{1,512}", "a folder name")
+STRATEGY_ID = Integer("STRATEGY_ID", 1, 65_535, "the strategy")
+STRATEGY_MODULE = Text(
+    "STRATEGY_MODULE",
+    r"[A-Za-z_][A-Za-z0-9_]{0,63}(\.[A-Za-z_][A-Za-z0-9_]{0,63}){0,15}",
+    'a module such as "bot4.strategies.trend"',
+)
+STRATEGY_PARAMETER = Parameters("STRATEGY_PARAMETER")
+LATENCY_US = Integer("LATENCY_US", 1, 10_000_000, "microseconds")  # 0 would leave several processes no lookahead
+TOTALS_GRID_MS = Integer("TOTALS_GRID_MS", 1, 60_000, "milliseconds")
+
+# --- limits --------------------------------------------------------------------------------------------------------
+POSITION_BPS = Integer("POSITION_BPS", 1, 10_000, "basis points of equity")  # never more than the equity itself
+ORDER_NOTIONAL = Amount("ORDER_NOTIONAL", "1", "1000000", "quote currency")
+ORDER_LOTS = Integer("ORDER_LOTS", 1, 1_000_000_000, "lots")
+COLLAR_BPS = Integer("COLLAR_BPS", 1, 2_000, "basis points of the mid price")
+DRAWDOWN_BPS = Integer("DRAWDOWN_BPS", 1, 5_000, "basis points of the high-water mark")
+DAILY_LOSS_BPS = Integer("DAILY_LOSS_BPS", 1, 5_000, "basis points of the day's first equity")
+OPEN_ORDERS = Integer("OPEN_ORDERS", 1, 200, "orders")
+COOL_DOWN_MS = Integer("COOL_DOWN_MS", 0, 86_400_000, "milliseconds")  # 0: none
+BUCKET_TOKENS = Integer("BUCKET_TOKENS", 1, 10_000, "orders")
+BUCKET_REFILL_MS = Integer("BUCKET_REFILL_MS", 1, 3_600_000, "milliseconds")
+STOP_CONFIRM_MS = Integer("STOP_CONFIRM_MS", 1, 1_000, "milliseconds")  # no fill stands without its stop for longer
+QUOTE_AGE_MS = Integer("QUOTE_AGE_MS", 1, 60_000, "milliseconds")
+BREAKER_FAILURES = Integer("BREAKER_FAILURES", 1, 1_000, "failures")
+BREAKER_MS = Integer("BREAKER_MS", 1, 3_600_000, "milliseconds")
+DAY_OFFSET_MINUTES = Integer("DAY_OFFSET_MINUTES", 0, 1_439, "minutes after midnight UTC")
+
+# --- instruments -----------------------------------------------------------------------------------------------------
+SYMBOL = Text("SYMBOL", "[A-Z0-9][A-Z0-9_-]{0,31}", 'the venue\'s symbol in capitals, such as "BTCUSDT"')
+VENUE = Choice("VENUE", ("binance_spot", "binance_usdm", "synthetic"))
+SPOT_VENUES = ("binance_spot", "synthetic")  # no short position there
+TICK_SIZE = Amount("TICK_SIZE", "0.00000001", "100000", "quote currency")
+LOT_SIZE = Amount("LOT_SIZE", "0.00000001", "100000", "base currency")
+MIN_NOTIONAL = Amount("MIN_NOTIONAL", "0", "100000", "quote currency")
+QUANTITY = Amount("QUANTITY", "0.00000001", "1000000000", "base currency")
+FEE_BPS = Amount("FEE_BPS", "-100", "1000", "basis points", Decimal("0.01"))  # one part per million
+
+# --- topology --------------------------------------------------------------------------------------------------------
+SHARDS = AutoInteger("SHARDS", 1, MAX_SHARDS, "shard processes")
+COMPOSE = Choice("COMPOSE", ("auto", "one", "processes"))
+CORES = AutoCores("CORES", 1_023)
+IDLE = Choice("IDLE", ("spin", "backoff", "block"))
+HEARTBEAT_MS = Integer("HEARTBEAT_MS", 1_000, 600_000, "milliseconds")
+RESTARTS = Integer("RESTARTS", 0, 1_000, "restarts")
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of every table of the settings: frozen, and an unknown key is an error."""
+
+
+class Account(Table, frozen=True):
+    """Whose money, and how much of it."""
+
+    id: Annotated[int, ACCOUNT_ID]
+    equity: Annotated[str, EQUITY]
+
+
+class State(Table, frozen=True):
+    """Where kill latch, lock and journal live."""
+
+    folder: Annotated[str, STATE_FOLDER]
+
+
+class Strategy(Table, frozen=True):
+    """Which strategy runs, with which parameters."""
+
+    id: Annotated[int, STRATEGY_ID]
+    module: Annotated[str, STRATEGY_MODULE]
+    params: Annotated[dict[str, int | float], STRATEGY_PARAMETER]
+
+
+class SimulatedVenue(Table, frozen=True):
+    """The ways there and back of the simulated venue; they are also the lookahead of an event-paced session."""
+
+    order_latency_us: Annotated[int, LATENCY_US]
+    report_latency_us: Annotated[int, LATENCY_US]
+    internal_latency_us: Annotated[int, LATENCY_US]
+
+
+class Venue(Table, frozen=True):
+    """The venues that a session trades on."""
+
+    sim: SimulatedVenue
+
+
+class Portfolio(Table, frozen=True):
+    """How often the totals reach the shards."""
+
+    totals_grid_ms: Annotated[int, TOTALS_GRID_MS]
+
+
+class Session(Table, frozen=True):
+    """`paper.toml`."""
+
+    mode: Annotated[str, MODE]
+    account: Account
+    state: State
+    strategy: Strategy
+    venue: Venue
+    portfolio: Portfolio
+
+
+class Limits(Table, frozen=True):
+    """`limits.toml`: what no order and no loss may exceed."""
+
+    position_bps: Annotated[int, POSITION_BPS]
+    order_notional: Annotated[str, ORDER_NOTIONAL]
+    order_lots: Annotated[int, ORDER_LOTS]
+    collar_bps: Annotated[int, COLLAR_BPS]
+    drawdown_bps: Annotated[int, DRAWDOWN_BPS]
+    daily_loss_bps: Annotated[int, DAILY_LOSS_BPS]
+    open_orders: Annotated[int, OPEN_ORDERS]
+    cool_down_ms: Annotated[int, COOL_DOWN_MS]
+    bucket_tokens: Annotated[int, BUCKET_TOKENS]
+    bucket_refill_ms: Annotated[int, BUCKET_REFILL_MS]
+    stop_confirm_ms: Annotated[int, STOP_CONFIRM_MS]
+    quote_age_ms: Annotated[int, QUOTE_AGE_MS]
+    breaker_failures: Annotated[int, BREAKER_FAILURES]
+    breaker_window_ms: Annotated[int, BREAKER_MS]
+    breaker_open_ms: Annotated[int, BREAKER_MS]
+    day_offset_minutes: Annotated[int, DAY_OFFSET_MINUTES]
+
+
+class Instrument(Table, frozen=True):
+    """One tradable thing on one venue."""
+
+    symbol: Annotated[str, SYMBOL]
+    venue: Annotated[str, VENUE]
+    tick_size: Annotated[str, TICK_SIZE]
+    lot_size: Annotated[str, LOT_SIZE]
+    min_notional: Annotated[str, MIN_NOTIONAL]
+    min_qty: Annotated[str, QUANTITY]
+    max_qty: Annotated[str, QUANTITY]
+    maker_fee_bps: Annotated[str, FEE_BPS]
+    taker_fee_bps: Annotated[str, FEE_BPS]
+
+
+class Instruments(Table, frozen=True):
+    """`instruments.toml`."""
+
+    instrument: tuple[Instrument, ...]
+
+
+class Cores(Table, frozen=True):
+    """On which cores the agents are pinned."""
+
+    feed: Annotated[str | tuple[int, ...], CORES]
+    shards: Annotated[str | tuple[int, ...], CORES]  # shard k takes the k-th of the list, round and round
+    execution: Annotated[str | tuple[int, ...], CORES]
+    venue: Annotated[str | tuple[int, ...], CORES]
+
+
+class Idle(Table, frozen=True):
+    """What an agent does when there is nothing to do."""
+
+    feed: Annotated[str, IDLE]
+    shards: Annotated[str, IDLE]
+    execution: Annotated[str, IDLE]
+    venue: Annotated[str, IDLE]
+
+
+class Supervision(Table, frozen=True):
+    """When a worker counts as hung, and how often it is started again."""
+
+    heartbeat_timeout_ms: Annotated[int, HEARTBEAT_MS]
+    restarts_max: Annotated[int, RESTARTS]
+
+
+class Topology(Table, frozen=True):
+    """`topology.toml`: processes, cores, waiting."""
+
+    shards: Annotated[int | str, SHARDS]
+    compose: Annotated[str, COMPOSE]
+    cores: Cores
+    idle: Idle
+    supervision: Supervision
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All four files, checked."""
+
+    path: Path  # of the session's file; the other three lie beside it
+    mode: str
+    account: Account
+    state: State
+    strategy: Strategy
+    venue: Venue
+    portfolio: Portfolio
+    limits: Limits
+    instruments: tuple[Instrument, ...]
+    topology: Topology

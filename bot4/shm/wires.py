@@ -1,0 +1,140 @@
+"""Everything the agents of one bot share, as one tuple of arrays that a kernel can take.
+
+    feed --ticks[k]--> shard k --intents[k]--> execution --requests--> venue
+    feed --market--> venue        execution --reports[k]--> shard k
+    feed --quotes--> execution    venue --events--> execution
+
+Each ring has one writer and one reader. Each row of `gauges` and `rejects` has one writer, the agent of that row;
+`messages`, `refused`, `levels`, `book_checks` belong to the feed, `positions` to execution. Plain stores suffice there:
+readers only look.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bot4.model.enums import N_CODES, N_INPUT_REASONS, N_KINDS
+from bot4.model.records import ORDER_WORDS, TICK_WORDS
+from bot4.shm.histogram import HISTOGRAM_WORDS
+from bot4.shm.layout import CLOCK_WORDS, CONTROL_WORDS
+from bot4.shm.spsc_ring import private_rings
+
+# rows of gauges and rejects, after the shards 0 .. n_shards-1
+EXECUTION_ROW = 0  # + n_shards
+VENUE_ROW = 1  # + n_shards
+FEED_ROW = 2  # + n_shards
+N_OTHER_ROWS = 3
+
+# gauges of every agent
+GAUGE_HEARTBEAT_NS = 0  # monotonic, stamped by the work loop
+GAUGE_EVENT_TIME_NS = 1  # of the last item
+GAUGE_BEGAN_NS = 3  # monotonic: when the agent was built and its loop first ran
+GAUGE_ITEMS = 2  # taken from rings (feed: messages read)
+# feed
+GAUGE_FEED_MESSAGES = 8  # read, good or bad
+GAUGE_FEED_TICKS = 9  # records made
+GAUGE_FEED_DROPPED = 10  # records that found a ring full
+GAUGE_FEED_SPAN_START_NS = 11
+GAUGE_FEED_SPAN_END_NS = 12
+# shard
+GAUGE_SHARD_STEPS = 8  # decisions taken or refused
+GAUGE_SHARD_INTENTS = 9
+GAUGE_SHARD_GATE_OPEN = 10  # instruments whose gate is open
+# execution
+GAUGE_EXEC_INTENTS = 8
+GAUGE_EXEC_ORDERS = 9  # sent, protective ones included
+GAUGE_EXEC_FILLS = 10
+GAUGE_EXEC_EQUITY_E8 = 11
+GAUGE_EXEC_HIGH_WATER_E8 = 12
+GAUGE_EXEC_DAY_START_E8 = 13
+GAUGE_EXEC_DRAWDOWN_PPM = 14  # the largest so far
+GAUGE_EXEC_STOPS_PLACED = 15
+GAUGE_EXEC_STOPS_TRIGGERED = 16
+GAUGE_EXEC_NAKED_NS_MAX = 17  # longest event time between a fill and its confirmed stop
+GAUGE_EXEC_FLATTENS = 18
+GAUGE_EXEC_OPEN_ORDERS = 19
+GAUGE_EXEC_STATE = 20  # 0 starting, 1 recovering, 2 active, 3 halted
+GAUGE_EXEC_BREAKER = 21
+GAUGE_EXEC_UNKNOWN = 22  # orders whose outcome is unknown
+GAUGE_EXEC_ALARMS = 23
+# venue
+GAUGE_VENUE_ORDERS = 8
+GAUGE_VENUE_FILLS = 9
+GAUGE_VENUE_LEDGER = 10  # ledger entries made
+N_GAUGES = 64
+
+# columns of positions
+POSITION_LOTS = 0
+POSITION_COST_TL = 1  # tick x lot, signed
+POSITION_REALISED_TL = 2
+POSITION_FEES_E8 = 3
+POSITION_FUNDING_E8 = 4
+POSITION_BID = 5
+POSITION_ASK = 6
+POSITION_STOP_TICKS = 7
+POSITION_STOP_LOTS = 8  # covered by the confirmed stop
+POSITION_WHOLE = 9  # the book is whole: what execution finds again when it is restarted
+POSITION_QUOTE_NS = 10
+N_POSITION_COLUMNS = 16
+
+# rows of histograms: stages of the path, in cycles of the time-stamp counter
+STAGES = ("feed_to_shard", "step", "tick_to_intent", "tick_to_execution", "order_inside")
+STAGE_FEED_TO_SHARD, STAGE_STEP, STAGE_TICK_TO_INTENT, STAGE_TICK_TO_EXECUTION, STAGE_ORDER_INSIDE = range(5)
+
+
+class Wires(NamedTuple):
+    """The shared memory of one bot; all arrays int64 unless said."""
+
+    ticks: np.ndarray  # [n_shards, ring_words] TICK rings
+    market: np.ndarray  # [ring_words] TICK ring
+    quotes: np.ndarray  # [ring_words] TICK ring
+    intents: np.ndarray  # [n_shards, ring_words] ORDER_INTENT rings
+    reports: np.ndarray  # [n_shards, ring_words] EXEC_REPORT rings
+    requests: np.ndarray  # [ring_words] ORDER_INTENT ring
+    events: np.ndarray  # [ring_words] EXEC_REPORT ring
+    clocks: np.ndarray  # [CLOCK_WORDS]
+    control: np.ndarray  # [CONTROL_WORDS]
+    gauges: np.ndarray  # [n_shards + 3, N_GAUGES]
+    rejects: np.ndarray  # [n_shards + 3, N_CODES]
+    messages: np.ndarray  # [n_instruments, N_KINDS] accepted messages
+    refused: np.ndarray  # [n_instruments, N_KINDS, N_INPUT_REASONS] refused messages; kind 0: kind not known
+    levels: np.ndarray  # [n_instruments] LEVEL records made
+    book_checks: np.ndarray  # [n_instruments, 2] compared with the venue's best quote, equal
+    positions: np.ndarray  # [n_instruments, N_POSITION_COLUMNS]
+    histograms: np.ndarray  # [len(STAGES), HISTOGRAM_WORDS]
+
+
+TICK_RING_CAPACITY = 16_384  # more than the records of the largest message (a snapshot of 5,000 levels a side)
+ORDER_RING_CAPACITY = 1_024
+
+
+def plain_shapes(n_shards: int, n_instruments: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of all arrays of `Wires` that are not rings."""
+    rows = n_shards + N_OTHER_ROWS
+    return {
+        "clocks": (CLOCK_WORDS,),
+        "control": (CONTROL_WORDS,),
+        "gauges": (rows, N_GAUGES),
+        "rejects": (rows, N_CODES),
+        "messages": (n_instruments, N_KINDS),
+        "refused": (n_instruments, N_KINDS, N_INPUT_REASONS),
+        "levels": (n_instruments,),
+        "book_checks": (n_instruments, 2),
+        "positions": (n_instruments, N_POSITION_COLUMNS),
+        "histograms": (len(STAGES), HISTOGRAM_WORDS),
+    }
+
+
+def private_wires(n_shards: int, n_instruments: int, ticks: int = TICK_RING_CAPACITY) -> Wires:
+    """Wires in this process's own memory, for one process or a test."""
+    plain = {name: np.zeros(shape, np.int64) for name, shape in plain_shapes(n_shards, n_instruments).items()}
+    return Wires(
+        ticks=private_rings(n_shards, ticks, TICK_WORDS),
+        market=private_rings(1, ticks, TICK_WORDS)[0],
+        quotes=private_rings(1, ticks, TICK_WORDS)[0],
+        intents=private_rings(n_shards, ORDER_RING_CAPACITY, ORDER_WORDS),
+        reports=private_rings(n_shards, ORDER_RING_CAPACITY, ORDER_WORDS),
+        requests=private_rings(1, ORDER_RING_CAPACITY, ORDER_WORDS)[0],
+        events=private_rings(1, ORDER_RING_CAPACITY, ORDER_WORDS)[0],
+        **plain,
+    )

@@ -1,0 +1,139 @@
+"""The feed against its twin on markets that lose, repeat, swap and damage messages; and against the true book.
+
+At every message the readers' book is the venue's book of that update, or it is stale: there is no third case.
+"""
+
+import random
+
+import pytest
+from reference.engine.feed import ref_feed
+from reference.kernels.book import RefBook
+from rig.feed import FeedRig, KnownMarket
+from rig.scan import SPOT, USDM
+
+from bot4.jit import JIT
+from bot4.model.enums import FLAG_LAST, STATUS_CLEAR, STATUS_WHOLE, TICK_LEVEL, TICK_QUOTE, TICK_STATUS
+
+LENGTH = 3_000 if JIT else 300
+SEEDS = range(4) if JIT else range(1)
+
+
+def damaged(lines: list[bytes], source: random.Random, share: float) -> list[bytes]:
+    """Messages lost, repeated, swapped, cut, or with one byte changed, each by that share."""
+    found = list(lines)
+    for index in range(len(found)):
+        if source.random() >= share:
+            continue
+        way = source.randrange(7)
+        if way == 0:
+            found[index] = b""
+        elif way == 1:
+            found[index] += found[index]
+        elif way == 2 and index:
+            found[index], found[index - 1] = found[index - 1], found[index]
+        elif way == 3:
+            found[index] = found[index][: source.randrange(1, len(found[index]))].rstrip(b"\n") + b"\n"
+        elif way == 4:
+            at = source.randrange(len(found[index]) - 1)
+            found[index] = found[index][:at] + bytes([source.choice(b'0123456789-,"}]x')]) + found[index][at + 1 :]
+        elif way == 5:
+            head, _, rest = found[index].partition(b" ")
+            shift = source.choice((-3_600_000_000_000, 3_600_000_000_000, -5_000_000, 40_000_000))
+            found[index] = b"%d %s" % (int(head) + shift, rest) if head.isdigit() else found[index]
+        else:
+            found[index] = found[index].replace(b'"s":"BTCUSDT"', b'"s":"ETHUSDT"')
+    return found
+
+
+def assert_same(rig: FeedRig, texts, listings):
+    """Records, counters and checks equal the twin's."""
+    records, twins = ref_feed(texts, listings)
+    assert rig.records("market") == records
+    for index, twin in enumerate(twins):
+        assert rig.counts(index) == +twin.counts
+        assert rig.wires.book_checks[index].tolist() == twin.checks
+        assert rig.wires.levels[index] == twin.levels
+        assert rig.counts(index).total() == sum(1 for line in texts[index].split(b"\n") if line.strip())
+    return twins
+
+
+def assert_true_book(records, market: KnownMarket):
+    """Whatever a reader believes to be whole is the venue's book."""
+    book = RefBook(4_096)
+    update = seen = 0
+    for record in records:
+        if record.kind == TICK_STATUS:
+            update = record.words[1]
+            if record.words[0] == STATUS_CLEAR:
+                book.clear()
+            else:
+                book.whole = record.words[0] == STATUS_WHOLE
+        elif record.kind == TICK_LEVEL:
+            price, lots, side, update = record.words
+            book.set(side, price, lots)
+        elif record.kind == TICK_QUOTE:
+            continue
+        if book.whole and record.flags & FLAG_LAST and record.kind in (TICK_LEVEL, TICK_STATUS):
+            assert (book.sides[1], book.sides[-1]) == market.books[update]
+            seen += 1
+    return seen
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("share", [0.0, 0.002, 0.1])
+@pytest.mark.parametrize("listing", [SPOT, USDM], ids=["spot", "usdm"])
+def test_damaged_markets_equal_the_twin(listing, share, seed):
+    market = KnownMarket(seed, listing.futures)
+    text = b"".join(damaged(market.run(LENGTH), random.Random(seed), share))
+    rig = FeedRig([text], [listing], piece=50_000).run()
+    (twin,) = assert_same(rig, [text], [listing])
+    if share == 0.0:
+        assert {reason for _, reason in +twin.counts} == {"ok", "before_snapshot", "out_of_order"}  # old snapshots
+        assert assert_true_book(rig.records(), market) > LENGTH // 6
+        assert twin.checks[0] == twin.checks[1] > LENGTH // 40
+    assert rig.records("shard-0") == rig.records("market")
+    assert rig.records("quotes") == [record for record in rig.records() if record.kind not in (1, TICK_LEVEL)]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("share", [0.0001, 0.001, 0.01, 0.1])
+@pytest.mark.parametrize("listing", [SPOT, USDM], ids=["spot", "usdm"])
+def test_lost_repeated_and_swapped_diffs_never_make_a_wrong_book(listing, share, seed):
+    market = KnownMarket(100 + seed, listing.futures)
+    source = random.Random(seed)
+    lines = market.run(LENGTH)
+    depth = [index for index, line in enumerate(lines) if b"@depth" in line]
+    for place, index in enumerate(depth[:-1]):
+        if source.random() < share:
+            way = source.randrange(3)
+            if way == 0:
+                lines[index] = b""
+            elif way == 1:
+                lines[index] += lines[index]
+            else:  # the contents change places, the receive times stay
+                other = depth[place + 1]
+                (a, _, first), (b, _, second) = lines[index].partition(b" "), lines[other].partition(b" ")
+                if a and b:
+                    lines[index], lines[other] = a + b" " + second, b + b" " + first
+    text = b"".join(lines)
+    rig = FeedRig([text], [listing]).run()
+    assert_same(rig, [text], [listing])
+    assert assert_true_book(rig.records(), market) > 0
+
+
+def test_several_sources_are_merged_by_time_then_source():
+    texts = [b"".join(KnownMarket(seed, listing.futures).run(LENGTH // 3)) for seed, listing in enumerate((SPOT, USDM))]
+    listings = [SPOT, USDM]
+    rig = FeedRig(texts, listings, n_shards=2, piece=10_000).run()
+    assert_same(rig, texts, listings)
+    records = rig.records()
+    assert [record.ts_ns for record in records] == sorted(record.ts_ns for record in records)
+    for k in range(2):
+        assert rig.records(f"shard-{k}") == [record for record in records if record.instrument == k]
+
+
+@pytest.mark.parametrize("piece", [1, 7, 300, 1 << 20])
+def test_the_size_of_the_pieces_changes_nothing(piece):
+    text = b"".join(KnownMarket(5, False).run(LENGTH // 20))
+    whole = FeedRig([text], [SPOT]).run()
+    assert FeedRig([text.rstrip(b"\n")], [SPOT], piece=piece).run().records() == whole.records()

@@ -1,0 +1,142 @@
+"""Risk against its twin on arbitrary records, and over random lives of orders: no limit is ever passed."""
+
+from fractions import Fraction
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference.kernels.risk.order_checks import check, reducing
+from rig.risk import ASK, BID, EQUITY, T0, Case
+from rig.tables import SECOND
+
+from bot4.kernels.risk.order_checks import note_done, note_fill, note_order
+from bot4.model.enums import LEG_EXIT, OK, ORDER_REDUCE_ONLY, RISK_RATE, TYPE_LIMIT, TYPE_MARKET
+
+near = st.integers(-3, 3)
+any_order = st.fixed_dictionaries(
+    {
+        "action": st.sampled_from([1, 1, 1, 1, 2]),
+        "side": st.sampled_from([1, 1, -1, -1, 0]),
+        "type": st.sampled_from([1, 2, 2, 2, 3]),
+        "tif": st.sampled_from([1, 2, 2, 0]),
+        "flags": st.sampled_from([0, 0, 0, 1, 2, 3, 4]),
+        "leg": st.integers(0, 4),
+        "price_ticks": st.one_of(st.integers(BID - 70_000, ASK + 70_000), st.just(0), st.integers(-(2**63), 2**63 - 1)),
+        "qty_lots": st.one_of(st.integers(1, 8_000), near, st.integers(-(2**63), 2**63 - 1)),
+        "stop_ticks": st.one_of(near.map(lambda d: BID + d), near.map(lambda d: ASK + d), st.just(0), st.just(1)),
+    }
+)
+any_view = st.fixed_dictionaries(
+    {
+        "position_lots": st.one_of(st.integers(-8_000, 8_000), st.integers(-(2**41), 2**41)),
+        "pending_buy_lots": st.integers(0, 4_000),
+        "pending_sell_lots": st.integers(0, 4_000),
+        "open_orders": st.integers(0, 5),
+        "bid_ticks": st.one_of(near.map(lambda d: BID + d), st.just(0)),
+        "ask_ticks": st.one_of(near.map(lambda d: ASK + d), st.just(2**40)),
+        "quote_ts_ns": near.map(lambda d: T0 - 10 + d),
+        "equity_e8": st.one_of(st.integers(95_000 * 10**8, 105_000 * 10**8), st.integers(-(2**63), 2**63 - 1)),
+        "high_water_e8": st.one_of(st.just(EQUITY), st.integers(0, 2**63 - 1)),
+        "day_start_e8": st.one_of(st.just(EQUITY), st.integers(0, 2**63 - 1)),
+        "last_open_ns": st.one_of(st.just(0), near.map(lambda d: T0 - SECOND + d)),
+        "bucket_ns": st.one_of(st.just(0), near.map(lambda d: T0 + 2 * SECOND + d)),
+        "killed": st.sampled_from([0, 0, 0, 0, 0, 1]),
+        "breaker_open": st.sampled_from([0, 0, 0, 0, 0, 1]),
+        "stale": st.sampled_from([0, 0, 0, 0, 0, 1]),
+    }
+)
+any_limits = st.fixed_dictionaries(
+    {
+        "is_spot": st.integers(0, 1),
+        "value_e8": st.sampled_from([10, 10, 1, 7, 10_000, 2**62]),
+        "position_bps": st.one_of(st.just(200), st.integers(1, 10_000)),
+        "order_notional_e8": st.one_of(st.just(5_000 * 10**8), st.integers(1, 2**62)),
+        "order_lots": st.one_of(st.just(5_000), st.integers(1, 2**40)),
+        "collar_bps": st.integers(1, 200),
+        "drawdown_bps": st.integers(1, 10_000),
+        "daily_loss_bps": st.integers(1, 10_000),
+        "quote_age_ns": st.just(10),
+        "min_notional_e8": st.one_of(st.just(0), st.integers(0, 10**12)),
+    }
+)
+
+
+@settings(deadline=None, max_examples=1_000)
+@given(order=any_order, view=any_view, table=any_limits)
+def test_equal_to_the_twin(order, view, table):
+    case = Case(**order, **view, **table)
+    assert case.code() == check(*case.tables())
+
+
+@settings(deadline=None, max_examples=300)
+@given(view=any_view, table=any_limits, lots=st.integers(1, 5_000), short=st.booleans())
+def test_a_market_exit_is_never_refused_for_risk(view, table, lots, short):
+    """Whatever has happened to equity, limits, quotes and clocks: with room among the open orders one can get out."""
+    held = -lots if short else lots
+    case = Case(**{**view, "open_orders": 0, "position_lots": held}, **table)
+    case.set(side=1 if short else -1, type=TYPE_MARKET, price_ticks=0, flags=ORDER_REDUCE_ONLY, leg=LEG_EXIT)
+    assert case.set(qty_lots=lots, stop_ticks=0).code() == OK
+
+
+actions = st.lists(
+    st.tuples(
+        st.sampled_from(["order", "order", "order", "fill", "done", "market"]),
+        st.sampled_from([1, -1]),
+        st.integers(1, 6_000),
+        st.integers(0, SECOND),
+    ),
+    max_size=60,
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(actions=actions, spot=st.booleans())
+def test_no_sequence_of_accepted_orders_and_fills_exceeds_the_position_limit(actions, spot):
+    case = Case(cool_down_ns=0, bucket_tokens=1_000, max_open_orders=10, is_spot=spot, quote_age_ns=10**12)
+    view, limits = case.view[0], case.limits[0]
+    equity, value = int(view["equity_e8"]), int(case.instrument[0]["value_e8"])
+    open_orders, now, mid = [], T0, Fraction(BID + ASK, 2)
+    for action, side, lots, pause in actions:
+        now += pause
+        if action == "market":  # the quote moves; what is held may then be worth more than one could buy
+            case.set(bid_ticks=BID + side * lots, ask_ticks=ASK + side * lots)
+            mid = Fraction(BID + ASK, 2) + side * lots
+        elif action == "order":
+            bid, ask = int(view["bid_ticks"]), int(view["ask_ticks"])
+            case.set(ts_ns=now, side=side, type=TYPE_LIMIT, flags=0, qty_lots=lots)
+            case.set(price_ticks=ask if side > 0 else bid, stop_ticks=bid - 1_000 if side > 0 else ask + 1_000)
+            opens = not reducing(*case.tables()[:2])
+            if case.code() == OK:
+                note_order(case.order[0], view, limits)
+                open_orders.append([side, lots])
+                pending = int(view["pending_buy_lots" if side > 0 else "pending_sell_lots"])
+                if opens:
+                    assert abs(int(view["position_lots"]) + side * pending) * mid * value <= Fraction(equity, 50)
+        elif open_orders:
+            order = open_orders[lots % len(open_orders)]
+            filled = min(order[1], max(1, lots // 10)) if action == "fill" else 0
+            if filled:
+                note_fill(view, order[0], filled)
+                order[1] -= filled
+            if not filled or order[1] == 0:
+                note_done(view, order[0], order[1])
+                open_orders.remove(order)
+        assert view["pending_buy_lots"] == sum(lots for side, lots in open_orders if side > 0)
+        assert view["pending_sell_lots"] == sum(lots for side, lots in open_orders if side < 0)
+        assert view["open_orders"] == len(open_orders) <= 10
+        assert not spot or view["position_lots"] - view["pending_sell_lots"] >= 0
+
+
+@settings(deadline=None, max_examples=150)
+@given(pauses=st.lists(st.integers(0, 3 * SECOND), min_size=1, max_size=80), tokens=st.integers(1, 6))
+def test_the_bucket_lets_through_what_a_counting_bucket_does(pauses, tokens):
+    case = Case(cool_down_ns=0, bucket_tokens=tokens, bucket_refill_ns=SECOND, qty_lots=10, quote_age_ns=10**15)
+    now, level = T0, Fraction(tokens)
+    for pause in pauses:
+        now += pause
+        level = min(Fraction(tokens), level + Fraction(pause, SECOND))
+        code = case.set(ts_ns=now).code()
+        assert code == (OK if level >= 1 else RISK_RATE)
+        if code == OK:
+            level -= 1
+            note_order(case.order[0], case.view[0], case.limits[0])
+            note_done(case.view[0], 1, 10)

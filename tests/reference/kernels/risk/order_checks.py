@@ -1,0 +1,116 @@
+"""Slow twin of bot4/kernels/risk: every rule as a sentence about fractions of unbounded integers.
+
+Records are dictionaries by field name. Codes are the numbers of the reject table.
+"""
+
+from fractions import Fraction
+
+KILLED, BREAKER, POSITION, NOTIONAL, SIZE, COLLAR, DRAWDOWN, DAILY_LOSS, STOP_MISSING, STOP_SIDE = range(301, 311)
+OPEN_ORDERS, COOL_DOWN, RATE, SIZE_ZERO, NO_EQUITY, SHORT_SPOT, BAD_ORDER, MIN_NOTIONAL = range(311, 319)
+STALE, NO_QUOTE = 103, 409
+MARKET, LIMIT = 1, 2
+GTC, IOC = 1, 2
+REDUCE_ONLY, POST_ONLY = 1, 2
+TOO_LARGE = 2**40
+MOST_MONEY = 2**61
+MOST_BPS = 1_000_000
+
+
+def bad_fields(order, instrument):
+    """True if any field is outside its range."""
+    reduce_only, post_only = bool(order["flags"] & REDUCE_ONLY), bool(order["flags"] & POST_ONLY)
+    least = 1 if reduce_only else max(1, instrument["min_qty_lots"])
+    return not (
+        order["action"] == 1
+        and order["side"] in (1, -1)
+        and least <= order["qty_lots"] <= min(instrument["max_qty_lots"], TOO_LARGE - 1)
+        and order["ts_ns"] >= 0
+        and 0 <= order["stop_ticks"] < TOO_LARGE
+        and order["tif"] in (GTC, IOC)
+        and order["flags"] in (0, 1, 2, 3)
+        and order["leg"] in (0, 1, 2, 3)
+        and (
+            (
+                order["type"] == LIMIT
+                and 0 < order["price_ticks"] < TOO_LARGE
+                and not (post_only and order["tif"] == IOC)
+            )
+            or (order["type"] == MARKET and order["price_ticks"] == 0 and not post_only)
+        )
+    )
+
+
+def worst(order, view):
+    """Position if the order and everything pending on its side fills."""
+    if order["side"] > 0:
+        return view["position_lots"] + view["pending_buy_lots"] + order["qty_lots"]
+    return view["position_lots"] - view["pending_sell_lots"] - order["qty_lots"]
+
+
+def reducing(order, view):
+    """True if the order cannot carry the position across zero."""
+    return bool(order["flags"] & REDUCE_ONLY) or worst(order, view) * order["side"] <= 0
+
+
+def collar(order, view, limits):
+    """COLLAR if the limit price is too far from the mid."""
+    mid = Fraction(view["bid_ticks"] + view["ask_ticks"], 2)
+    far = Fraction(min(limits["collar_bps"], MOST_BPS), 10_000)
+    return COLLAR if order["type"] == LIMIT and abs(order["price_ticks"] - mid) > mid * far else 0
+
+
+def loss(mark, equity, bps):
+    """True if the loss from `mark` has reached its share."""
+    return mark > equity and mark - equity >= min(mark, MOST_MONEY) * Fraction(bps, 10_000)
+
+
+def check(order, view, instrument, limits):
+    """The code that `check_order` has to return."""
+    if bad_fields(order, instrument):
+        return BAD_ORDER
+    now, side, qty, price = order["ts_ns"], order["side"], order["qty_lots"], order["price_ticks"]
+    bid, ask = view["bid_ticks"], view["ask_ticks"]
+    quoted = 0 < bid < ask < TOO_LARGE and now - view["quote_ts_ns"] <= limits["quote_age_ns"]
+    crowded = view["open_orders"] >= limits["open_orders"]
+    if reducing(order, view):
+        if order["flags"] & REDUCE_ONLY and not (
+            view["position_lots"] * side < 0 and qty <= abs(view["position_lots"])
+        ):
+            return POSITION
+        if crowded:
+            return OPEN_ORDERS
+        return collar(order, view, limits) if quoted else 0
+    for refused, code in (
+        (view["killed"], KILLED),
+        (view["breaker_open"], BREAKER),
+        (view["stale"], STALE),
+        (not quoted, NO_QUOTE),
+        (view["equity_e8"] <= 0, NO_EQUITY),
+        (loss(view["high_water_e8"], view["equity_e8"], limits["drawdown_bps"]), DRAWDOWN),
+        (loss(view["day_start_e8"], view["equity_e8"], limits["daily_loss_bps"]), DAILY_LOSS),
+        (crowded, OPEN_ORDERS),
+        (view["last_open_ns"] > 0 and now - view["last_open_ns"] < limits["cool_down_ns"], COOL_DOWN),
+        (view["bucket_ns"] - now > (limits["bucket_tokens"] - 1) * limits["bucket_refill_ns"], RATE),
+        (instrument["is_spot"] and side < 0 and worst(order, view) < 0, SHORT_SPOT),
+        (qty > limits["order_lots"], SIZE),
+        (order["stop_ticks"] <= 0, STOP_MISSING),
+    ):
+        if refused:
+            return code
+    touch = ask if side > 0 else bid
+    own = touch if order["type"] == MARKET else price
+    edge = (bid if side > 0 else ask) if order["type"] == MARKET else (min(price, bid) if side > 0 else max(price, ask))
+    if not side * (edge - order["stop_ticks"]) > 0:
+        return STOP_SIDE
+    if collar(order, view, limits):
+        return COLLAR
+    dearest = own if side > 0 else max(own, bid)
+    if qty * dearest * instrument["value_e8"] > limits["order_notional_e8"]:
+        return NOTIONAL
+    if qty * own * instrument["value_e8"] < instrument["min_notional_e8"]:
+        return MIN_NOTIONAL
+    mid = Fraction(bid + ask, 2)
+    share = min(view["equity_e8"], MOST_MONEY) * Fraction(limits["position_bps"], 10_000)
+    if abs(worst(order, view)) * mid * instrument["value_e8"] > share:
+        return POSITION
+    return 0

@@ -1,0 +1,667 @@
+"""Execution in the real wiring: what goes out, what is refused and why, protection, order of events, recovery."""
+
+import numpy as np
+import pytest
+from rig.execution import ASK, BID, T0, Rig
+from rig.tables import MS, SECOND
+
+from bot4.engine.journal import CRC_WORD, journal_append, record_crc
+from bot4.engine.order_state import BASE_FREE, ORDER, STATUS_NAMES, status_of
+from bot4.engine.portfolio import STATE_ACTIVE, STATE_HALTED, STATE_RECOVERING
+from bot4.model.enums import (
+    ACTION_AMEND,
+    ACTION_CANCEL,
+    ACTION_PLACE,
+    ACTION_QUERY_ORDER,
+    ACTION_QUERY_TRADES,
+    DATA_STALE,
+    EXEC_DUPLICATE,
+    EXEC_GATE_SHUT,
+    EXEC_JOURNAL_FULL,
+    EXEC_NEVER_LANDED,
+    EXEC_NO_QUOTE,
+    EXEC_TABLE_FULL,
+    EXEC_UNKNOWN_INSTRUMENT,
+    EXEC_VENUE_BUSY,
+    INT64_MAX,
+    LEG_EXIT,
+    LEG_FLATTEN,
+    LEG_STOP,
+    ORDER_REDUCE_ONLY,
+    REPORT_ACK,
+    REPORT_CANCELED,
+    REPORT_DENIED,
+    REPORT_EXPIRED,
+    REPORT_FILL,
+    REPORT_FUNDING,
+    REPORT_NOT_FOUND,
+    REPORT_ORDER,
+    REPORT_QUERY_END,
+    REPORT_REJECT,
+    REPORT_REPLACED,
+    REPORT_TRIGGERED,
+    RISK_BAD_ORDER,
+    RISK_BREAKER_OPEN,
+    RISK_DAILY_LOSS,
+    RISK_DRAWDOWN,
+    RISK_KILLED,
+    RISK_POSITION,
+    RISK_STOP_MISSING,
+    SIDE_SELL,
+    TIF_GTC,
+    TYPE_MARKET,
+    TYPE_STOP_MARKET,
+    VENUE_DUPLICATE_ID,
+    VENUE_FILTER,
+    VENUE_STOP_WOULD_TRIGGER,
+)
+from bot4.model.errors import JournalError
+from bot4.model.records import (
+    JOURNAL,
+    JOURNAL_DENIED,
+    JOURNAL_EVENT,
+    JOURNAL_INTENT,
+    JOURNAL_REQUEST,
+    JOURNAL_WORDS,
+    ORDER_INTENT,
+    words,
+)
+from bot4.shm.layout import (
+    CLOCK_EXEC_SHARD,
+    CLOCK_EXEC_VENUE,
+    CLOCK_FEED,
+    CLOCK_SHARD,
+    CLOCK_VENUE,
+    CONTROL_KILL,
+    CONTROL_RESYNC,
+    LINE,
+)
+from bot4.shm.spsc_ring import has_space, push_order
+from bot4.shm.wires import (
+    GAUGE_EXEC_FLATTENS,
+    GAUGE_EXEC_NAKED_NS_MAX,
+    GAUGE_EXEC_STOPS_TRIGGERED,
+    ORDER_RING_CAPACITY,
+    POSITION_LOTS,
+)
+
+
+@pytest.fixture
+def rig(tmp_path):
+    rig = Rig(tmp_path)
+    rig.open_market()
+    return rig
+
+
+def kinds(rig):
+    return [int(kind) for kind in rig.agent.journal.records.view(JOURNAL)["type"][: rig.agent.journal.count]]
+
+
+def test_an_accepted_intent_is_journaled_and_goes_out_with_its_latency(rig):
+    rig.intent(5)
+    rig.run()
+    (request,) = rig.requests()
+    assert (request["ts_ns"], request["action"], request["qty_lots"]) == (T0 + 5 + MS, ACTION_PLACE, 1_000)
+    assert JOURNAL_INTENT in kinds(rig)
+    assert rig.rejects == {}
+
+
+def test_fills_move_the_position_and_the_shard_hears_of_it(rig):
+    entry, _ = rig.enter()
+    assert rig.position["lots"] == 1_000
+    assert rig.wires.positions[0, POSITION_LOTS] == 1_000
+    told = rig.reports()
+    assert [report["kind"] for report in told] == [REPORT_ACK, REPORT_FILL]
+    assert all(report["id_lo"] == entry["id_lo"] for report in told)
+    assert told[-1]["ts_ns"] == T0 + 1 + 2 * MS + MS // 10
+
+
+def test_a_repeated_fill_is_applied_once(rig):
+    entry, _ = rig.enter()
+    rig.event(4 * MS, REPORT_FILL, entry, qty_lots=1_000, price_ticks=ASK, trade_id=1)
+    rig.run()
+    assert rig.position["lots"] == 1_000
+
+
+# --- refusals --------------------------------------------------------------------------------------------------------
+
+REFUSALS = {
+    "another shard's instrument": ({"instrument": 1}, EXEC_UNKNOWN_INSTRUMENT),
+    "no such instrument": ({"instrument": 999}, EXEC_UNKNOWN_INSTRUMENT),
+    "a protective leg": ({"leg": LEG_STOP}, RISK_BAD_ORDER),
+    "an unknown action": ({"action": 99}, RISK_BAD_ORDER),
+    "no stop": ({"stop_ticks": 0}, RISK_STOP_MISSING),
+    "over the position limit": ({"qty_lots": 4_000}, RISK_POSITION),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_hostile_intent_is_refused_with_its_own_code(tmp_path, case):
+    fields, code = REFUSALS[case]
+    rig = Rig(tmp_path, n_instruments=2, n_shards=2)
+    rig.open_market()
+    rig.intent(5, **fields)
+    rig.run()
+    assert rig.requests() == []
+    assert rig.rejects == {code: 1}
+    (report,) = rig.reports()
+    assert (report["kind"], report["code"]) == (REPORT_DENIED, code)
+    rig.intent(6)
+    rig.run()
+    assert len(rig.requests()) == 1
+
+
+def test_a_hostile_shard_cannot_move_the_clock_or_pose_as_another(tmp_path):
+    rig = Rig(tmp_path, n_instruments=2, n_shards=2)
+    rig.open_market()
+    before = int(rig.agent.memory.account["now_ns"][0])
+    record = rig.intent(5, shard=1, instrument=1)
+    rig.drain(rig.wires.intents[1], ORDER_INTENT)
+    record["ts_ns"] = T0 + 1_000 * SECOND  # nobody has seen a tick of that time
+    push_order(rig.wires.intents[1], words(np.array([record], ORDER_INTENT)), 0)
+    rig.run()
+    assert rig.rejects == {RISK_BAD_ORDER: 1} and rig.agent.memory.account["now_ns"][0] == before
+    rig.intent(7, shard=1, instrument=1, qty_lots=10)
+    rig.run()
+    (request,) = rig.requests()
+    assert request["shard"] == 1
+    record["ts_ns"], record["event_no"], record["stop_ticks"] = T0 + 8, 2**32 - 1, 0
+    push_order(rig.wires.intents[1], words(np.array([record], ORDER_INTENT)), 0)
+    rig.intent(9, shard=1, instrument=1, qty_lots=10)
+    rig.run()
+    assert len(rig.requests()) == 1  # a refused number locks nobody out
+
+
+def test_the_shard_is_told_by_its_ring(rig):
+    rig.intent(5)
+    (record,) = rig.drain(rig.wires.intents[0], ORDER_INTENT)
+    record["shard"] = 60_000
+    push_order(rig.wires.intents[0], words(np.array([record], ORDER_INTENT)), 0)
+    rig.run()
+    (request,) = rig.requests()
+    rig.ack(2 * MS, request)
+    rig.run()
+    assert request["shard"] == 0 and [report["kind"] for report in rig.reports()] == [REPORT_ACK]
+
+
+def test_the_same_decision_is_taken_once(rig):
+    first = rig.intent(5)
+    push_order(rig.wires.intents[0], words(np.array([first], ORDER_INTENT)), 0)
+    rig.run()
+    assert len(rig.requests()) == 1
+    assert rig.rejects == {EXEC_DUPLICATE: 1}
+
+
+def test_a_stale_book_and_an_old_quote_refuse_opening_orders(rig):
+    rig.whole(1, whole=False)
+    rig.intent(5)
+    rig.whole(6, whole=True)
+    rig.intent(11 * SECOND)
+    rig.run()
+    assert rig.requests() == []
+    assert rig.rejects == {DATA_STALE: 1, EXEC_NO_QUOTE: 1}
+
+
+def test_pending_orders_count_towards_the_position(rig):
+    for at in range(4):
+        rig.intent(5 + at, qty_lots=1_000)
+    rig.run()
+    assert [request["qty_lots"] for request in rig.requests()] == [1_000, 1_000, 1_000]
+    assert rig.rejects == {RISK_POSITION: 1}
+
+
+def test_a_full_journal_keeps_its_reserve_for_protection(tmp_path):
+    rig = Rig(tmp_path, capacity=4_200)
+    rig.open_market()
+    for at in range(300):
+        rig.intent(5 + at, qty_lots=10)
+        rig.run()
+        for request in rig.requests():
+            rig.event(10 + at, REPORT_EXPIRED, request)
+        rig.run()
+    assert rig.rejects[EXEC_JOURNAL_FULL] > 100
+    assert rig.agent.journal.count < 4_200
+
+
+def test_a_busy_venue_refuses_before_the_order_is_journaled(tmp_path):
+    rig = Rig(tmp_path, capacity=32_768)
+    rig.open_market()
+    filler = np.zeros(1, ORDER_INTENT)
+    filler["ts_ns"] = INT64_MAX
+    while has_space(rig.wires.requests, 1):
+        push_order(rig.wires.requests, words(filler), 0)
+    before = rig.agent.journal.count
+    rig.intent(5)
+    rig.run()
+    assert rig.rejects == {EXEC_VENUE_BUSY: 1}
+    assert kinds(rig)[before:] == [JOURNAL_DENIED]
+
+
+def test_a_full_order_table_keeps_rows_for_protection(rig):
+    rig.agent.memory.free[0] = 2
+    rig.intent(5)
+    rig.run()
+    assert rig.rejects == {EXEC_TABLE_FULL: 1}
+
+
+def test_daily_loss_and_drawdown_shut_the_way_in_but_not_out(tmp_path):
+    for changes, code in (({"daily_loss_bps": 1}, RISK_DAILY_LOSS), ({"drawdown_bps": 1}, RISK_DRAWDOWN)):
+        folder = tmp_path / str(code)
+        folder.mkdir()
+        rig = Rig(folder, limit_changes=changes)
+        rig.open_market()
+        rig.enter()
+        rig.quote(10 * MS, bid=BID - 20_000, ask=ASK - 20_000)  # 200.00 below on 0.01: 2 of 100,000
+        rig.run()
+        rig.intent(11 * MS, price_ticks=ASK - 20_000, stop_ticks=BID - 90_000, qty_lots=100)
+        rig.quote(12 * MS, bid=BID - 200_000, ask=ASK - 200_000)
+        rig.intent(13 * MS, price_ticks=ASK - 200_000, stop_ticks=BID - 290_000, qty_lots=100)
+        rig.intent(
+            14 * MS,
+            side=SIDE_SELL,
+            type=TYPE_MARKET,
+            price_ticks=0,
+            leg=LEG_EXIT,
+            flags=ORDER_REDUCE_ONLY,
+            stop_ticks=0,
+        )
+        rig.run()
+        assert rig.rejects == {code: 1}
+        assert [request["leg"] for request in rig.requests()] == [0, LEG_EXIT]
+
+
+def test_venue_failures_open_the_breaker_and_time_closes_it(tmp_path):
+    rig = Rig(tmp_path, limit_changes={"breaker_failures": 3})
+    rig.open_market()
+    for at in range(3):
+        rig.intent(5 + at, qty_lots=10)
+        rig.run()
+        rig.event(20 + at, REPORT_REJECT, rig.requests()[0], code=VENUE_FILTER)
+        rig.run()
+    rig.intent(30, qty_lots=10)
+    rig.run()
+    assert rig.rejects == {RISK_BREAKER_OPEN: 1, VENUE_FILTER: 3}
+    rig.intent(SECOND + 100, qty_lots=10)
+    rig.run()
+    assert len(rig.requests()) == 1
+
+
+# --- protection ------------------------------------------------------------------------------------------------------
+
+
+def test_a_fill_is_followed_by_a_stop_for_the_whole_position(rig):
+    _, (stop,) = rig.enter()
+    assert (stop["leg"], stop["type"], stop["side"], stop["qty_lots"]) == (LEG_STOP, TYPE_STOP_MARKET, SIDE_SELL, 1_000)
+    assert stop["stop_ticks"] == BID - 60_000
+    assert stop["flags"] == ORDER_REDUCE_ONLY
+    rig.ack(5 * MS, stop)
+    rig.run()
+    assert rig.wires.gauges[1, GAUGE_EXEC_NAKED_NS_MAX] == 5 * MS - (1 + MS)
+    assert rig.position["naked_since_ns"] == 0
+
+
+def test_the_stop_grows_shrinks_and_goes_with_the_position(rig):
+    _, (stop,) = rig.enter()
+    rig.ack(5 * MS, stop)
+    _, (amend,) = rig.enter(at=6 * MS, qty_lots=500)
+    assert (amend["action"], amend["qty_lots"], amend["id_lo"]) == (ACTION_AMEND, 1_500, stop["id_lo"])
+    rig.event(9 * MS, REPORT_REPLACED, amend, qty_lots=1_500, price_ticks=amend["stop_ticks"])
+    rig.run()
+    assert rig.position["naked_since_ns"] == 0
+    exit_fields = {"side": SIDE_SELL, "type": TYPE_MARKET, "price_ticks": 0, "leg": LEG_EXIT}
+    rig.intent(10 * MS, flags=ORDER_REDUCE_ONLY, stop_ticks=0, qty_lots=1_500, **exit_fields)
+    rig.run()
+    (leave,) = rig.requests()
+    rig.ack(12 * MS, leave)
+    rig.fill(12 * MS, leave, qty=600, price=BID)
+    rig.run()
+    (shrink,) = rig.requests()
+    assert (shrink["action"], shrink["qty_lots"]) == (ACTION_AMEND, 900)
+    rig.event(13 * MS, REPORT_REPLACED, shrink, qty_lots=900, price_ticks=shrink["stop_ticks"])
+    rig.fill(14 * MS, leave, qty=900, price=BID)
+    rig.run()
+    (gone,) = rig.requests()
+    assert (gone["action"], gone["id_lo"]) == (ACTION_CANCEL, stop["id_lo"])
+    rig.event(16 * MS, REPORT_CANCELED, gone)
+    rig.run()
+    assert rig.position["lots"] == 0 and rig.position["stop_row"] == -1
+    assert (rig.agent.memory.orders["base"] == BASE_FREE).all()
+    assert rig.agent.memory.views[0]["open_orders"] == 0 and rig.agent.memory.views[0]["pending_sell_lots"] == 0
+
+
+def test_a_stop_that_is_not_confirmed_in_time_ends_in_a_market_close(rig):
+    rig.enter()
+    rig.quote(SECOND + MS)  # the fill was at 1 ms and 1 ns
+    rig.run()
+    assert rig.requests() == []
+    rig.quote(SECOND + MS + 1)
+    rig.run()
+    (close,) = rig.requests()
+    assert (close["leg"], close["type"], close["qty_lots"], close["flags"]) == (
+        LEG_FLATTEN,
+        TYPE_MARKET,
+        1_000,
+        ORDER_REDUCE_ONLY,
+    )
+    assert rig.wires.gauges[1, GAUGE_EXEC_FLATTENS] == 1
+    rig.quote(SECOND + 3 * MS)
+    rig.run()
+    assert rig.requests() == []  # one close at a time
+
+
+def test_a_refused_stop_ends_in_a_market_close(rig):
+    _, (stop,) = rig.enter()
+    rig.event(5 * MS, REPORT_REJECT, stop, code=VENUE_STOP_WOULD_TRIGGER)
+    rig.run()
+    assert [request["leg"] for request in rig.requests()] == [LEG_FLATTEN]
+
+
+def test_a_close_that_found_no_market_is_tried_again(rig):
+    _, (stop,) = rig.enter()
+    rig.event(5 * MS, REPORT_REJECT, stop, code=VENUE_STOP_WOULD_TRIGGER)
+    rig.run()
+    (close,) = rig.requests()
+    rig.event(7 * MS, REPORT_EXPIRED, close)
+    rig.quote(3 * SECOND)
+    rig.run()
+    assert LEG_FLATTEN in [request["leg"] for request in rig.requests()]
+
+
+def test_a_triggered_stop_closes_and_is_counted(rig):
+    _, (stop,) = rig.enter()
+    rig.ack(5 * MS, stop)
+    rig.event(9 * MS, REPORT_TRIGGERED, stop)
+    rig.fill(9 * MS, stop, price=BID - 60_000)
+    rig.run()
+    assert rig.position["lots"] == 0
+    assert rig.position["realised_tl"] == 1_000 * (BID - 60_000 - ASK)
+    assert rig.wires.gauges[1, GAUGE_EXEC_STOPS_TRIGGERED] == 1
+    assert rig.requests() == []
+
+
+def test_a_lost_stop_is_placed_anew(rig):
+    _, (stop,) = rig.enter()
+    rig.ack(5 * MS, stop)
+    rig.event(6 * MS, REPORT_CANCELED, stop)
+    rig.run()
+    (again,) = rig.requests()
+    assert again["leg"] == LEG_STOP and again["id_lo"] != stop["id_lo"]
+
+
+# --- kill ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_kill_word_cancels_entries_keeps_stops_and_shuts_the_gate(rig):
+    _, (stop,) = rig.enter()
+    rig.ack(5 * MS, stop)
+    rig.intent(6 * MS, tif=TIF_GTC, price_ticks=BID, qty_lots=100)
+    rig.run()
+    (resting,) = rig.requests()
+    rig.ack(8 * MS, resting)
+    rig.run()
+    rig.wires.control[CONTROL_KILL] = 1
+    rig.run()
+    (cancel,) = rig.requests()
+    assert (cancel["action"], cancel["id_lo"]) == (ACTION_CANCEL, resting["id_lo"])
+    assert rig.agent.memory.account["state"] == STATE_HALTED
+    rig.intent(9 * MS)
+    rig.run()
+    assert rig.requests() == [] and rig.rejects == {RISK_KILLED: 1}
+
+
+# --- order of events -------------------------------------------------------------------------------------------------
+
+
+def paced_rig(tmp_path, n_shards=1, n_instruments=1):
+    rig = Rig(tmp_path, n_instruments=n_instruments, n_shards=n_shards, session_changes={"paced": 1})
+    clocks = rig.wires.clocks
+    for instrument in range(n_instruments):
+        rig.whole(0, instrument=instrument)
+        rig.quote(0, instrument=instrument)
+    clocks[CLOCK_FEED] = clocks[CLOCK_VENUE] = T0 + 1
+    for shard in range(n_shards):
+        clocks[CLOCK_SHARD + shard * LINE] = T0 + 1
+    rig.run()
+    return rig, clocks
+
+
+@pytest.mark.parametrize("late", [CLOCK_FEED, CLOCK_VENUE, CLOCK_SHARD + LINE])
+def test_an_intent_waits_for_everything_that_could_come_before_it(tmp_path, late):
+    rig, clocks = paced_rig(tmp_path, n_shards=2, n_instruments=2)
+    rig.intent(100)
+    for clock in {CLOCK_FEED, CLOCK_VENUE, CLOCK_SHARD + LINE} - {late}:
+        clocks[clock] = T0 + 101
+    rig.run()
+    assert rig.requests() == []
+    clocks[late] = T0 + 101
+    rig.run()
+    assert len(rig.requests()) == 1
+
+
+def test_equal_times_are_taken_as_event_quote_then_intents_by_instrument(tmp_path):
+    rig, clocks = paced_rig(tmp_path, n_shards=2, n_instruments=2)
+    rig.intent(100, shard=1, instrument=1, qty_lots=11)
+    rig.intent(100, shard=0, instrument=0, qty_lots=12)
+    rig.quote(100, bid=BID + 2, ask=ASK + 2)
+    clocks[CLOCK_FEED] = clocks[CLOCK_VENUE] = clocks[CLOCK_SHARD] = clocks[CLOCK_SHARD + LINE] = T0 + 101
+    rig.run()
+    assert [request["qty_lots"] for request in rig.requests()] == [12, 11]
+    assert rig.position["bid_ticks"] == BID + 2
+
+
+def test_promises_follow_from_what_may_still_come(tmp_path):
+    rig, clocks = paced_rig(tmp_path)
+    clocks[CLOCK_FEED], clocks[CLOCK_VENUE], clocks[CLOCK_SHARD] = T0 + 500, T0 + 300, T0 + 400
+    rig.run()
+    assert clocks[CLOCK_EXEC_VENUE] == T0 + 400 + MS
+    assert clocks[CLOCK_EXEC_SHARD] == T0 + 300 + MS // 10
+    clocks[CLOCK_FEED] = clocks[CLOCK_VENUE] = clocks[CLOCK_SHARD] = INT64_MAX
+    rig.run()
+    assert clocks[CLOCK_EXEC_VENUE] == clocks[CLOCK_EXEC_SHARD] == INT64_MAX
+
+
+# --- recovery --------------------------------------------------------------------------------------------------------
+
+SAME = [name for name in ORDER.names if name not in ("sent_ns", "overlay", "sends")]
+
+
+def test_the_journal_alone_rebuilds_what_execution_knew(rig):
+    _, (stop,) = rig.enter()
+    rig.ack(5 * MS, stop)
+    rig.enter(at=6 * MS, qty_lots=500)
+    rig.intent(8 * MS, tif=TIF_GTC, price_ticks=BID, qty_lots=100)
+    rig.run()
+    before = rig.agent.memory
+    again = type(rig.agent)(rig.wires, rig.instruments, rig.limits, rig.session, rig.path).memory
+    for name in ("lots", "cost_tl", "realised_tl", "fees_e8", "own_number", "stop_ticks", "stop_row", "last_event_no"):
+        assert again.positions[0][name] == before.positions[0][name], name
+    for name in ("position_lots", "pending_buy_lots", "pending_sell_lots", "open_orders", "last_open_ns", "bucket_ns"):
+        assert again.views[0][name] == before.views[0][name], name
+    for name in ("equity_e8", "high_water_e8", "day_start_e8", "last_event_seq", "open_orders"):
+        assert again.account[0][name] == before.account[0][name], name
+    for name in SAME:
+        live = before.orders["base"] != BASE_FREE
+        assert np.array_equal(again.orders[name][live], before.orders[name][live]), name
+    assert np.array_equal(again.orders["base"] == BASE_FREE, before.orders["base"] == BASE_FREE)
+
+
+def test_a_restarted_execution_knows_that_the_books_are_whole(rig):
+    rig.start()
+    (trades,) = rig.requests()
+    rig.event(4 * MS, REPORT_QUERY_END, trades, event_seq=0)
+    rig.intent(5 * MS)
+    rig.run()
+    assert len(rig.requests()) == 1 and rig.rejects == {}
+
+
+def test_a_full_journal_ends_the_agent_and_never_grows_beyond_its_file(tmp_path):
+    rig = Rig(tmp_path, capacity=64)
+    rig.open_market()
+    filler = {"instrument": 0, "id_hi": 1, "id_lo": 1, "order_row": -1, "side": 1}
+    for at in range(100):
+        rig.event(at, REPORT_FUNDING, filler, cash_e8=-1)
+    with pytest.raises(JournalError, match="full"):
+        rig.run()
+    assert rig.agent.journal.count <= 64
+    journal_append(rig.agent.journal.header, rig.agent.journal.records, rig.agent.memory.record,
+                   rig.agent.memory.record_words)  # fmt: skip
+    for _ in range(20):
+        journal_append(rig.agent.journal.header, rig.agent.journal.records, rig.agent.memory.record,
+                       rig.agent.memory.record_words)  # fmt: skip
+    assert rig.agent.journal.count == 64
+
+
+def test_open_orders_are_queried_and_never_sent_again(rig):
+    rig.intent(5)
+    rig.run()
+    (entry,) = rig.requests()
+    rig.start()
+    queries = rig.requests()
+    assert [query["action"] for query in queries] == [ACTION_QUERY_ORDER, ACTION_QUERY_TRADES]
+    assert rig.agent.memory.account["state"] == STATE_RECOVERING
+    rig.intent(6)
+    rig.run()
+    assert rig.requests() == []  # the gate is shut until every answer is in
+    rig.event(3 * MS, REPORT_FILL, entry, qty_lots=1_000, price_ticks=ASK, trade_id=1)
+    rig.event(4 * MS, REPORT_ORDER, entry, status=REPORT_FILL, qty_lots=1_000, cum_lots=1_000, event_seq=0)
+    rig.event(4 * MS, REPORT_QUERY_END, queries[-1], event_seq=0)
+    rig.run()
+    assert rig.agent.memory.account["state"] == STATE_ACTIVE
+    out = rig.requests()
+    assert out[0]["leg"] == LEG_STOP and out[0]["qty_lots"] == 1_000
+    assert rig.position["lots"] == 1_000
+
+
+def test_answers_to_an_earlier_start_do_not_open_the_gate(rig):
+    rig.intent(5)
+    rig.run()
+    rig.requests()
+    rig.start()
+    earlier = rig.requests()
+    rig.start()
+    rig.event(4 * MS, REPORT_NOT_FOUND, earlier[0], event_seq=0)
+    rig.event(4 * MS, REPORT_QUERY_END, earlier[-1], event_seq=0)
+    rig.run()
+    assert rig.agent.memory.account["state"] == STATE_RECOVERING
+
+
+def test_a_silent_venue_is_asked_and_the_order_stays_unknown(rig):
+    rig.intent(5)
+    rig.run()
+    (entry,) = rig.requests()
+    for second in range(2, 9):
+        rig.quote(second * SECOND + 6)
+        rig.run()
+    questions = rig.requests()
+    assert 3 <= len(questions) and {int(question["action"]) for question in questions} == {ACTION_QUERY_ORDER}
+    assert STATUS_NAMES[status_of(rig.agent.memory.orders[int(entry["order_row"])])] == "unknown"
+    assert rig.agent.memory.views[0]["pending_buy_lots"] == 1_000  # it counts as exposure all the while
+    rig.event(9 * SECOND, REPORT_NOT_FOUND, questions[-1], event_seq=0)
+    rig.run()
+    assert rig.agent.memory.views[0]["pending_buy_lots"] == 0
+
+
+def test_a_repeated_id_does_not_end_the_order_that_had_it(rig):
+    rig.intent(5)
+    rig.run()
+    (entry,) = rig.requests()
+    rig.event(2 * MS, REPORT_REJECT, entry, code=VENUE_DUPLICATE_ID)
+    rig.run()
+    assert STATUS_NAMES[status_of(rig.agent.memory.orders[int(entry["order_row"])])] == "unknown"
+
+
+def test_a_stop_that_the_venue_shrank_itself_is_no_alarm(rig):
+    _, (stop,) = rig.enter()
+    rig.ack(5 * MS, stop)
+    rig.event(6 * MS, REPORT_REPLACED, stop, qty_lots=600, price_ticks=stop["stop_ticks"])
+    rig.run()
+    assert rig.agent.memory.account["alarms"] == 0
+    (grow,) = rig.requests()
+    assert (grow["action"], grow["qty_lots"]) == (ACTION_AMEND, 1_000)
+
+
+def test_an_order_that_never_landed_is_given_back(rig):
+    rig.intent(5)
+    rig.run()
+    (entry,) = rig.requests()
+    rig.reports()
+    rig.start()
+    trades = rig.requests()[-1]
+    rig.event(4 * MS, REPORT_NOT_FOUND, entry, event_seq=0)
+    rig.event(4 * MS, REPORT_QUERY_END, trades, event_seq=0)
+    rig.run()
+    assert rig.agent.memory.views[0]["pending_buy_lots"] == 0
+    (denied,) = [report for report in rig.reports() if report["kind"] == REPORT_DENIED]
+    assert denied["code"] == EXEC_NEVER_LANDED
+
+
+def test_events_that_were_applied_before_the_crash_are_not_applied_again(rig):
+    entry, (stop,) = rig.enter()
+    rig.start()
+    queries = rig.requests()
+    repeated = rig.agent.memory.account["last_event_seq"][0]
+    rig.event(4 * MS, REPORT_FUNDING, entry, cash_e8=-500, event_seq=repeated)
+    rig.event(4 * MS, REPORT_FILL, entry, qty_lots=1_000, price_ticks=ASK, trade_id=1, event_seq=repeated)
+    rig.event(4 * MS, REPORT_ORDER, queries[0], status=REPORT_ACK, qty_lots=1_000, event_seq=0)
+    rig.event(4 * MS, REPORT_QUERY_END, queries[-1], event_seq=0)
+    rig.run()
+    assert rig.position["lots"] == 1_000 and rig.position["funding_e8"] == 0
+    assert rig.requests() == []  # the stop that was in flight turned out to work
+    assert rig.agent.memory.orders[int(rig.position["stop_row"])]["id_lo"] == stop["id_lo"]
+
+
+def test_a_position_without_a_stop_gets_one_after_recovery(rig):
+    rig.intent(5)
+    rig.run()
+    (entry,) = rig.requests()
+    rig.ack(2 * MS, entry)
+    rig.fill(2 * MS, entry)
+    count = rig.agent.journal.count
+    rig.run()
+    rig.requests()
+    rig.agent.journal.header[8] = count + 2  # killed after the fill was journaled, before its stop was
+    rig.start()
+    (trades,) = rig.requests()
+    rig.event(4 * MS, REPORT_QUERY_END, trades, event_seq=0)
+    rig.run()
+    (stop,) = rig.requests()
+    assert (stop["leg"], stop["qty_lots"]) == (LEG_STOP, 1_000)
+
+
+def test_a_journal_that_contradicts_itself_is_refused(rig):
+    rig.enter()
+    table = rig.agent.journal.records.view(JOURNAL)
+    last = rig.agent.journal.count - 1
+    assert table[last]["type"] in (JOURNAL_INTENT, JOURNAL_REQUEST, JOURNAL_EVENT)
+    while table[last]["type"] != JOURNAL_INTENT:
+        last -= 1
+    rig.agent.journal.header[8] = last + 1
+    table[last]["position_lots"] += 1
+    rig.agent.journal.records[last * JOURNAL_WORDS + CRC_WORD] = record_crc(
+        rig.agent.journal.records, last * JOURNAL_WORDS
+    )
+    with pytest.raises(JournalError, match="contradicts"):
+        rig.start()
+
+
+def test_a_restarted_shard_is_told_everything(rig):
+    rig.enter()
+    rig.intent(6 * MS, tif=TIF_GTC, price_ticks=BID, qty_lots=100)
+    rig.run()
+    rig.reports()
+    rig.wires.control[CONTROL_RESYNC] += 1
+    rig.run()
+    told = rig.reports()
+    assert [int(report["kind"]) for report in told] == [12, REPORT_ORDER, REPORT_QUERY_END]
+    assert told[0]["qty_lots"] == 1_000 and told[1]["leaves_lots"] == 100
+
+
+def test_a_shard_that_does_not_read_its_reports_is_told_everything_later(rig):
+    for at in range(ORDER_RING_CAPACITY + 50):
+        rig.intent(5 + at, stop_ticks=0)
+        rig.run()
+    assert rig.rejects[RISK_STOP_MISSING] == ORDER_RING_CAPACITY + 50
+    rig.reports()
+    rig.run()
+    assert rig.reports()[-1]["kind"] == REPORT_QUERY_END
+    assert EXEC_GATE_SHUT not in rig.rejects

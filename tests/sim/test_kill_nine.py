@@ -1,0 +1,147 @@
+"""kill -9 of a shard and of execution at ten random moments of a replay, orders in flight all the time.
+
+Whatever the moment: the run goes on to its end, and the venue's ledger, which is the only judge, knows each order once.
+The strategy follows the imbalance of the best quote, so that something is always on its way.
+"""
+
+import random
+import re
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracle.recompute import main as recompute
+
+from bot4.adapters.system.process import identify, open_process
+from bot4.engine.journal import read_journal
+from bot4.model.enums import LEG_ENTRY
+from bot4.model.records import JOURNAL_INTENT, JOURNAL_START, ORDER_INTENT
+from workers.session import Session, StartOptions, prepare
+
+pytestmark = [pytest.mark.compiled, pytest.mark.data]
+KILLS = 10
+RECORDING = "hftbacktest/usdm/btcusdt_20240808.gz"
+FIRST_NS, LAST_NS = 1_723_161_256_000_000_000, 1_723_161_595_000_000_000  # a little inside its 345 seconds
+STRATEGY = """
+[strategy]
+id = 1
+module = "rig.puppet"
+[strategy.params]
+bar_ns = 0
+enter_threshold = 0.6
+exit_threshold = 0.0
+min_hold_ns = 0
+position_fraction_bps = 100
+atr_period = 2
+stop_atr_multiple = 2.0
+stop_min_bps = 1.0
+slippage_ticks = 2
+entry_style = 0
+entry_life_ns = 1000000000
+imbalance_levels = 1
+warm_bars = 0
+
+"""
+
+
+class Killer:
+    """A view that looks at every step of the supervisor and kills when its next moment has come."""
+
+    every_s = 0.0
+
+    def __init__(self, seed: int, *victims: str) -> None:
+        choose = random.Random(seed)
+        self.moments = sorted(choose.randrange(FIRST_NS, LAST_NS) for _ in range(KILLS))
+        self.victims = choose.sample(victims * (KILLS // len(victims)), KILLS)
+        self.killed: list[str] = []
+        self.notes: list[str] = []
+        self.ended: set[int] = set()
+        self.seen: set = set()
+
+    def show(self, shot):
+        """One look."""
+        self.seen.update(identify(worker["pid"]) for worker in shot["workers"].values() if worker["alive"])
+        done = len(self.killed)
+        if done == KILLS or shot["event_time_ns"] < self.moments[done] or self.victims[done] not in shot["workers"]:
+            return
+        pid = shot["workers"][self.victims[done]]["pid"]
+        handle = open_process(identify(pid)) if pid not in self.ended else None
+        if handle is not None:
+            handle.send(signal.SIGKILL)
+            handle.close()
+            self.ended.add(pid)
+            self.killed.append(self.victims[done])
+
+    def note(self, text):
+        """Kept for the assertion's message."""
+        self.notes.append(text)
+
+    def close(self):
+        """Nothing is open."""
+
+
+def settings(folder: Path, repository: Path) -> Path:
+    """The repository's settings with the busy strategy, few limits in its way, and a state folder of its own."""
+    folder.mkdir()
+    for file in (repository / "config").glob("*.toml"):
+        text = file.read_text().replace('folder = "state"', f'folder = "{folder / "state"}"')
+        text = re.sub(r"\[strategy\].*?(?=\[venue)", lambda _: STRATEGY, text, flags=re.DOTALL)
+        text = re.sub(r"cool_down_ms = \d+", "cool_down_ms = 0", text)
+        text = re.sub(r"bucket_tokens = \d+", "bucket_tokens = 1000", text)
+        (folder / file.name).write_text(text)
+    return folder / "paper.toml"
+
+
+def options_of(folder: Path, config: Path, recording: Path, pace: str, compose: str) -> StartOptions:
+    """A replay of the recording."""
+    return StartOptions(
+        config=config, feed=f"replay:{recording}", pace=pace, compose=compose, shards=1, report=folder / "report"
+    )
+
+
+@pytest.mark.parametrize(("seed", "pace"), [(1, "event"), (2, "event"), (3, "free")])
+def test_ten_kills_lose_and_double_nothing(tmp_path, data_dir, repository, capsys, seed, pace):
+    config = settings(tmp_path / "config", repository)
+    prepared = prepare(options_of(tmp_path, config, data_dir / RECORDING, pace, "processes"))
+    killer = Killer(seed, "shard-0", "execution")
+    outcome, _, report = Session(prepared, killer).run()
+
+    assert outcome.exit_code == 0, (outcome, killer.notes)
+    assert len(killer.killed) == KILLS, killer.killed
+    restarts = {name: worker["restarts"] for name, worker in report["workers"].items()}
+    assert restarts == {"feed": 0, "venue": 0} | {name: killer.killed.count(name) for name in ("shard-0", "execution")}
+    assert report["orders"] >= 5, report
+    assert not any(identity.alive for identity in killer.seen)
+    assert not list(Path("/dev/shm").glob(f"*{prepared.plan.instance}*"))
+    # free-running, the venue's market goes on while execution is away, so a stop may come late; doubled it may not
+    limit = "1" if pace == "event" else "86400"
+    plan = prepared.plan
+    judged = recompute(
+        [str(plan.ledger_path), str(tmp_path / "report" / "session.json"), "--journal", str(plan.journal_path),
+         "--stop-limit-s", limit]
+    )  # fmt: skip
+    assert judged == 0, capsys.readouterr().out[-3000:]
+    records = read_journal(plan.journal_path)
+    starts = np.flatnonzero(records["type"] == JOURNAL_START)
+    # a process that was killed before its first record has left no mark in the journal
+    assert 1 < len(starts) <= 1 + killer.killed.count("execution")
+    if pace == "free":
+        return  # free-running the recording may be over before the last one is back
+    after = records[starts[1] :]
+    intents = np.ascontiguousarray(after["body"][after["type"] == JOURNAL_INTENT]).view(ORDER_INTENT)
+    assert np.count_nonzero(intents["leg"] == LEG_ENTRY) > 0, "nothing was opened any more after execution came back"
+
+
+def test_a_feed_that_is_killed_goes_on_where_it_was(tmp_path, data_dir, repository):
+    """Paced by event time nobody can tell: same digest, same counts as one process that nobody disturbed."""
+    config = settings(tmp_path / "config", repository)
+    reports = {}
+    for compose in ("one", "processes"):
+        killer = Killer(4, "feed") if compose == "processes" else Killer(4, "nobody")
+        prepared = prepare(options_of(tmp_path / compose, config, data_dir / RECORDING, "event", compose))
+        outcome, _, reports[compose] = Session(prepared, killer).run()
+        assert outcome.exit_code == 0, (outcome, killer.notes)
+    assert reports["processes"]["workers"]["feed"]["restarts"] == len(killer.killed) > 2
+    for key in ("digest", "messages", "levels", "rejected_input", "dropped", "fills", "positions", "book"):
+        assert reports["one"][key] == reports["processes"][key], key

@@ -1,0 +1,311 @@
+"""The supervisor over real processes: a counting feed and a checking shard that die, hang and fail on purpose.
+
+After each of these nothing is left: no process, no shared memory.
+"""
+
+import os
+import signal
+
+import pytest
+from sim.ring_pair import WORKERS, WRONG, ring_pair_plan
+
+from bot4.adapters.system.latch import KillLatch
+from bot4.adapters.system.process import ProcessId, open_process
+from bot4.shm.layout import CONTROL_KILL, CONTROL_STOP, RING_HEAD, RING_TAIL
+from bot4.shm.wires import FEED_ROW, GAUGE_EVENT_TIME_NS, GAUGE_ITEMS
+from bot4.shm.wiring import create_wires, unlink_leftovers
+from workers import supervisor as module
+from workers.plan import WorkerSpec
+from workers.supervisor import STORM_RESTARTS, Supervisor
+
+pytestmark = pytest.mark.compiled
+ENDLESS = 0
+LOOKS = 1000  # of 20 ms at most: a session that nobody ends ends here, as stopped
+
+
+class Run:
+    """One session of the ring pair."""
+
+    def __init__(self, folder, name, workers=WORKERS, options=None, **parameters):
+        self.latch = KillLatch(folder)
+        self.latch.initialise()
+        self.plan = ring_pair_plan(name, folder, **parameters)
+        self.shared = create_wires(name, 1, 1)
+        self.wires = self.shared.wires
+        self.notes = []
+        self.on_look = lambda: None
+        self.looks = 0
+        self.supervisor = Supervisor(
+            self.plan, self.wires, workers, note=self.notes.append, look=self._look, look_s=0.0,
+            **({"heartbeat_timeout_s": 60.0} | (options or {})),
+        )  # fmt: skip
+        self.identities = []
+
+    def __enter__(self):
+        return self
+
+    def _look(self):
+        self.looks += 1
+        if self.looks > LOOKS:
+            self.supervisor.request_stop()
+        self.on_look()
+
+    def close(self):
+        self.shared.unlink()
+        self.wires = self.supervisor.wires = None
+        self.shared.close()
+
+    def run(self):
+        """Run it and check that every process has ended."""
+        seen = set()
+
+        def changed():
+            seen.update(w.identity for w in self.supervisor.workers.values() if w.alive)
+            if self.supervisor.template:
+                seen.add(self.supervisor.template)
+
+        self.supervisor._changed = changed
+        outcome = self.supervisor.run()
+        self.identities = seen
+        assert not any(identity.alive for identity in seen)
+        return outcome
+
+    def restarts(self, name):
+        """Restarts of one worker."""
+        return self.supervisor.workers[name].restarts
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Makes runs and removes their memory."""
+    runs = []
+
+    def make(workers=WORKERS, options=None, **parameters):
+        runs.append(Run(tmp_path, f"test{os.getpid()}", workers, options, **parameters))
+        return runs[-1]
+
+    yield make
+    for run in runs:
+        run.close()
+
+
+def test_a_session_runs_to_its_end(start):
+    run = start(ticks=5000)
+    outcome = run.run()
+    assert (outcome.exit_code, outcome.state) == (0, "done")
+    assert run.wires.ticks[0][RING_TAIL] == 5000 == run.wires.gauges[0, GAUGE_ITEMS]
+    assert run.wires.gauges[0, WRONG] == 0
+    assert run.supervisor.cycles_per_ns > 0
+    weights = [watched.memory.private_mb for watched in run.supervisor.workers.values()]
+    assert all(weight < 60 for weight in weights), "workers share the template's pages"
+    assert len(run.identities) == 5
+
+
+def test_workers_run_where_they_are_pinned(start):
+    core = max(os.sched_getaffinity(0))
+    workers = [WorkerSpec(name=w.name, agents=w.agents, core=core) for w in WORKERS]
+    run = start(workers, ticks=500)
+    assert run.run().exit_code == 0
+    assert {watched.core for watched in run.supervisor.workers.values()} == {core}
+
+
+def test_one_process_may_run_several_agents(start):
+    both = WorkerSpec(name="rest", agents=("execution", "shard-0", "feed"), core=None)
+    run = start([WORKERS[0], both], ticks=500)
+    assert run.run().exit_code == 0
+    assert run.wires.ticks[0][RING_TAIL] == 500
+
+
+@pytest.mark.parametrize("agent", ["feed", "shard", "execution"])
+@pytest.mark.parametrize("fault", [1, 3], ids=["killed", "exception"])
+def test_a_dead_worker_is_started_again(start, agent, fault):
+    run = start(ticks=20_000, **{f"{agent}_fault": fault, f"{agent}_times": 2, f"{agent}_at": 3})
+    outcome = run.run()
+    assert outcome.exit_code == 0, (outcome, run.notes)
+    name = "shard-0" if agent == "shard" else agent
+    assert run.restarts(name) == 2
+    assert run.wires.ticks[0][RING_TAIL] == 20_000 and run.wires.gauges[0, WRONG] == 0
+    why = "SIGKILL" if fault == 1 else "ZeroDivisionError: an error nobody meant"
+    assert sum(f"worker {name} " in note and why in note for note in run.notes) == 2
+
+
+def test_the_log_of_a_worker_holds_its_traceback(start):
+    run = start(ticks=500, shard_fault=3, shard_times=1)
+    run.run()
+    assert "ZeroDivisionError" in (run.plan.log_folder / "shard-0.log").read_text()
+
+
+def test_a_dead_venue_ends_the_session(start):
+    run = start(ticks=ENDLESS, venue_fault=1, venue_times=1, venue_at=5)
+    outcome = run.run()
+    assert (outcome.exit_code, outcome.state) == (1, "failed")
+    assert "ledger is the truth" in outcome.message and "SIGKILL" in outcome.message
+
+
+def test_a_worker_that_gets_nothing_done_is_given_up(start):
+    run = start(ticks=500, shard_fault=1, shard_times=1000, shard_at=0)
+    run.wires.ticks[0][RING_HEAD] = 500  # the feed has nothing to send, the shard nothing to take
+    run.wires.ticks[0][RING_TAIL] = 500
+    run.wires.gauges[0, GAUGE_EVENT_TIME_NS] = 500
+    outcome = run.run()
+    assert outcome.exit_code == 1
+    assert "without getting anything done" in outcome.message
+    assert run.restarts("shard-0") == STORM_RESTARTS
+
+
+def test_restarts_have_a_limit_even_with_progress(start):
+    run = start(options={"restarts_max": 5}, ticks=ENDLESS, shard_fault=1, shard_times=1000, shard_at=3)
+    outcome = run.run()
+    assert outcome.exit_code == 1 and "after 5 restarts" in outcome.message
+
+
+@pytest.mark.parametrize(("fault", "code"), [(4, 2), (5, 1)])
+def test_an_error_raised_on_purpose_ends_the_session_with_its_line(start, fault, code):
+    run = start(ticks=ENDLESS, feed_fault=fault, feed_times=1, feed_at=2)
+    outcome = run.run()
+    assert outcome.exit_code == code
+    assert outcome.message == ("recording.gz: truncated at byte 17; fetch it again" if fault == 4 else
+                               "journal.bin: record 7 is damaged")  # fmt: skip
+    assert run.restarts("feed") == 0
+
+
+@pytest.mark.parametrize(("fault", "code"), [(1, 2), (2, 1)])
+def test_a_template_that_cannot_warm_up_ends_the_session(start, fault, code):
+    run = start(ticks=10, warm_fault=fault)
+    outcome = run.run()
+    assert outcome.exit_code == code and not any(w.alive for w in run.supervisor.workers.values())
+    assert ("nothing to warm with" if fault == 1 else "an error nobody meant") in outcome.message
+
+
+def test_a_hung_worker_is_killed_and_started_again(start):
+    run = start(options={"heartbeat_timeout_s": 0.3}, ticks=20_000, shard_fault=2, shard_times=1, shard_at=3)
+    outcome = run.run()
+    assert (outcome.exit_code, outcome.state) == (0, "done"), run.notes
+    assert run.restarts("shard-0") == 1
+    assert any("stood still" in note for note in run.notes)
+    assert any("killed because it hung" in note for note in run.notes)
+
+
+def test_a_dead_template_ends_the_session_and_its_workers(start):
+    run = start(ticks=ENDLESS)
+    run.on_look = lambda: open_process(run.supervisor.template).kill()
+    outcome = run.run()
+    assert outcome.exit_code == 1 and "template has ended" in outcome.message
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_cleanly(start, number):
+    run = start(ticks=ENDLESS)
+    before = signal.getsignal(number)
+    run.on_look = lambda: os.kill(os.getpid(), number)
+    outcome = run.run()
+    assert (outcome.exit_code, outcome.state) == (0, "stopped")
+    assert run.wires.control[CONTROL_STOP] == 1
+    assert run.restarts("feed") == 0 and signal.getsignal(number) is before
+    assert run.wires.gauges[1 + FEED_ROW, GAUGE_ITEMS] == run.wires.ticks[0][RING_HEAD], "the batch was finished"
+
+
+def test_workers_ignore_the_terminals_signals(start):
+    run = start(ticks=ENDLESS)
+    seen = []
+
+    def look():
+        if not seen:
+            for watched in run.supervisor.workers.values():
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                    watched.handle.send(number)
+        seen.append(int(run.wires.ticks[0][RING_TAIL]))
+        if seen[-1] > seen[0] + 1000:
+            run.supervisor.request_stop()
+
+    run.on_look = look
+    assert run.run().exit_code == 0
+    assert all(watched.restarts == 0 for watched in run.supervisor.workers.values())
+
+
+def test_a_worker_that_does_not_stop_is_killed(start, monkeypatch):
+    monkeypatch.setattr(module, "STOP_LIMIT_S", 0.2)
+    run = start(ticks=ENDLESS)
+
+    def look():
+        run.supervisor.workers["shard-0"].handle.send(signal.SIGSTOP)
+        run.supervisor.request_stop()
+
+    run.on_look = look
+    assert run.run().exit_code == 0
+    assert any("does not stop" in note for note in run.notes)
+
+
+def test_the_latch_on_disk_reaches_the_kill_word(start):
+    run = start(ticks=ENDLESS)
+    seen = []
+
+    def look():
+        if not seen:
+            run.latch.trip("by file alone")
+        seen.append(int(run.wires.control[CONTROL_KILL]))
+        if seen[-1] and run.wires.gauges[1, 41]:  # execution saw it too
+            run.supervisor.request_stop()
+
+    run.on_look = look
+    outcome = run.run()
+    assert (outcome.exit_code, outcome.state, outcome.message) == (3, "halted", "by file alone")
+    assert seen[0] == 0 and any("KILLED: by file alone" in note for note in run.notes)
+
+
+def test_without_until_end_it_stays(start):
+    run = start(options={"until_end": False}, ticks=500)
+    looks = []
+
+    def look():
+        looks.append(run.supervisor.drained_ns)
+        if len(looks) > 2 and looks[-3]:
+            run.supervisor.request_stop()
+
+    run.on_look = look
+    assert run.run().state == "stopped"
+
+
+def test_it_is_not_drained_while_a_request_is_on_its_way(start):
+    run = start(ticks=500)
+    run.wires.requests[RING_HEAD] += 1  # nobody takes it
+    looks = []
+
+    def look():
+        looks.append(run.supervisor._drained())
+        if len(looks) == 50:
+            run.wires.requests[RING_HEAD] -= 1
+
+    run.on_look = look
+    assert run.run().state == "done"
+    assert len(looks) >= 50 and not any(looks[:50])
+
+
+def test_a_killed_supervisor_takes_everything_with_it(tmp_path):
+    """Its processes end by the kernel's hand; its memory stays for the next start to remove."""
+    reader, writer = os.pipe()
+    name = f"test{os.getpid()}k"
+    pid = os.fork()
+    if pid == 0:
+        try:
+            run = Run(tmp_path, name, ticks=ENDLESS)
+
+            def look():
+                workers = run.supervisor.workers.values()
+                os.write(writer, "".join(f"{w.identity.pid} {w.identity.start}\n" for w in workers).encode() + b"\n")
+
+            run.on_look = look
+            run.supervisor.run()
+        finally:
+            os._exit(3)
+    os.close(writer)
+    with os.fdopen(reader) as told:
+        workers = [ProcessId(*map(int, told.readline().split())) for _ in WORKERS]
+        handles = [open_process(identity) for identity in workers]
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    for handle in handles:
+        if handle is not None:
+            assert handle.wait(10.0)
+            handle.close()
+    assert len(unlink_leftovers(os.getuid(), name)) == 10

@@ -1,0 +1,171 @@
+"""The whole bot by its command: synthetic market, all compositions, status, stop, kill, crash and clean-up."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from oracle.recompute import main as recompute
+from rig.session import Running, run_command, settings_folder
+
+from bot4.adapters.system.instance import instance_of, read_instance
+from bot4.adapters.system.latch import KillLatch
+from bot4.adapters.system.process import open_process
+from bot4.shm.segment import create, segment_name
+
+pytestmark = pytest.mark.compiled
+SHARED_MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture
+def config(tmp_path):
+    """The session's settings file."""
+    return settings_folder(tmp_path)
+
+
+@pytest.fixture
+def start(config):
+    """Starts sessions and ends them."""
+    sessions = []
+
+    def make(*arguments):
+        sessions.append(Running(config, *arguments))
+        return sessions[-1]
+
+    yield make
+    for session in sessions:
+        session.close()
+
+
+def left(folder: Path) -> list[str]:
+    """Shared memory of the instance on this state folder."""
+    return sorted(path.name for path in SHARED_MEMORY.glob(f"*.{instance_of(folder)}.*"))
+
+
+def seen_working(line) -> bool:
+    """A status line of a session that has decided something."""
+    return line["kind"] == "status" and line["orders"] > 0
+
+
+def test_every_composition_gives_the_same_digest(config, tmp_path):
+    """One process or several, one shard or three: same decisions, same fills, and the ledger agrees."""
+    digests = {}
+    for name, options in {
+        "one": ["--compose", "one", "--shards", "1"],
+        "one, three shards": ["--compose", "one", "--shards", "3"],
+        "processes, two shards": ["--compose", "processes", "--shards", "2"],
+    }.items():
+        report = tmp_path / "report" / name.replace(", ", "-").replace(" ", "-")
+        result = run_command(
+            "start", "--config", config, "--feed", "synthetic:3", "--pace", "event", "--report", report, *options
+        )
+        assert result.returncode == 0, result.stderr
+        session = json.loads((report / "session.json").read_text())
+        digests[name] = session["digest"]
+        assert session["feed"]["synthetic"] and session["latency_ns"] is None
+        assert session["fills"] > 0 and all(worker["restarts"] == 0 for worker in session["workers"].values())
+        assert "synthetic market (not real prices)" in result.stdout
+        assert f"Report: {report / 'session.html'}" in result.stdout
+        assert (report / "session.html").exists()
+        ledger = max((tmp_path / "state" / "sessions").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        assert recompute([str(ledger / "ledger.jsonl"), str(report / "session.json"),
+                          "--journal", str(ledger / "journal.bin")]) == 0  # fmt: skip
+    assert len(set(digests.values())) == 1, digests
+    assert not left(tmp_path / "state") and read_instance(tmp_path / "state") is None
+
+
+def test_free_running_processes_are_measured(config, tmp_path):
+    result = run_command("start", "--config", config, "--pace", "free", "--report", tmp_path / "report")
+    assert result.returncode == 0, result.stderr
+    session = json.loads((tmp_path / "report" / "session.json").read_text())
+    assert session["digest"] is None and session["dropped"] == 0
+    assert set(session["workers"]) == {"venue", "execution", "shard-0", "feed"}
+    assert all(worker["core"] is not None for worker in session["workers"].values())
+    assert session["latency_ns"]["tick_to_intent"]["count"] > 0
+
+
+def test_one_running_session_and_its_doors(start, config, tmp_path):
+    """status sees it, a second start and a reset are refused, stop ends it with a report."""
+    session = start("--speed", "20x", "--report", tmp_path / "report")
+    session.until(seen_working)
+    found = json.loads(run_command("status", "--config", config, "--json").stdout)
+    assert found["running"] and found["pid"] == session.process.pid
+    assert found["session"]["messages"] > 0 and found["session"]["synthetic"]
+    assert all(worker["alive"] and worker["restarts"] == 0 for worker in found["session"]["workers"].values())
+    told = run_command("status", "--config", config).stdout
+    assert "running as pid" in told and "worker shard-0" in told and "synthetic" in told
+
+    second = run_command("start", "--config", config)
+    assert second.returncode == 1 and f"another supervisor (pid {session.process.pid})" in second.stderr
+    refused = run_command("reset", "--config", config, "--reason", "x")
+    assert refused.returncode == 1 and "stop it first" in refused.stderr
+
+    assert json.loads(run_command("stop", "--config", config, "--json").stdout) == {"stopped": True}
+    code, last, error = session.finish()
+    assert (code, last["state"], error) == (0, "stopped", "")
+    assert json.loads((tmp_path / "report" / "session.json").read_text())["exit"]["state"] == "stopped"
+    assert not left(tmp_path / "state")
+
+
+def test_kill_halts_the_running_session_and_the_next(start, config, tmp_path):
+    session = start("--speed", "20x", "--stay")
+    session.until(seen_working)
+    result = run_command("kill", "--config", config, "--reason", "drill")
+    assert result.returncode == 0 and "the running session is told" in result.stdout
+    line = session.until(lambda line: line["kind"] == "status" and line["killed"] and line["state"] == "halted")
+    later = session.until(lambda line: line["kind"] == "status")
+    assert later["open_orders"] <= line["open_orders"] + 1  # none but a stop
+    run_command("stop", "--config", config)
+    code, last, error = session.finish()
+    assert (code, last["state"]) == (3, "halted") and error == "bot4-supervisor: drill\n"
+    assert run_command("start", "--config", config).returncode == 3
+    assert KillLatch(tmp_path / "state").read().reason == "drill"
+
+
+def test_ctrl_c_of_the_terminal_stops_cleanly(start, tmp_path):
+    """The signal reaches every process of the group; only the supervisor heeds it."""
+    session = start("--speed", "20x", "--report", tmp_path / "report")
+    line = session.until(seen_working)
+    for worker in line["workers"].values():
+        os.kill(worker["pid"], signal.SIGINT)
+    session.process.send_signal(signal.SIGINT)
+    code, last, _ = session.finish()
+    assert (code, last["state"]) == (0, "stopped")
+    assert all(worker["restarts"] == 0 for worker in last["report"]["workers"].values())
+
+
+def test_a_crash_is_cleaned_up_and_nothing_else(start, config, tmp_path):
+    """kill -9 of the supervisor: its processes end, its memory is removed by the next start, a stranger's is not."""
+    stranger = create(segment_name("stranger", "ticks"), 16)
+    try:
+        session = start("--speed", "20x")
+        session.until(seen_working)
+        found = read_instance(tmp_path / "state")
+        handles = [open_process(identity) for identity in found.processes().values()]
+        session.process.kill()
+        session.process.wait()
+        for handle in handles:
+            assert handle is None or handle.wait(10.0)
+        names = left(tmp_path / "state")
+        assert len(names) == 10
+        result = run_command("start", "--config", config, "--pace", "event", "--compose", "one")
+        assert result.returncode == 0, result.stderr
+        for name in names:
+            assert f"removed shared memory of an earlier run: /{name}" in result.stdout
+        assert not left(tmp_path / "state")
+        assert (SHARED_MEMORY / stranger.name[1:]).exists()
+    finally:
+        stranger.unlink()
+        stranger.close()
+
+
+def test_a_dead_venue_ends_the_session_with_a_report(start, tmp_path):
+    session = start("--speed", "20x", "--report", tmp_path / "report")
+    line = session.until(seen_working)
+    os.kill(line["workers"]["venue"]["pid"], signal.SIGKILL)
+    code, last, error = session.finish()
+    assert (code, last["state"]) == (1, "failed") and "ledger is the truth" in error
+    assert len(error.splitlines()) == 1
+    assert json.loads((tmp_path / "report" / "session.json").read_text())["exit"]["state"] == "failed"
+    assert not left(tmp_path / "state")

@@ -1,0 +1,185 @@
+"""`bot4-supervisor` from outside: exit codes, one line per error, no traceback, nothing left behind."""
+
+import gzip
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from rig.session import run_command, settings_folder
+
+from bot4.adapters.system.latch import KillLatch
+
+pytestmark = pytest.mark.compiled
+
+
+@pytest.fixture
+def config(tmp_path):
+    """The session's settings file."""
+    return settings_folder(tmp_path)
+
+
+def refused(result, code: int, *words: str) -> str:
+    """Exactly one line on standard error, with these words, and this exit code."""
+    assert result.returncode == code, result
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("bot4-supervisor: "), result.stderr
+    for word in words:
+        assert word in lines[0], lines[0]
+    return lines[0]
+
+
+BAD_OPTIONS = [
+    (["--feed", "nonsense"], "--feed nonsense: not known"),
+    (["--feed", "synthetic:abc"], "is no seed"),
+    (["--feed", "synthetic:-1"], "is no seed"),
+    (["--feed", "replay:"], "no recording is named"),
+    (["--feed", "replay:/no/such/file.gz"], "/no/such/file.gz: no such file"),
+    (["--feed", "live"], "no connection to a venue"),
+    (["--speed", "fast"], "--speed fast: not known"),
+    (["--speed", "0x"], "--speed 0x: not known"),
+    (["--speed", "-1x"], "--speed -1x: not known"),
+    (["--speed", "1e3x"], "--speed 1e3x: not known"),
+    (["--speed", "nanx"], "--speed nanx: not known"),
+    (["--speed", "9999999x"], "--speed 9999999x: not known"),
+    (["--pace", "slow"], "--pace slow: not known"),
+    (["--pace", "event", "--speed", "1x"], "needs --speed max"),
+    (["--shards", "0"], "--shards 0: write 1 to 64"),
+    (["--compose", "two"], "--compose two: not known"),
+    (["--config", "/no/such/paper.toml"], "/no/such/paper.toml"),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), BAD_OPTIONS, ids=[" ".join(row[0]) for row in BAD_OPTIONS])
+def test_bad_options_are_refused_in_one_line(config, tmp_path, options, words):
+    given = options if "--config" in options else ["--config", config, *options]
+    refused(run_command("start", *given), 2, words)
+    assert not (tmp_path / "state").exists(), "nothing was touched"
+
+
+def test_bad_recordings_are_refused_in_one_line(config, tmp_path):
+    whole = gzip.compress(b'1723161255030314667 {"stream":"btcusdt@trade"}\n' * 1000)
+    cases = {
+        "empty.gz": b"",
+        "random.gz": bytes(range(256)) * 20,
+        "truncated.gz": whole[:-20],
+        "text.gz": b"hello\nworld\n",
+    }
+    for name, content in cases.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        refused(run_command("start", "--config", config, "--feed", f"replay:{path}"), 2, name)
+    if os.geteuid():
+        path.chmod(0)
+        refused(run_command("start", "--config", config, "--feed", f"replay:{path}"), 2, "cannot be read")
+
+
+def test_bad_settings_name_their_field(config):
+    limits = config.with_name("limits.toml")
+    limits.write_text(limits.read_text().replace("order_lots = 1000000", "order_lots = -1"))
+    refused(run_command("start", "--config", config), 2, "limits.toml", "order_lots")
+
+
+def test_a_missing_strategy_and_a_bad_parameter_are_refused(config):
+    text = config.read_text()
+    config.write_text(text.replace("bot4.strategies.trend", "bot4.strategies.nothing"))
+    refused(run_command("start", "--config", config), 2, "strategy.module", "bot4.strategies.nothing")
+    config.write_text(text.replace("fast_period = 5", "fast_period = 0"))
+    refused(run_command("start", "--config", config), 2, "strategy.params.fast_period")
+
+
+def test_a_report_folder_that_cannot_be_written_is_refused(config, tmp_path):
+    (tmp_path / "file").write_text("")
+    refused(run_command("start", "--config", config, "--report", tmp_path / "file"), 2, "--report")
+
+
+def test_a_state_folder_that_cannot_be_made_is_refused(config, tmp_path):
+    (tmp_path / "state").write_text("")
+    refused(run_command("start", "--config", config), 2, "state")
+
+
+def test_unknown_options_and_commands_are_usage_errors(config):
+    for arguments in (["start", "--nonsense"], ["dance"], ["kill", "--config", config], ["stop", "--timeout", "-1"]):
+        result = run_command(*arguments)
+        assert result.returncode == 2 and "Traceback" not in result.stderr and result.stderr
+
+
+@pytest.mark.parametrize("command", ["start", "status", "stop", "kill", "reset", "build"])
+def test_help_has_an_example(command):
+    result = run_command(command, "--help")
+    assert result.returncode == 0
+    assert f"Example: bot4-supervisor {command}" in result.stdout
+    assert "--json" in result.stdout and "--config" in result.stdout
+
+
+def test_the_kill_latch_survives_and_blocks_a_start_until_a_person_resets_it(config, tmp_path):
+    state = tmp_path / "state"
+    assert run_command("kill", "--config", config, "--reason", "fat finger").returncode == 0
+    for _ in range(2):
+        refused(run_command("start", "--config", config), 3, "fat finger", "bot4-supervisor reset --reason")
+    status = run_command("status", "--config", config, "--json")
+    assert status.returncode == 3
+    found = json.loads(status.stdout)
+    assert found["latch"]["tripped"] and found["latch"]["reason"] == "fat finger" and not found["running"]
+    refused(run_command("reset", "--config", config, "--reason", "  "), 2, "--reason is empty")
+    assert run_command("reset", "--config", config).returncode == 2, "the reason is not optional"
+    assert KillLatch(state).read().tripped
+    result = run_command("reset", "--config", config, "--reason", "positions checked", "--json")
+    assert json.loads(result.stdout) == {"reset": True}
+    assert run_command("reset", "--config", config, "--reason", "again").stdout.endswith("was not set\n")
+    assert run_command("status", "--config", config).returncode == 0
+
+
+def test_a_latch_that_vanished_blocks_a_start(config, tmp_path):
+    assert run_command("kill", "--config", config, "--reason", "x").returncode == 0
+    assert run_command("reset", "--config", config, "--reason", "y").returncode == 0
+    KillLatch(tmp_path / "state").path.unlink()
+    refused(run_command("start", "--config", config), 3, "missing", "reset")
+
+
+def test_kill_and_reset_need_no_settings(tmp_path):
+    state = tmp_path / "elsewhere"
+    assert (
+        run_command("kill", "--state", state, "--reason", "x", "--json").stdout == '{"tripped":true,"running":false}\n'
+    )
+    assert run_command("status", "--state", state).returncode == 3
+    assert run_command("reset", "--state", state, "--reason", "y").returncode == 0
+
+
+def test_reset_where_nothing_is(tmp_path):
+    refused(run_command("reset", "--state", tmp_path / "none", "--reason", "x"), 2, "nothing to reset")
+    assert not (tmp_path / "none").exists()
+
+
+def test_status_and_stop_where_nothing_runs(config, tmp_path):
+    result = run_command("status", "--config", config)
+    assert result.returncode == 0 and "nothing runs" in result.stdout
+    assert json.loads(run_command("status", "--config", config, "--json").stdout)["running"] is False
+    result = run_command("stop", "--config", config, "--json")
+    assert result.returncode == 0 and json.loads(result.stdout) == {"stopped": False}
+
+
+def test_the_supervisor_never_imports_numba(config, tmp_path):
+    """Neither the doors nor a prepared session."""
+    code = (
+        "import sys; from bot4.cli.supervisor import _door\n"
+        "with _door():\n"
+        "    from pathlib import Path\n"
+        "    from workers.session import StartOptions, prepare\n"
+        "    prepare(StartOptions(config=Path(sys.argv[1])))\n"
+        "import os; assert 'numba' not in sys.modules and 'BOT4_WATCHER' not in os.environ"
+    )
+    import subprocess
+
+    subprocess.run([sys.executable, "-c", code, config], check=True, timeout=60)
+
+
+def test_the_module_is_light():
+    """What a door costs before it knows what it shall do."""
+    import subprocess
+
+    code = (
+        "import sys, bot4.cli.supervisor; assert not {'numpy', 'numba', 'multiprocess', 'msgspec'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=Path(__file__).parent)

@@ -1,0 +1,129 @@
+"""The loop generated for a strategy: which one, never a stale one, compiled once; what is no strategy is refused."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rig import puppet
+from rig.shard import Rig
+
+from bot4.engine import shard_loop
+from bot4.engine.shard import aligned, load_loop, shard_memory, strategy_module
+from bot4.jit import JIT
+from bot4.kernels.state import SHARD_STATE
+from bot4.model.errors import SettingsError
+
+TESTS = Path(__file__).resolve().parents[2]
+
+
+def test_the_built_in_strategy_runs_in_the_template_itself():
+    assert load_loop("bot4.strategies.trend") is shard_loop
+
+
+def test_any_other_strategy_gets_a_loop_of_its_own():
+    loop = load_loop("rig.puppet")
+    assert loop is load_loop("rig.puppet") is not shard_loop
+    assert loop.on_tick is puppet.on_tick and loop.STATE == puppet.STATE
+    assert Path(loop.__file__).read_text().count("bot4.strategies.trend") == 0
+
+
+def test_what_cannot_be_imported_is_refused():
+    with pytest.raises(SettingsError, match=r"strategy\.module: cannot import no\.such_module"):
+        strategy_module("no.such_module")
+
+
+@pytest.mark.parametrize("part", ["PARAMETERS", "PARAMS", "STATE", "init", "on_tick", "on_bar", "on_fill"])
+def test_a_strategy_without_a_part_of_the_contract_is_refused(part, monkeypatch):
+    monkeypatch.delattr(puppet, part)
+    with pytest.raises(SettingsError, match=f"has no {part}"):
+        strategy_module("rig.puppet")
+
+
+@pytest.mark.parametrize("state", [[("fills", "i8")], [("warm", "i8"), ("odd", "u1")]])
+def test_a_strategy_state_that_cannot_be_used_is_refused(state, monkeypatch):
+    monkeypatch.setattr(puppet, "STATE", np.dtype(state))
+    with pytest.raises(SettingsError, match="needs a field 'warm'"):
+        strategy_module("rig.puppet")
+
+
+def test_records_start_on_a_cache_line():
+    for count in (1, 3):
+        records = aligned(SHARD_STATE, count)
+        assert len(records) == count and records.ctypes.data % 64 == 0
+
+
+def test_a_fresh_shard_trades_from_the_first_record_and_a_restarted_one_does_not():
+    rig = Rig()
+    arguments = (rig.loop, rig.params, rig.instruments, rig.session, 0)
+    fresh, restarted = shard_memory(*arguments, True), shard_memory(*arguments, False)
+    assert (fresh.states["next_event_no"][0], fresh.states["synced"][0], fresh.status["resyncing"][0]) == (1, 1, 0)
+    assert fresh.risks["equity_e8"][0] == rig.session["start_equity_e8"][0]
+    assert (restarted.states["synced"][0], restarted.status["resyncing"][0]) == (0, 1)
+    assert restarted.risks["equity_e8"][0] == 0
+
+
+STRATEGY = """
+import numpy as np
+from bot4.jit import inlined
+from bot4.kernels.parameter import TRADING, record_dtype
+
+PARAMETERS = TRADING
+PARAMS = record_dtype(PARAMETERS)
+STATE = np.dtype([("warm", "i8")])
+
+@inlined
+def init(params, state):
+    state["warm"] = 1
+
+@inlined
+def on_bar(params, state, view):
+    pass
+
+@inlined
+def on_tick(params, state, view):
+    return SCORE
+
+@inlined
+def on_fill(params, state, view):
+    pass
+"""
+
+RUN = """
+import sys
+sys.path[:0] = [FOLDER, TESTS]
+import rig.shard
+from bot4.kernels.parameter import TRADING, defaults
+rig.shard.STRATEGY = "users_own"
+rig.shard.puppet.PARAMETERS = TRADING
+one = rig.shard.Rig()
+at = one.warm_up()
+orders = one.intents()
+step = one.loop.shard_step
+hits = sum(getattr(step, "stats", None).cache_hits.values()) if hasattr(step, "stats") else -1
+print([int(order["side"]) for order in orders], one.loop.__name__, hits)
+"""
+
+
+def run_users_strategy(folder, score):
+    """The sides of the first orders, the loop's name and its cache hits, in a process of its own."""
+    (folder / "users_own.py").write_text(STRATEGY.replace("SCORE", score))
+    code = textwrap.dedent(RUN).replace("FOLDER", repr(str(folder))).replace("TESTS", repr(str(TESTS)))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    sides, _, rest = done.stdout.strip().partition("] ")
+    name, hits = rest.split()
+    return sides + "]", name, int(hits)
+
+
+def test_an_edited_strategy_is_never_stale(tmp_path):
+    """Long, edited to short, and back: each run does what the file says, and the third compiles nothing."""
+    sides, first_name, _ = run_users_strategy(tmp_path, "0.9")
+    assert sides == "[1]"
+    sides, second_name, _ = run_users_strategy(tmp_path, "-0.9")
+    assert sides == "[-1]" and second_name != first_name
+    sides, third_name, hits = run_users_strategy(tmp_path, "0.9")
+    assert sides == "[1]" and third_name == first_name
+    assert hits == (1 if JIT else -1)

@@ -1,0 +1,186 @@
+"""Settings to records: units, exactness, and what is refused at start."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from bot4.model.errors import InputError, SettingsError
+from bot4.model.records import INSTRUMENT, LIMITS, SESSION
+from bot4.settings.conversion import (
+    check_instruments,
+    check_stop_time,
+    instrument_records,
+    limits_record,
+    session_record,
+)
+from bot4.settings.loader import load
+from bot4.settings.schema import MAX_INSTRUMENTS, MAX_SHARDS
+from bot4.shm import layout
+
+SETTINGS = load(Path(__file__).resolve().parents[3] / "config" / "paper.toml")
+SPOT = ("BTCUSDT", "binance_spot")
+USDM = ("BTCUSDT", "binance_usdm")
+SOL = ("SYNSOL", "synthetic")
+
+
+def _changed(**groups):
+    """The settings with fields of a group replaced, e.g. limits={"order_lots": 5}."""
+    new = {name: msgspec.structs.replace(getattr(SETTINGS, name), **fields) for name, fields in groups.items()}
+    return msgspec.structs.replace(SETTINGS, **new)
+
+
+def _instrument(**fields):
+    return msgspec.structs.replace(SETTINGS.instruments[0], **fields)
+
+
+def test_limits_are_in_record_units_and_every_field_is_set():
+    limits = msgspec.structs.replace(SETTINGS.limits, order_notional="2500.5", day_offset_minutes=90, cool_down_ms=7)
+    row = limits_record(msgspec.structs.replace(SETTINGS, limits=limits))
+    assert row.dtype == LIMITS and row.shape == (1,)
+    assert row[0]["position_bps"] == 200
+    assert row[0]["order_notional_e8"] == 2500_5000_0000
+    assert row[0]["cool_down_ns"] == 7_000_000
+    assert row[0]["stop_confirm_ns"] == 1_000_000_000
+    assert row[0]["day_offset_ns"] == 5_400_000_000_000
+    assert row[0]["breaker_window_ns"] == SETTINGS.limits.breaker_window_ms * 1_000_000
+    assert all(row[0][name] > 0 for name in LIMITS.names)
+
+
+def test_each_limit_reaches_a_word_of_its_own():
+    base = limits_record(SETTINGS)[0]
+    reached = set()
+    for name in SETTINGS.limits.__struct_fields__:
+        value = getattr(SETTINGS.limits, name)
+        other = str(Decimal(value) + 1) if isinstance(value, str) else value + 1
+        row = limits_record(_changed(limits={name: other}))[0]
+        differing = [field for field in LIMITS.names if row[field] != base[field]]
+        assert len(differing) == 1, name
+        reached.update(differing)
+    assert reached == set(LIMITS.names)
+
+
+def test_instruments_are_exact_and_dealt_to_shards_in_turn():
+    rows = instrument_records(SETTINGS, [SPOT, USDM, SOL], 2)
+    assert rows.dtype == INSTRUMENT
+    assert list(rows["index"]) == [0, 1, 2]
+    assert list(rows["shard"]) == [0, 1, 0]
+    assert list(rows["is_spot"]) == [1, 0, 1]
+    assert list(rows["tick_e8"]) == [1_000_000, 10_000_000, 1_000_000]
+    assert list(rows["lot_e8"]) == [1_000, 100_000, 100_000]
+    assert list(rows["value_e8"]) == [10, 10_000, 1_000]
+    assert list(rows["price_decimals"]) == [2, 1, 2]
+    assert list(rows["qty_decimals"]) == [5, 3, 3]
+    assert list(rows["min_notional_e8"]) == [500_000_000] * 3
+    assert list(rows["min_qty_lots"]) == [1, 1, 1]
+    assert list(rows["maker_fee_ppm"]) == [1_000, 200, 1_000]
+    assert list(rows["taker_fee_ppm"]) == [1_000, 500, 1_000]
+
+
+def test_whole_sizes_have_no_decimals():
+    rows = instrument_records(
+        msgspec.structs.replace(SETTINGS, instruments=(_instrument(tick_size="100", lot_size="1", min_qty="1"),)),
+        [SPOT],
+        1,
+    )
+    assert (rows[0]["price_decimals"], rows[0]["qty_decimals"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"tick_size": "0.00001", "lot_size": "0.0001"}, "lot_size: one tick of one lot is worth"),
+        ({"min_qty": "0.000015"}, "min_qty"),
+        ({"max_qty": "0.000015"}, "max_qty"),
+        ({"min_qty": "2", "max_qty": "1"}, "max_qty"),
+        ({"lot_size": "0.00000001", "tick_size": "1", "max_qty": "100000000"}, "max_qty"),
+        ({"maker_fee_bps": "0.001"}, "maker_fee_bps"),
+        ({"taker_fee_bps": "0.015"}, "taker_fee_bps"),
+        ({"min_notional": "0.000000001"}, "min_notional"),
+        ({"tick_size": "0.000000001"}, "tick_size"),
+    ],
+)
+def test_units_that_do_not_fit_together_are_refused_by_field(fields, named):
+    with pytest.raises(SettingsError) as caught:
+        check_instruments([SETTINGS.instruments[1], _instrument(**fields)], "instruments.toml")
+    assert str(caught.value).startswith(f"instruments.toml: instrument[1].{named}")
+
+
+def test_an_instrument_named_twice_is_refused():
+    with pytest.raises(SettingsError, match=r"instrument\[1\]\.symbol: BTCUSDT of binance_spot is there twice"):
+        check_instruments([_instrument(), _instrument(tick_size="0.1")], "instruments.toml")
+
+
+def test_instrument_that_is_not_listed():
+    with pytest.raises(SettingsError, match='no instrument "DOGEUSDT" of venue "binance_spot"; add'):
+        instrument_records(SETTINGS, [("DOGEUSDT", "binance_spot")], 1)
+
+
+def test_one_instrument_from_two_sources():
+    with pytest.raises(SettingsError, match="name its files as one chain"):
+        instrument_records(SETTINGS, [SPOT, USDM, SPOT], 1)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "shards"), [([], 1), ([SPOT] * (MAX_INSTRUMENTS + 1), 1), ([SPOT], 0), ([SPOT], MAX_SHARDS + 1)]
+)
+def test_counts_outside_their_bounds(chosen, shards):
+    with pytest.raises(SettingsError):
+        instrument_records(SETTINGS, chosen, shards)
+
+
+def test_minimum_notional_above_what_two_percent_allow_says_the_equity_needed():
+    poor = _changed(account={"equity": "249.99"})
+    with pytest.raises(SettingsError, match=r"needs an equity of 250 at position_bps = 200; account.equity is 249.99"):
+        instrument_records(poor, [SPOT], 1)
+    assert instrument_records(_changed(account={"equity": "250"}), [SPOT], 1).size == 1
+
+
+def test_minimum_notional_above_the_largest_order():
+    with pytest.raises(SettingsError, match=r"order_notional of limits\.toml is 4"):
+        instrument_records(_changed(limits={"order_notional": "4"}), [SPOT], 1)
+
+
+def test_stop_that_could_never_be_confirmed_in_time():
+    late = msgspec.structs.replace(SETTINGS.venue.sim, order_latency_us=600_000, report_latency_us=400_000)
+    settings = msgspec.structs.replace(SETTINGS, venue=msgspec.structs.replace(SETTINGS.venue, sim=late))
+    with pytest.raises(SettingsError, match=r"venue\.sim\.order_latency_us"):
+        check_stop_time(settings)
+    sooner = msgspec.structs.replace(late, report_latency_us=399_999)
+    check_stop_time(msgspec.structs.replace(settings, venue=msgspec.structs.replace(settings.venue, sim=sooner)))
+
+
+@pytest.mark.parametrize(
+    ("paced", "measure", "expected"), [(True, None, 0), (False, None, 1), (True, True, 1), (False, False, 0)]
+)
+def test_session(paced, measure, expected):
+    row = session_record(SETTINGS, paced=paced, n_shards=2, n_instruments=3, feed_generation=4, measure=measure)
+    assert row.dtype == SESSION and row.shape == (1,)
+    assert {name: int(row[0][name]) for name in SESSION.names} == {
+        "paced": int(paced),
+        "order_latency_ns": 1_000_000,
+        "report_latency_ns": 1_000_000,
+        "internal_latency_ns": 50_000,
+        "totals_grid_ns": 100_000_000,
+        "start_equity_e8": 100_000 * 10**8,
+        "account": 1,
+        "strategy": 1,
+        "feed_generation": 4,
+        "n_shards": 2,
+        "n_instruments": 3,
+        "measure": expected,
+    }
+
+
+def test_an_order_id_of_the_largest_account_is_a_positive_int64():
+    assert np.int64(32_767 << 48) > 0
+
+
+def test_bound_of_shards_is_what_shared_memory_has_lines_for():
+    assert MAX_SHARDS == layout.MAX_SHARDS
+
+
+def test_every_refusal_is_an_input_error_with_exit_code_2():
+    assert issubclass(SettingsError, InputError) and SettingsError.exit_code == 2

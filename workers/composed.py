@@ -1,0 +1,84 @@
+"""Wires all agents into one process: one compiled loop, on the same rings as if they were several."""
+
+from types import ModuleType
+
+import numpy as np
+
+from bot4.adapters.sim.venue import VenueAgent
+from bot4.adapters.system.latch import FILE_NAME
+from bot4.engine.execution import ExecutionAgent
+from bot4.engine.feed import FeedAgent
+from bot4.engine.shard import ShardAgent, generate_module, load_loop
+from bot4.engine.shard_loop import shard_step
+from bot4.shm.wires import Wires
+from workers import composed_loop as template
+from workers import execution, shard, venue
+from workers.bootstrap import Agent
+from workers.execution import LatchReader
+from workers.feed import Pace, feed_agent
+from workers.plan import Plan
+
+ROUNDS = 256  # rounds of one do_work: about a millisecond, so that heartbeat and stop word are looked at in time
+
+
+def load_composed(shard_loop: ModuleType) -> ModuleType:
+    """The composed loop around a strategy's shard loop: the template itself, or a generated copy."""
+    if shard_loop.shard_step is shard_step:
+        return template
+    line = "from bot4.engine.shard_loop import shard_step"
+    replacement = line.replace("bot4.engine.shard_loop", shard_loop.__name__)
+    return generate_module(template, "bot4_composed", line, replacement, shard_loop)
+
+
+class ComposedAgent:
+    """Feed, shards, execution and venue driven by one compiled loop."""
+
+    def __init__(
+        self,
+        loop: ModuleType,
+        feed_agent: FeedAgent,
+        shards: list[ShardAgent],
+        execution_agent: ExecutionAgent,
+        venue_agent: VenueAgent,
+        speed: float = 0.0,
+    ) -> None:
+        self._step = loop.composed_step
+        self._pace = Pace(feed_agent, speed)
+        self.feed, self.shards, self.execution, self.venue = feed_agent, shards, execution_agent, venue_agent
+        while not execution_agent.started:
+            execution_agent.do_work()
+        self._memories = (
+            feed_agent.memory,
+            tuple(agent.memory for agent in shards),
+            execution_agent.memory,
+            venue_agent.memory,
+        )
+        self._tables = (feed_agent.wires, execution_agent.instruments, execution_agent.limits, execution_agent.session)
+
+    def do_work(self) -> int:
+        """One batch of rounds; the venue's ledger is written after it."""
+        self._pace.advance()
+        self.feed.refill()
+        done = self._step(*self._memories, *self._tables, np.int64(self.feed.until_ns), self.feed.wait, ROUNDS)
+        return int(done) + self.venue.drain()
+
+    def close(self) -> None:
+        """Close what the agents hold."""
+        agents: list[Agent] = [self.feed, *self.shards, self.execution, self.venue]
+        for agent in agents:
+            agent.close()
+
+
+def build(plan: Plan, wires: Wires, name: str, attempt: int) -> LatchReader:
+    """All agents of the plan in one; never started twice, for the venue's ledger dies with it."""
+    loop = load_composed(load_loop(plan.strategy_module))
+    shards = [shard.build(plan, wires, f"shard-{k}", attempt) for k in range(plan.n_shards)]
+    agent = ComposedAgent(
+        loop,
+        feed_agent(plan, wires),
+        shards,
+        execution.execution_agent(plan, wires),
+        venue.build(plan, wires, "venue", attempt),
+        plan.speed,
+    )
+    return LatchReader(agent, wires, plan.state_folder / FILE_NAME)

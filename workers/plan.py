@@ -1,0 +1,107 @@
+"""The plan: what the processes of one session have to agree on, made by the supervisor, pickled once.
+
+The agents are `feed`, `shard-0` .., `execution`, `venue`, and `bot`, which is all of them in one compiled loop.
+A worker is a process that runs one or more agents; `builders` says which function wires each kind of agent.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from bot4.shm.wires import EXECUTION_ROW, FEED_ROW, VENUE_ROW
+
+BUILDERS = {
+    "feed": "workers.feed:build",
+    "shard": "workers.shard:build",
+    "execution": "workers.execution:build",
+    "venue": "workers.venue:build",
+    "bot": "workers.composed:build",
+}
+WARM = "workers.warm:warm"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedSpec:
+    """Where the market data comes from."""
+
+    kind: str  # "synthetic" | "replay"
+    paths: tuple[Path, ...] = ()
+    seed: int = 0
+    text: str = "synthetic"  # as the user wrote it
+
+    @property
+    def synthetic(self) -> bool:
+        """True if no market made these data."""
+        return self.kind == "synthetic"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSpec:
+    """One process: its agents, its core, its way of waiting."""
+
+    name: str
+    agents: tuple[str, ...]
+    core: int | None
+    idle: str = "backoff"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a worker needs to know."""
+
+    instance: str
+    generation: int  # of the shared memory
+    n_shards: int
+    symbols: tuple[tuple[str, str], ...]  # (symbol, venue) of each instrument
+    instruments: np.ndarray  # INSTRUMENT[n]
+    limits: np.ndarray  # LIMITS[1]
+    session: np.ndarray  # SESSION[1]
+    feed: FeedSpec
+    speed: float  # event seconds per second; 0: as fast as it goes
+    strategy_module: str
+    strategy_params: np.ndarray  # PARAMS[1] of the strategy
+    state_folder: Path
+    session_folder: Path
+    composed: bool = False  # all agents in one process
+    builders: dict[str, str] = field(default_factory=lambda: dict(BUILDERS))
+    warm: str = WARM
+
+    @property
+    def n_instruments(self) -> int:
+        """Instruments of the session."""
+        return len(self.symbols)
+
+    @property
+    def journal_path(self) -> Path:
+        """Execution's journal."""
+        return self.session_folder / "journal.bin"
+
+    @property
+    def ledger_path(self) -> Path:
+        """The venue's ledger."""
+        return self.session_folder / "ledger.jsonl"
+
+    @property
+    def log_folder(self) -> Path:
+        """One log per worker."""
+        return self.session_folder / "log"
+
+    @property
+    def replayed(self) -> bool:
+        """True if the feed waits for its readers instead of dropping."""
+        return self.speed == 0
+
+
+def rows_of(agent: str, n_shards: int) -> tuple[int, ...]:
+    """Rows of `gauges` that an agent writes."""
+    if agent.startswith("shard-"):
+        return (int(agent.removeprefix("shard-")),)
+    if agent == "bot":
+        return tuple(range(n_shards + 3))
+    return (n_shards + {"execution": EXECUTION_ROW, "venue": VENUE_ROW, "feed": FEED_ROW}[agent],)
+
+
+def kind_of(agent: str) -> str:
+    """`shard` for every shard, else the agent's own name."""
+    return "shard" if agent.startswith("shard-") else agent

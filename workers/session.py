@@ -1,0 +1,538 @@
+"""One session from its command line to its report: check, lock, clean up, wire, run, report, remove.
+
+Whatever can be wrong with settings or input is refused before anything is touched. All of it is cold code in the
+supervisor's process, which imports no Numba.
+"""
+
+import os
+import platform
+import re
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import multiprocess
+import numpy as np
+
+from bot4.adapters.files.report import closing_lines, session_object, symbol_keys, write_report
+from bot4.adapters.files.report_facts import RunFacts, WorkerFacts
+from bot4.adapters.system.affinity import available_cores
+from bot4.adapters.system.instance import (
+    InstanceFile,
+    InstanceLock,
+    instance_of,
+    kill_orphans,
+    remove_instance,
+    running_instance,
+    write_instance,
+)
+from bot4.adapters.system.latch import KillLatch
+from bot4.adapters.system.process import identify
+from bot4.engine.journal import read_journal
+from bot4.model.errors import Bot4Error, HaltedError, InputError, JournalError, SegmentError, SettingsError
+from bot4.model.records import JOURNAL
+from bot4.settings.conversion import instrument_records, limits_record, session_record
+from bot4.settings.loader import load
+from bot4.settings.schema import MAX_SHARDS, Settings
+from bot4.settings.topology import Placement, resolve
+from bot4.shm.wires import Wires
+from bot4.shm.wiring import SharedWires, attach_wires, create_wires, unlink_leftovers
+from workers.feed import chosen_instruments
+from workers.plan import FeedSpec, Plan, WorkerSpec
+from workers.supervisor import Outcome, Supervisor
+from workers.template import warm_up
+from workers.view import SessionLabel, View, WorkerState, snapshot
+
+MAX_SPEED = 1_000_000.0
+_SPEED = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,6})?)x")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartOptions:
+    """What the command line said."""
+
+    config: Path
+    feed: str = "synthetic"
+    pace: str | None = None
+    speed: str = "max"
+    until_end: bool = True
+    report: Path | None = None
+    compose: str | None = None
+    shards: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A session that could start."""
+
+    settings: Settings
+    plan: Plan
+    placement: Placement
+    workers: tuple[WorkerSpec, ...]
+    paced: bool
+    speed_text: str
+    report_folder: Path
+
+
+def parse_feed(text: str) -> FeedSpec:
+    """`synthetic`, `synthetic:SEED` or `replay:PATH[,PATH...]`; InputError for anything else."""
+    kind, colon, rest = text.partition(":")
+    if kind == "synthetic":
+        if colon and not re.fullmatch("[0-9]{1,9}", rest):
+            raise InputError(f"--feed {text}: {rest!r} is no seed; write synthetic:SEED with a whole number")
+        return FeedSpec(kind="synthetic", seed=int(rest) if rest else 1, text=text)
+    if kind == "replay":
+        paths = tuple(Path(name) for name in rest.split(",") if name)
+        if not paths:
+            raise InputError(f"--feed {text}: no recording is named; write replay:PATH or replay:PATH,PATH")
+        return FeedSpec(kind="replay", paths=paths, text=text)
+    if text == "live":
+        raise InputError("--feed live: this build has no connection to a venue; use synthetic or replay:PATH")
+    raise InputError(f"--feed {text}: not known; write synthetic, synthetic:SEED or replay:PATH[,PATH...]")
+
+
+def parse_speed(text: str) -> float:
+    """Event seconds per second; 0 for `max`. InputError for anything but `max` and `Nx`."""
+    if text == "max":
+        return 0.0
+    found = _SPEED.fullmatch(text)
+    speed = float(found[1]) if found else 0.0
+    if not 0 < speed <= MAX_SPEED:
+        raise InputError(f"--speed {text}: not known; write max, 1x or Nx with N up to {MAX_SPEED:,.0f}")
+    return speed
+
+
+def parse_pace(text: str | None, feed: FeedSpec, speed: float) -> bool:
+    """True for event pacing: asked for, or the default of a replay at `max`."""
+    if text is None:
+        return feed.kind == "replay" and speed == 0
+    if text not in ("event", "free"):
+        raise InputError(f"--pace {text}: not known; write event or free")
+    if text == "event" and speed:
+        raise InputError("--pace event: needs --speed max, since a wall clock decides nothing there; write --pace free")
+    return text == "event"
+
+
+def prepare(options: StartOptions) -> Prepared:
+    """Check settings, input and machine; touch nothing."""
+    settings = load(options.config)
+    feed = parse_feed(options.feed)
+    speed = parse_speed(options.speed)
+    paced = parse_pace(options.pace, feed, speed)
+    symbols = tuple(chosen_instruments(feed, settings))
+    placement = _place(settings, options, paced, len(symbols))
+    params = _strategy_parameters(settings)
+    state = Path(settings.state.folder)
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    folder = state / "sessions" / f"{stamp}-{os.getpid()}"
+    plan = Plan(
+        instance=instance_of(state),
+        generation=time.time_ns() // 1_000_000,
+        n_shards=placement.n_shards,
+        symbols=symbols,
+        instruments=instrument_records(settings, symbols, placement.n_shards),
+        limits=limits_record(settings),
+        session=session_record(settings, paced=paced, n_shards=placement.n_shards, n_instruments=len(symbols)),
+        feed=feed,
+        speed=speed,
+        strategy_module=settings.strategy.module,
+        strategy_params=params,
+        state_folder=state,
+        session_folder=folder,
+        composed=placement.composed,
+    )
+    return Prepared(
+        settings=settings,
+        plan=plan,
+        placement=placement,
+        workers=_workers(placement),
+        paced=paced,
+        speed_text=options.speed,
+        report_folder=options.report or folder / "report",
+    )
+
+
+def _strategy_parameters(settings: Settings) -> np.ndarray:
+    from bot4.engine.shard import strategy_parameters
+
+    return strategy_parameters(settings.strategy.module, settings.strategy.params)
+
+
+def _place(settings: Settings, options: StartOptions, paced: bool, n_instruments: int) -> Placement:
+    topology = settings.topology
+    if options.shards is not None:
+        if not 1 <= options.shards <= MAX_SHARDS:
+            raise InputError(f"--shards {options.shards}: write 1 to {MAX_SHARDS}")
+        topology = _with(topology, shards=options.shards)
+    compose = options.compose or topology.compose
+    if compose not in ("auto", "one", "processes"):
+        raise InputError(f"--compose {compose}: not known; write auto, one or processes")
+    if compose == "auto":
+        # free-running agents are measured as processes, whatever they share; event-paced ones gain nothing from that
+        compose = "auto" if paced else "processes"
+    return resolve(_with(topology, compose=compose), n_instruments, file=str(settings.path.with_name("topology.toml")))
+
+
+def _with(topology: Any, **changes: Any) -> Any:
+    import msgspec
+
+    return msgspec.structs.replace(topology, **changes)
+
+
+def _workers(placement: Placement) -> tuple[WorkerSpec, ...]:
+    """The processes in the order in which they start."""
+
+    def order(name: str) -> tuple[int, str]:
+        return {"venue": 0, "execution": 1, "feed": 3}.get(name, 2), name
+
+    places = sorted(placement.agents, key=lambda agent: order(agent.name))
+    return tuple(
+        WorkerSpec(name=place.name, agents=(place.name,), core=place.core, idle=place.idle) for place in places
+    )
+
+
+class Session:
+    """A prepared session that runs. One use: `run`, then it is over."""
+
+    def __init__(self, prepared: Prepared, view: View, until_end: bool = True) -> None:
+        self._prepared = prepared
+        self._plan = prepared.plan
+        self._view = view
+        self._until_end = until_end
+        self._state = prepared.plan.state_folder
+        self._supervisor: Supervisor | None = None
+        self._started_ns = time.time_ns()
+
+    def run(self) -> tuple[Outcome, list[str], dict[str, Any] | None]:
+        """Run it; returns how it ended, the closing lines, and the report (None if there was nothing to report)."""
+        lock = InstanceLock(self._state)
+        lock.acquire()
+        try:
+            _writable(self._prepared.report_folder)
+            refuse_if_tripped(self._state)
+            self._clean_up()
+            self._plan.session_folder.mkdir(parents=True, exist_ok=True)
+            shared = create_wires(
+                self._plan.instance, self._plan.n_shards, self._plan.n_instruments, generation=self._plan.generation
+            )
+            try:
+                return self._run(shared)
+            finally:
+                self._supervisor = None
+                shared.unlink()
+                shared.close()
+                remove_instance(self._state)
+        finally:
+            lock.release()
+
+    def _clean_up(self) -> None:
+        """What an earlier crash of this very instance left: processes by pid and start time, segments by name."""
+        for ended in kill_orphans(self._state):
+            self._view.note(f"ended a leftover of an earlier run: {ended}")
+        for name in unlink_leftovers(os.getuid(), self._plan.instance):
+            self._view.note(f"removed shared memory of an earlier run: {name}")
+
+    def _run(self, shared: SharedWires) -> tuple[Outcome, list[str], dict[str, Any] | None]:
+        prepared = self._prepared
+        supervision = prepared.settings.topology.supervision
+        self._view.note(f"{self._plan.feed.text}: {', '.join(symbol_keys(self._plan.symbols))}; {self._pace_text()}")
+        self._view.note(prepared.placement.sentence)
+        supervisor = Supervisor(
+            self._plan,
+            shared.wires,
+            prepared.workers,
+            heartbeat_timeout_s=supervision.heartbeat_timeout_ms / 1000,
+            restarts_max=supervision.restarts_max,
+            until_end=self._until_end,
+            note=self._view.note,
+            look=lambda: self._show(shared.wires),
+            look_s=self._view.every_s,
+            changed=self._record,
+        )
+        self._supervisor = supervisor
+        self._record()
+        outcome = supervisor.run()
+        shared.unlink()  # every worker is gone: the names go before anything else can fail
+        if outcome.exit_code == 2 or not supervisor.began_ns:
+            return outcome, [], None
+        self._show(shared.wires)
+        report = self._report(shared.wires, outcome)
+        page = write_report(prepared.report_folder, report, self._plan.instruments, self._plan.symbols, self._records())
+        return outcome, closing_lines(report, page), report
+
+    def _pace_text(self) -> str:
+        pace = "paced by event time" if self._prepared.paced else "free-running"
+        return f"{pace}, speed {self._prepared.speed_text}"
+
+    def _show(self, wires: Wires) -> None:
+        supervisor = self._supervisor
+        if supervisor is None or not supervisor.began_ns:
+            return
+        elapsed_s = (time.monotonic_ns() - supervisor.began_ns) / 1e9
+        label = self._label(supervisor.cycles_per_ns)
+        self._view.show(snapshot(wires, label, supervisor.states(), elapsed_s))
+
+    def _label(self, cycles_per_ns: float) -> SessionLabel:
+        plan = self._plan
+        return SessionLabel(
+            instance=plan.instance,
+            feed=plan.feed.text,
+            synthetic=plan.feed.synthetic,
+            pace="event" if self._prepared.paced else "free",
+            speed=self._prepared.speed_text,
+            symbols=tuple(symbol_keys(plan.symbols)),
+            values_e8=tuple(int(value) for value in plan.instruments["value_e8"]),
+            start_equity_e8=int(plan.session[0]["start_equity_e8"]),
+            cycles_per_ns=cycles_per_ns,
+        )
+
+    def _record(self) -> None:
+        """Write instance.json: whom status, stop and the next start talk to."""
+        supervisor = self._supervisor
+        if supervisor is None:
+            return
+        label = self._label(supervisor.cycles_per_ns)
+        workers = supervisor.workers
+        content = InstanceFile(
+            instance=self._plan.instance,
+            supervisor=identify(os.getpid()),
+            generation=self._plan.generation,
+            n_shards=self._plan.n_shards,
+            n_instruments=self._plan.n_instruments,
+            started_ns=self._started_ns,
+            began_ns=supervisor.began_ns,
+            session_folder=str(self._plan.session_folder),
+            report_folder=str(self._prepared.report_folder),
+            label=label_fields(label),
+            template=supervisor.template,
+            workers={name: watched.identity for name, watched in workers.items() if watched.alive},
+            cores={name: watched.core for name, watched in workers.items()},
+            restarts={name: watched.restarts for name, watched in workers.items()},
+            rows={name: list(watched.rows) for name, watched in workers.items()},
+        )
+        with suppress(OSError):  # a full disk must not end the session: only status and stop know less then
+            write_instance(self._state, content)
+
+    def _records(self) -> np.ndarray:
+        """The committed journal; empty if execution never opened one."""
+        if not self._plan.journal_path.exists():
+            return np.zeros(0, JOURNAL)
+        try:
+            return read_journal(self._plan.journal_path)
+        except (
+            JournalError
+        ) as error:  # the reason of the end stays the first line; the report shows what the wires hold
+            self._view.note(f"{error}; the report is without orders and fills")
+            return np.zeros(0, JOURNAL)
+
+    def _report(self, wires: Wires, outcome: Outcome) -> dict[str, Any]:
+        supervisor, plan = self._supervisor, self._plan
+        assert supervisor is not None
+        latch = KillLatch(self._state).read()
+        strategy = self._prepared.settings.strategy
+        recovered = sum(w.restarts for name, w in supervisor.workers.items() if name == "execution")
+        facts = RunFacts(
+            source=plan.feed.text if plan.feed.synthetic else plan.feed.kind,
+            synthetic=plan.feed.synthetic,
+            files=[str(path) for path in plan.feed.paths],
+            pace="event" if self._prepared.paced else "free",
+            speed=self._prepared.speed_text,
+            wall_s=supervisor.wall_s,
+            tsc_hz=supervisor.cycles_per_ns * 1e9,
+            session=plan.session,
+            limits=plan.limits,
+            mode=self._prepared.settings.mode,
+            strategy=strategy.module,
+            strategy_params=strategy.params,
+            workers={name: _facts(watched) for name, watched in supervisor.workers.items()},
+            versions=versions(),
+            machine=machine(),
+            exit_state=outcome.state,
+            killed=latch.tripped,
+            kill_reason=latch.reason if latch.tripped else outcome.message,
+            recovered=recovered,
+        )
+        return session_object(wires, plan.instruments, plan.symbols, self._records(), facts)
+
+
+def refuse_if_tripped(state: Path) -> None:
+    """HaltedError, naming the way out, if the kill latch of this state folder is set."""
+    latch = KillLatch(state).read()
+    if latch.tripped:
+        raise HaltedError(
+            f"the kill latch of {state} is set ({latch.reason}); find out why, then: "
+            'bot4-supervisor reset --reason "..."'
+        )
+
+
+def _writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(13, os.strerror(13))
+    except OSError as error:
+        raise InputError(
+            f"--report {folder}: cannot be written ({error.strerror}); name a folder that you may write"
+        ) from None
+
+
+def _facts(watched: Any) -> WorkerFacts:
+    memory = watched.memory
+    return WorkerFacts(
+        pid=watched.identity.pid,
+        core=watched.core,
+        restarts=watched.restarts,
+        pss_mb=memory.pss_mb if memory else None,
+        private_mb=memory.private_mb if memory else None,
+    )
+
+
+def versions() -> dict[str, str]:
+    """What ran."""
+    found = {"python": platform.python_version()}
+    for name in ("bot4", "numba", "numpy", "llvmlite"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def machine() -> dict[str, object]:
+    """Where it ran."""
+    model = ""
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return {
+        "cpu": model,
+        "cores": os.cpu_count() or 0,
+        "usable_cores": len(available_cores()),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "kernel": platform.release(),
+    }
+
+
+# --- the doors: status, stop, kill, reset ------------------------------------------------------------------------
+def state_folder(config: Path, state: Path | None) -> Path:
+    """The state folder: named directly, which needs no settings at all, or by the settings."""
+    return state if state is not None else Path(load(config).state.folder)
+
+
+def status(state: Path) -> dict[str, Any]:
+    """What runs on this state folder, as JSON types."""
+    latch = KillLatch(state).read() if state.is_dir() else None
+    base: dict[str, Any] = {
+        "state_folder": str(state),
+        "running": False,
+        "latch": None
+        if latch is None
+        else {"tripped": latch.tripped, "reason": latch.reason, "since_ns": latch.since_ns, "damaged": latch.damaged},
+    }
+    found = running_instance(state)
+    if found is None:
+        return base
+    base |= {"running": True, "pid": found.supervisor.pid, "started_ns": found.started_ns}
+    base |= {"session_folder": found.session_folder, "report_folder": found.report_folder}
+    try:
+        shared = attach_wires(found.instance, found.n_shards, found.n_instruments, generation=found.generation)
+    except SegmentError:
+        return base | {"session": None}  # just starting or just ending
+    try:
+        states = {
+            name: WorkerState(
+                pid=found.workers[name].pid if name in found.workers else 0,
+                core=found.cores[name],
+                restarts=found.restarts[name],
+                rows=tuple(rows),
+                alive=name in found.workers and found.workers[name].alive,
+            )
+            for name, rows in found.rows.items()
+        }
+        elapsed_s = (time.monotonic_ns() - found.began_ns) / 1e9 if found.began_ns else 0.0
+        return base | {"session": snapshot(shared.wires, label_of(found.label), states, elapsed_s)}
+    finally:
+        shared.close()
+
+
+def stop(state: Path, timeout_s: float) -> bool:
+    """Ask the running instance to stop and wait for it; False if none runs. Bot4Error if it does not end in time."""
+    import signal
+
+    from bot4.adapters.system.process import open_process
+
+    found = running_instance(state)
+    handle = open_process(found.supervisor) if found is not None else None
+    if handle is None:
+        return False
+    try:
+        handle.send(signal.SIGTERM)
+        if not handle.wait(timeout_s):
+            raise Bot4Error(f"the supervisor (pid {handle.identity.pid}) has not ended after {timeout_s:.0f} s")
+    finally:
+        handle.close()
+    return True
+
+
+def kill(state: Path, reason: str) -> bool:
+    """Trip the latch on disk, then the kill word of the running instance; True if one runs."""
+    from bot4.shm.layout import CONTROL_KILL
+
+    KillLatch(state).trip(reason)
+    found = running_instance(state)
+    if found is None:
+        return False
+    with suppress(SegmentError):  # starting or ending; it reads the latch itself
+        shared = attach_wires(found.instance, found.n_shards, found.n_instruments, generation=found.generation)
+        shared.wires.control[CONTROL_KILL] = 1
+        shared.close()
+    return True
+
+
+def reset(state: Path, reason: str) -> bool:
+    """Clear the latch; False if it was clear. Bot4Error while an instance runs: stop it first."""
+    if not reason.strip():
+        raise InputError('reset: --reason is empty; say why, like --reason "checked all positions"')
+    if not state.is_dir():
+        raise SettingsError(f"state folder {state}: no such folder, so there is nothing to reset")
+    lock = InstanceLock(state)
+    try:
+        lock.acquire()
+    except Bot4Error as error:
+        raise Bot4Error(f"reset is refused: {error}") from None
+    try:
+        latch = KillLatch(state)
+        before = latch.read()
+        if before.tripped:
+            latch.reset(reason)
+        return before.tripped
+    finally:
+        lock.release()
+
+
+def label_fields(label: SessionLabel) -> dict[str, Any]:
+    """The label as JSON types."""
+    return {name: getattr(label, name) for name in SessionLabel.__dataclass_fields__}
+
+
+def label_of(fields: dict[str, Any]) -> SessionLabel:
+    """The label that `label_fields` took apart."""
+    lists = {name: tuple(fields[name]) for name in ("symbols", "values_e8")}
+    return SessionLabel(**(fields | lists))
+
+
+def build(config: Path) -> float:
+    """Compile everything a session of these settings can need; returns the seconds it took."""
+    settings_of = StartOptions(config=config)
+    began = time.monotonic()
+    for compose in ("processes", "one"):
+        prepared = prepare(replace(settings_of, compose=compose))
+        context = multiprocess.get_context("spawn")
+        process = context.Process(target=warm_up, args=(prepared.plan,), name="bot4-build")
+        process.start()
+        process.join()
+        if process.exitcode:
+            raise Bot4Error(f"the kernels cannot be compiled (exit code {process.exitcode}); see above")
+    return time.monotonic() - began

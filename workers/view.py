@@ -1,0 +1,358 @@
+"""What a running session looks like: one snapshot of the wires, shown as a live page, a JSON line or a plain line.
+
+A snapshot is read without stopping anybody: counters are single words, so each is right, though not all of one instant.
+"""
+
+import select
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol, TextIO
+
+import numpy as np
+import orjson
+
+from bot4.model.enums import INT64_MAX, REJECT_NAMES
+from bot4.model.units import from_e8
+from bot4.shm import wires as w
+from bot4.shm.histogram import HISTOGRAM_COUNT, percentile
+from bot4.shm.layout import CLOCK_FEED, CONTROL_KILL, CONTROL_STOP
+
+EXEC_STATES = ("starting", "recovering", "active", "halted")
+PLAIN_EVERY_S = 5.0  # a log wants a heartbeat, not a film
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionLabel:
+    """What stays the same while a session runs."""
+
+    instance: str
+    feed: str
+    synthetic: bool
+    pace: str
+    speed: str
+    symbols: tuple[str, ...]
+    values_e8: tuple[int, ...]  # value of one tick x lot, by instrument
+    start_equity_e8: int
+    cycles_per_ns: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerState:
+    """One worker as the supervisor, or instance.json, knows it."""
+
+    pid: int
+    core: int | None
+    restarts: int
+    rows: tuple[int, ...]
+    alive: bool
+
+
+def snapshot(
+    wires: w.Wires, label: SessionLabel, workers: Mapping[str, WorkerState], elapsed_s: float
+) -> dict[str, Any]:
+    """The session now, as JSON types; rates are left to `Rates`."""
+    n_shards = wires.gauges.shape[0] - w.N_OTHER_ROWS
+    feed = wires.gauges[n_shards + w.FEED_ROW]
+    execution = wires.gauges[n_shards + w.EXECUTION_ROW]
+    counts = wires.rejects.sum(axis=0)
+    equity = int(execution[w.GAUGE_EXEC_EQUITY_E8]) or label.start_equity_e8
+    now = time.monotonic_ns()
+    return {
+        "instance": label.instance,
+        "feed": label.feed,
+        "synthetic": label.synthetic,
+        "pace": label.pace,
+        "speed": label.speed,
+        "elapsed_s": round(elapsed_s, 3),
+        "event_time_ns": int(wires.gauges[:n_shards, w.GAUGE_EVENT_TIME_NS].min()),  # how far decisions have come
+        "feed_done": bool(wires.clocks[CLOCK_FEED] == INT64_MAX),
+        "stopping": bool(wires.control[CONTROL_STOP]),
+        "killed": bool(wires.control[CONTROL_KILL]),
+        "state": EXEC_STATES[int(execution[w.GAUGE_EXEC_STATE]) % len(EXEC_STATES)],
+        "messages": int(feed[w.GAUGE_FEED_MESSAGES]),
+        "ticks": int(feed[w.GAUGE_FEED_TICKS]),
+        "dropped": int(feed[w.GAUGE_FEED_DROPPED]),
+        "rejected_input": int(wires.refused.sum()),
+        "intents": int(wires.gauges[:n_shards, w.GAUGE_SHARD_INTENTS].sum()),
+        "orders": int(execution[w.GAUGE_EXEC_ORDERS]),
+        "fills": int(execution[w.GAUGE_EXEC_FILLS]),
+        "open_orders": int(execution[w.GAUGE_EXEC_OPEN_ORDERS]),
+        "unknown_orders": int(execution[w.GAUGE_EXEC_UNKNOWN]),
+        "breaker_open": bool(execution[w.GAUGE_EXEC_BREAKER]),
+        "rejects": {
+            REJECT_NAMES.get(int(code), f"CODE_{code}"): int(counts[code]) for code in np.flatnonzero(counts) if code
+        },
+        "latency_ns": _latency(wires, label),
+        "equity": from_e8(equity),
+        "profit": from_e8(equity - label.start_equity_e8),
+        "drawdown_ratio": int(execution[w.GAUGE_EXEC_DRAWDOWN_PPM]) / 1_000_000,
+        "positions": {
+            symbol: _position(wires.positions[index], label.values_e8[index])
+            for index, symbol in enumerate(label.symbols)
+        },
+        "workers": {name: _worker(wires, state, now) for name, state in workers.items()},
+    }
+
+
+def _latency(wires: w.Wires, label: SessionLabel) -> dict[str, dict[str, int]] | None:
+    if label.pace == "event" or label.cycles_per_ns <= 0:
+        return None  # event-paced agents wait for each other: that time says nothing
+    found = {}
+    for row, stage in enumerate(w.STAGES):
+        histogram = wires.histograms[row]
+        if histogram[HISTOGRAM_COUNT]:
+            found[stage] = {
+                name: round(percentile(histogram, ratio) / label.cycles_per_ns)
+                for name, ratio in (("p50", 0.5), ("p99", 0.99))
+            }
+    return found
+
+
+def _position(row: np.ndarray, value_e8: int) -> dict[str, Any]:
+    lots, bid, ask = (int(row[column]) for column in (w.POSITION_LOTS, w.POSITION_BID, w.POSITION_ASK))
+    open_tl = lots * ((bid + ask) // 2) - int(row[w.POSITION_COST_TL]) if lots and bid > 0 and ask > 0 else 0
+    fees, funding = int(row[w.POSITION_FEES_E8]), int(row[w.POSITION_FUNDING_E8])
+    net = (int(row[w.POSITION_REALISED_TL]) + open_tl) * value_e8 - fees + funding
+    return {"lots": lots, "unrealised": from_e8(open_tl * value_e8), "profit": from_e8(net), "fees": from_e8(fees)}
+
+
+def _worker(wires: w.Wires, state: WorkerState, now_ns: int) -> dict[str, Any]:
+    stamped = min(int(wires.gauges[row, w.GAUGE_HEARTBEAT_NS]) for row in state.rows)
+    return {
+        "pid": state.pid,
+        "core": state.core,
+        "restarts": state.restarts,
+        "alive": state.alive,
+        "heartbeat_ms": round((now_ns - stamped) / 1e6, 1) if stamped else None,
+    }
+
+
+class Rates:
+    """Messages and ticks per second between two snapshots."""
+
+    def __init__(self) -> None:
+        self._last: tuple[float, int, int] | None = None
+
+    def add(self, shot: dict[str, Any]) -> dict[str, Any]:
+        """The snapshot with `messages_per_s` and `ticks_per_s` since the one before."""
+        now = (shot["elapsed_s"], shot["messages"], shot["ticks"])
+        last = self._last or (0.0, 0, 0)
+        self._last = now
+        seconds = now[0] - last[0]
+        rates = [round((now[i] - last[i]) / seconds) if seconds > 0 else 0 for i in (1, 2)]
+        return shot | {"messages_per_s": rates[0], "ticks_per_s": rates[1]}
+
+
+class View(Protocol):
+    """Where a session shows itself."""
+
+    every_s: float
+
+    def show(self, shot: dict[str, Any]) -> None:
+        """One look at the session."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something a person should know."""
+        ...
+
+    def close(self) -> None:
+        """The session has ended."""
+        ...
+
+
+class JsonView:
+    """One JSON line a second; notes become lines of their own."""
+
+    every_s = 1.0
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream if stream is not None else sys.stdout
+        self._rates = Rates()
+
+    def _line(self, content: dict[str, Any]) -> None:
+        write_line(self._stream, orjson.dumps(content).decode())
+
+    def show(self, shot: dict[str, Any]) -> None:
+        """{"kind": "status", ...}"""
+        self._line({"kind": "status", "t_ns": time.time_ns()} | self._rates.add(shot))
+
+    def note(self, text: str) -> None:
+        """{"kind": "note", "text": ...}"""
+        self._line({"kind": "note", "t_ns": time.time_ns(), "text": text})
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+class PlainView:
+    """A line every few seconds, for a log."""
+
+    every_s = PLAIN_EVERY_S
+
+    def __init__(self, write: Callable[[str], None] | None = None) -> None:
+        self._write = write if write is not None else _print
+        self._rates = Rates()
+
+    def show(self, shot: dict[str, Any]) -> None:
+        """One line."""
+        self._write(plain_line(self._rates.add(shot)))
+
+    def note(self, text: str) -> None:
+        """The text, as it is."""
+        self._write(text)
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+def _print(text: str) -> None:
+    write_line(sys.stdout, text)
+
+
+def write_line(stream: TextIO, text: str) -> None:
+    """One line, unless nobody takes it: a reader that has gone or stands still must not hold up the supervisor."""
+    with suppress(OSError, ValueError):
+        try:
+            ready = bool(select.select([], [stream], [], 0)[1])
+        except (OSError, ValueError):
+            ready = True  # no descriptor to ask: a stream in memory
+        if ready:
+            stream.write(text + "\n")
+            stream.flush()
+
+
+def plain_line(shot: Mapping[str, Any]) -> str:
+    """The snapshot in one line."""
+    parts = [
+        f"{shot['elapsed_s']:7.1f} s{' synthetic' if shot['synthetic'] else ''}",
+        f"{shot.get('ticks_per_s', 0):,} ticks/s",
+        f"{shot['messages']:,} messages",
+        f"{shot['orders']:,} orders",
+        f"{shot['fills']:,} fills",
+        f"{sum(shot['rejects'].values()):,} refusals",
+        f"profit {shot['profit']}",
+    ]
+    stage = (shot["latency_ns"] or {}).get("tick_to_intent")
+    if stage:
+        parts.append(f"tick to intent p50 {stage['p50']:,} p99 {stage['p99']:,} ns")
+    if shot["dropped"]:
+        parts.append(f"{shot['dropped']:,} dropped")
+    restarts = sum(worker["restarts"] for worker in shot["workers"].values())
+    if restarts:
+        parts.append(f"{restarts} restarts")
+    if shot["killed"]:
+        parts.append("KILLED")
+    return "  ".join(parts)
+
+
+class LiveView:
+    """One page on a terminal, drawn anew each half second; notes scroll above it."""
+
+    every_s = 0.5
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._rates = Rates()
+        self._console = Console()
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._live.start()
+
+    def show(self, shot: dict[str, Any]) -> None:
+        """Draw the page."""
+        self._live.update(live_page(self._rates.add(shot)), refresh=True)
+
+    def note(self, text: str) -> None:
+        """Above the page."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        self._live.stop()
+
+
+def live_page(shot: Mapping[str, Any]) -> Any:
+    """The page of a snapshot, as a rich renderable."""
+    from rich import box
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.table import Table
+    from rich.text import Text
+
+    def table(*columns: str) -> Table:
+        made = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False)
+        for index, column in enumerate(columns):
+            made.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
+        return made
+
+    state = "killed" if shot["killed"] else "stopping" if shot["stopping"] else shot["state"]
+    title = f"bot4 · {shot['feed']} · pace {shot['pace']} · speed {shot['speed']} · {state}"
+    market = Text("SYNTHETIC MARKET: not real prices", style="bold yellow") if shot["synthetic"] else Text("")
+    head = Text.assemble(
+        (f"{shot['ticks_per_s']:,}", "bold"), " ticks/s   ", (f"{shot['messages_per_s']:,}", "bold"), " messages/s   ",
+        f"{shot['messages']:,} messages   {shot['ticks']:,} ticks   {shot['dropped']:,} dropped   ",
+        f"{shot['elapsed_s']:.1f} s",
+    )  # fmt: skip
+    money = Text.assemble(
+        "equity ", (shot["equity"], "bold"), "   profit after fees ",
+        (shot["profit"], "bold red" if shot["profit"].startswith("-") else "bold green"),
+        f"   drawdown {shot['drawdown_ratio']:.2%}   {shot['intents']:,} intents   {shot['orders']:,} orders   "
+        f"{shot['fills']:,} fills   {shot['unknown_orders']} unknown",
+    )  # fmt: skip
+    stages = table("stage", "p50 ns", "p99 ns")
+    for stage, values in (shot["latency_ns"] or {}).items():
+        stages.add_row(stage, f"{values['p50']:,}", f"{values['p99']:,}")
+    positions = table("position", "lots", "unrealised", "fees", "profit")
+    for symbol, row in shot["positions"].items():
+        positions.add_row(symbol, f"{row['lots']:,}", row["unrealised"], row["fees"], row["profit"])
+    rejects = table("refused", "times")
+    for name, count in sorted(shot["rejects"].items(), key=lambda item: -item[1])[:6]:
+        rejects.add_row(name, f"{count:,}")
+    workers = table("worker", "pid", "core", "heartbeat", "restarts")
+    for name, row in shot["workers"].items():
+        age = "-" if row["heartbeat_ms"] is None else f"{row['heartbeat_ms']:.0f} ms"
+        core = "any" if row["core"] is None else str(row["core"])
+        workers.add_row(name, str(row["pid"]), core, age if row["alive"] else "dead", str(row["restarts"]))
+    parts: list[Any] = [market, head, money, positions]
+    if shot["latency_ns"]:
+        parts.append(stages)
+    if shot["rejects"]:
+        parts.append(rejects)
+    return Panel(Group(*parts, workers), title=title, border_style="red" if shot["killed"] else "cyan")
+
+
+def choose_view(json: bool, terminal: bool) -> View:
+    """The view that fits where the output goes."""
+    if json:
+        return JsonView()
+    return LiveView() if terminal else PlainView()
+
+
+def status_lines(found: Mapping[str, Any]) -> list[str]:
+    """What `status` tells a person."""
+    latch = found["latch"]
+    lines = []
+    if latch and latch["tripped"]:
+        lines.append(f"kill latch: SET ({latch['reason']})")
+    elif latch:
+        lines.append("kill latch: clear")
+    if not found["running"]:
+        return [f"nothing runs on state folder {found['state_folder']}", *lines]
+    lines.insert(0, f"running as pid {found['pid']}; report goes to {found['report_folder']}")
+    shot = found["session"]
+    if shot is None:
+        return [*lines, "the session is just starting or just ending"]
+    lines.append(plain_line(shot))
+    for name, row in shot["positions"].items():
+        lines.append(f"position {name}: {row['lots']:,} lots, profit {row['profit']}, fees {row['fees']}")
+    for name, row in shot["workers"].items():
+        core = "any core" if row["core"] is None else f"core {row['core']}"
+        age = "no heartbeat yet" if row["heartbeat_ms"] is None else f"heartbeat {row['heartbeat_ms']:.0f} ms ago"
+        state = age if row["alive"] else "dead"
+        lines.append(f"worker {name}: pid {row['pid']}, {core}, {state}, {row['restarts']} restarts")
+    return lines
