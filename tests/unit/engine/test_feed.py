@@ -5,7 +5,7 @@ import pytest
 from rig.feed import START_NS, FeedRig, KnownMarket, TextSource, instruments_of, stamped
 from rig.scan import SPOT, USDM
 
-from bot4.engine.feed import FeedAgent
+from bot4.engine.feed import BATCH, FeedAgent
 from bot4.engine.feed_memory import BUFFER_BYTES, PENDING_MESSAGES
 from bot4.model.enums import (
     FLAG_BOOK_NEWER,
@@ -279,8 +279,8 @@ def test_a_shard_that_asks_gets_its_book_and_nobody_else_does():
 
 
 def test_a_snapshot_within_the_stream_repeats_the_number_and_keeps_the_promise():
-    rig = FeedRig([market()], [SPOT])
-    while int(rig.wires.gauges[1 + FEED_ROW, GAUGE_FEED_MESSAGES]) < 128:
+    rig = FeedRig([market(count=3 * BATCH)], [SPOT])
+    while int(rig.wires.gauges[1 + FEED_ROW, GAUGE_FEED_MESSAGES]) < BATCH:
         rig.agent.do_work()
         rig.drain()
     ask(rig)
