@@ -23,7 +23,7 @@ export BOT4_DATA
 .DEFAULT_GOAL := run
 
 run: $(RUNTIME)
-	$(BIN)/bot4-supervisor start --config config/paper.toml --feed "$(FEED)" --until-end --report "$(REPORT)"
+	$(BIN)/bot4-supervisor start --config config/paper.toml --feed "$(FEED)" --pace event --until-end --report "$(REPORT)"
 
 lint: $(DEVELOPMENT)
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ per array, and without it an allocation inside a kernel is a compile error.
 """
 
 import ast
+import errno
 import functools
 import hashlib
 import os
@@ -42,6 +43,26 @@ def cache_root() -> Path:
     if configured:
         return Path(configured)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bot4" / "kernels"
+
+
+def cache_refusal() -> str:
+    """Why compiled kernels cannot be kept, with the way out; "" if they can. Makes the folder."""
+    return _refusal_of(cache_root())
+
+
+@functools.cache
+def _refusal_of(folder: Path) -> str:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return ""
+        why = os.strerror(errno.EACCES)
+    except OSError as error:
+        why = str(error.strerror)
+    return (
+        f"the folder of compiled kernels {folder} cannot be written ({why}); "
+        "set BOT4_KERNEL_CACHE to a folder that you may write"
+    )
 
 
 @functools.cache
@@ -98,6 +119,10 @@ def source_digest(path: str) -> str:
 def _compile(function: Callable, **options) -> Callable:
     if WATCHER:
         return function
+    refusal = _refusal_of(cache_root())
+    if refusal:  # Numba would quietly keep its files elsewhere, where an edited callee goes unnoticed
+        print(refusal, file=sys.stderr)
+        raise SystemExit(2)  # nothing compiled can be imported: one line, whoever tried
     numba.config.CACHE_DIR = str(cache_root() / source_digest(function.__code__.co_filename))
     compiler = numba.njit(cache=True, nogil=True, error_model="numpy", **options)
     try:

@@ -13,15 +13,18 @@ from bot4.shm.wires import Wires
 from workers.plan import FeedSpec, Plan
 
 
-def chosen_instruments(feed: FeedSpec, settings: Settings) -> list[tuple[str, str]]:
-    """(symbol, venue) of each instrument of a session, in the order of the feed's sources; checks every recording."""
+def chosen_instruments(feed: FeedSpec, settings: Settings) -> tuple[list[tuple[str, str]], list[str]]:
+    """(symbol, venue) of each instrument of a session, in the order of the feed's sources, and what a person should
+    know of the recordings, a sentence each; checks every recording.
+    """
     configured = [(instrument.symbol, instrument.venue) for instrument in settings.instruments]
     if feed.synthetic:
         chosen = [(symbol, venue) for symbol, venue in configured if venue == VENUE]
         if not chosen:
             raise InputError(f"instruments.toml: no instrument of venue {VENUE!r}, which the synthetic market needs")
-        return chosen
-    return [(chain.symbol, chain.venue) for chain in open_chains(feed.paths, configured)]
+        return chosen, []
+    chains = open_chains(feed.paths, configured)
+    return [(chain.symbol, chain.venue) for chain in chains], [gap for chain in chains for gap in chain.gaps]
 
 
 def open_sources(plan: Plan) -> list[Source]:

@@ -7,8 +7,10 @@ supervisor's process, which imports no Numba.
 import os
 import platform
 import re
+import signal
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -33,6 +35,7 @@ from bot4.adapters.system.instance import (
 from bot4.adapters.system.latch import KillLatch
 from bot4.adapters.system.process import identify
 from bot4.engine.journal import read_journal
+from bot4.jit import cache_refusal
 from bot4.model.errors import Bot4Error, HaltedError, InputError, JournalError, SegmentError, SettingsError
 from bot4.model.records import JOURNAL
 from bot4.settings.conversion import instrument_records, limits_record, session_record
@@ -45,7 +48,7 @@ from workers.feed import chosen_instruments
 from workers.plan import FeedSpec, Plan, WorkerSpec
 from workers.supervisor import Outcome, Supervisor
 from workers.template import warm_up
-from workers.view import SessionLabel, View, WorkerState, snapshot
+from workers.view import Rates, SessionLabel, View, WorkerState, snapshot
 
 MAX_SPEED = 1_000_000.0
 _SPEED = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,6})?)x")
@@ -76,6 +79,7 @@ class Prepared:
     paced: bool
     speed_text: str
     report_folder: Path
+    warnings: tuple[str, ...] = ()  # of the input
 
 
 def parse_feed(text: str) -> FeedSpec:
@@ -123,7 +127,8 @@ def prepare(options: StartOptions) -> Prepared:
     feed = parse_feed(options.feed)
     speed = parse_speed(options.speed)
     paced = parse_pace(options.pace, feed, speed)
-    symbols = tuple(chosen_instruments(feed, settings))
+    chosen, warnings = chosen_instruments(feed, settings)
+    symbols = tuple(chosen)
     placement = _place(settings, options, paced, len(symbols))
     params = _strategy_parameters(settings)
     state = Path(settings.state.folder)
@@ -153,13 +158,17 @@ def prepare(options: StartOptions) -> Prepared:
         paced=paced,
         speed_text=options.speed,
         report_folder=options.report or folder / "report",
+        warnings=tuple(warnings),
     )
 
 
 def _strategy_parameters(settings: Settings) -> np.ndarray:
     from bot4.engine.shard import strategy_parameters
 
-    return strategy_parameters(settings.strategy.module, settings.strategy.params)
+    try:
+        return strategy_parameters(settings.strategy.module, settings.strategy.params)
+    except SettingsError as error:
+        raise SettingsError(f"{settings.path}: {error}") from None
 
 
 def _place(settings: Settings, options: StartOptions, paced: bool, n_instruments: int) -> Placement:
@@ -212,6 +221,7 @@ class Session:
         lock = InstanceLock(self._state)
         lock.acquire()
         try:
+            _require_cache()
             _writable(self._prepared.report_folder)
             refuse_if_tripped(self._state)
             self._clean_up()
@@ -241,6 +251,8 @@ class Session:
         supervision = prepared.settings.topology.supervision
         self._view.note(f"{self._plan.feed.text}: {', '.join(symbol_keys(self._plan.symbols))}; {self._pace_text()}")
         self._view.note(prepared.placement.sentence)
+        for warning in prepared.warnings:
+            self._view.note(warning)
         supervisor = Supervisor(
             self._plan,
             shared.wires,
@@ -259,10 +271,16 @@ class Session:
         shared.unlink()  # every worker is gone: the names go before anything else can fail
         if outcome.exit_code == 2 or not supervisor.began_ns:
             return outcome, [], None
-        self._show(shared.wires)
-        report = self._report(shared.wires, outcome)
-        page = write_report(prepared.report_folder, report, self._plan.instruments, self._plan.symbols, self._records())
-        return outcome, closing_lines(report, page), report
+        with undisturbed():
+            self._show(shared.wires)
+            report = self._report(shared.wires, outcome)
+            folder, plan = prepared.report_folder, self._plan
+            try:
+                page = write_report(folder, report, plan.instruments, plan.symbols, self._records())
+            except InputError as error:  # the disk is full: what the session did is told all the same
+                told = f"{outcome.message}; {error}" if outcome.message else str(error)
+                return replace(outcome, exit_code=outcome.exit_code or 1, message=told), closing_lines(report), report
+            return outcome, closing_lines(report, page), report
 
     def _pace_text(self) -> str:
         pace = "paced by event time" if self._prepared.paced else "free-running"
@@ -355,8 +373,21 @@ class Session:
             killed=latch.tripped,
             kill_reason=latch.reason if latch.tripped else outcome.message,
             recovered=recovered,
+            warnings=self._prepared.warnings,
         )
         return session_object(wires, plan.instruments, plan.symbols, self._records(), facts)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """No signal tears what is done in here: an impatient second Ctrl-C must not cost the report."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def refuse_if_tripped(state: Path) -> None:
@@ -367,6 +398,12 @@ def refuse_if_tripped(state: Path) -> None:
             f"the kill latch of {state} is set ({latch.reason}); find out why, then: "
             'bot4-supervisor reset --reason "..."'
         )
+
+
+def _require_cache() -> None:
+    refusal = cache_refusal()
+    if refusal:
+        raise SettingsError(refusal)
 
 
 def _writable(folder: Path) -> None:
@@ -439,7 +476,7 @@ def status(state: Path) -> dict[str, Any]:
     try:
         shared = attach_wires(found.instance, found.n_shards, found.n_instruments, generation=found.generation)
     except SegmentError:
-        return base | {"session": None}  # just starting or just ending
+        return base | {"session": None}  # just ending
     try:
         states = {
             name: WorkerState(
@@ -451,16 +488,17 @@ def status(state: Path) -> dict[str, Any]:
             )
             for name, rows in found.rows.items()
         }
-        elapsed_s = (time.monotonic_ns() - found.began_ns) / 1e9 if found.began_ns else 0.0
-        return base | {"session": snapshot(shared.wires, label_of(found.label), states, elapsed_s)}
+        if not found.began_ns:
+            return base | {"session": None}  # the kernels are being loaded or compiled
+        elapsed_s = (time.monotonic_ns() - found.began_ns) / 1e9
+        shot = snapshot(shared.wires, label_of(found.label), states, elapsed_s)
+        return base | {"session": Rates().add(shot)}  # one look: the rates are those since the begin
     finally:
         shared.close()
 
 
 def stop(state: Path, timeout_s: float) -> bool:
     """Ask the running instance to stop and wait for it; False if none runs. Bot4Error if it does not end in time."""
-    import signal
-
     from bot4.adapters.system.process import open_process
 
     found = running_instance(state)
@@ -525,14 +563,32 @@ def label_of(fields: dict[str, Any]) -> SessionLabel:
 
 def build(config: Path) -> float:
     """Compile everything a session of these settings can need; returns the seconds it took."""
+    _require_cache()
     settings_of = StartOptions(config=config)
     began = time.monotonic()
     for compose in ("processes", "one"):
         prepared = prepare(replace(settings_of, compose=compose))
         context = multiprocess.get_context("spawn")
-        process = context.Process(target=warm_up, args=(prepared.plan,), name="bot4-build")
+        answers, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=_build, args=(prepared.plan, theirs), name="bot4-build")
         process.start()
+        theirs.close()
+        try:
+            failure = answers.recv()
+        except EOFError:
+            failure = Bot4Error("the kernels cannot be compiled; see above")
         process.join()
-        if process.exitcode:
-            raise Bot4Error(f"the kernels cannot be compiled (exit code {process.exitcode}); see above")
+        process.close()
+        if failure is not None:
+            raise failure
     return time.monotonic() - began
+
+
+def _build(plan: Plan, answers: Any) -> None:
+    """Compile in a process of its own; answer with the error that a person can mend, or None."""
+    try:
+        warm_up(plan)
+    except Bot4Error as error:
+        answers.send(error)
+    else:
+        answers.send(None)

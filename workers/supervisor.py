@@ -167,6 +167,7 @@ class Supervisor:
                 for watched in self.workers.values():
                     self._fork(watched)
                 self.began_ns = time.monotonic_ns()
+                self._changed()
                 self._watch()
                 outcome = Outcome(0, "stopped" if self._stop_signal else "done")
             except _SessionError as error:
@@ -174,8 +175,14 @@ class Supervisor:
             finally:
                 self.drained_ns = self.drained_ns or time.monotonic_ns()
                 self._stop()
-        if outcome.exit_code == 0 and self._halted():
-            return Outcome(3, "halted", self._latch.read().reason)
+        if outcome.exit_code:
+            return outcome
+        latch = self._latch.read()
+        if latch.tripped:
+            way_out = 'find out why, then: bot4-supervisor reset --reason "..."'
+            return Outcome(3, "halted", f"halted by the kill switch ({latch.reason}); {way_out}")
+        if self.wires.gauges[self.plan.n_shards + EXECUTION_ROW, GAUGE_EXEC_STATE] == EXEC_HALTED:
+            return Outcome(3, "halted", "halted by the breaker of execution; see the report")
         return outcome
 
     def request_stop(self, number: int = signal.SIGTERM) -> None:
@@ -386,10 +393,6 @@ class Supervisor:
                 watched.hung = True
                 self._note(f"worker {watched.spec.name} has stood still for {age / 1e9:.1f} s: killed")
                 watched.handle.send(signal.SIGKILL)  # its end comes back by pidfd
-
-    def _halted(self) -> bool:
-        execution = self.wires.gauges[self.plan.n_shards + EXECUTION_ROW]
-        return bool(self._latch.read().tripped or execution[GAUGE_EXEC_STATE] == EXEC_HALTED)
 
     def _drained(self) -> bool:
         """True when nothing is left to do: both clocks at the end, both rings of the venue empty, and it stays so.

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from bot4.adapters.system.process import Handle, die_with_parent, name_process, open_child, thread_count
-from bot4.model.errors import Bot4Error
+from bot4.engine.shard import strategy_line
+from bot4.model.errors import Bot4Error, SettingsError
 from bot4.shm.wires import Wires
 from bot4.shm.wiring import attach_wires
 from workers.bootstrap import builder, worker_main
@@ -49,6 +50,7 @@ def template_main(connection: Any, plan: Plan, supervisor_pid: int) -> None:
         if threads != 1:
             raise Bot4Error(f"the template has {threads} threads and must not fork; unset what starts them")
     except Bot4Error as error:
+        traceback.print_exc()  # the whole of it, into the log
         connection.send(("failed", error.exit_code, str(error)))
         return
     except Exception as error:
@@ -65,8 +67,17 @@ def template_main(connection: Any, plan: Plan, supervisor_pid: int) -> None:
 
 
 def warm_up(plan: Plan) -> None:
-    """Compile and load what the plan needs, in this process."""
-    builder(plan.warm)(plan)
+    """Compile and load what the plan needs, in this process; SettingsError if the user's strategy does not compile."""
+    try:
+        builder(plan.warm)(plan)
+    except Bot4Error:
+        raise
+    except Exception as error:
+        module = sys.modules.get(plan.strategy_module)
+        where = strategy_line(error, str(getattr(module, "__file__", "")))
+        if not where:
+            raise
+        raise SettingsError(f"strategy.module: {plan.strategy_module} does not compile: {where}; mend it") from error
 
 
 class _Nursery:

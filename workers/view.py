@@ -346,7 +346,7 @@ def status_lines(found: Mapping[str, Any]) -> list[str]:
     lines.insert(0, f"running as pid {found['pid']}; report goes to {found['report_folder']}")
     shot = found["session"]
     if shot is None:
-        return [*lines, "the session is just starting or just ending"]
+        return [*lines, "starting: the kernels are being loaded, or compiled if the cache is empty (or just ending)"]
     lines.append(plain_line(shot))
     for name, row in shot["positions"].items():
         lines.append(f"position {name}: {row['lots']:,} lots, profit {row['profit']}, fees {row['fees']}")

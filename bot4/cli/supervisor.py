@@ -4,6 +4,7 @@ Heavy imports happen inside the commands, and without Numba: this process watche
 """
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ def start(
     config: Config = DEFAULT_CONFIG,
     feed: Annotated[
         str,
-        typer.Option("--feed", help="synthetic[:SEED] | replay:PATH[,PATH...] (files of one chain in order) | live"),
+        typer.Option("--feed", help="synthetic[:SEED] | replay:PATH[,PATH...] (files of one instrument are a chain)"),
     ] = "synthetic",
     pace: Annotated[
         str | None,
@@ -58,7 +59,7 @@ def start(
     json: Json = False,
 ) -> None:
     """Run a session: on recorded data, or on the synthetic market by default."""
-    with _door():
+    with _door(json), _stoppable():
         from workers.session import Session, StartOptions, prepare
         from workers.view import choose_view
 
@@ -80,15 +81,13 @@ def start(
                 typer.echo(line)
         if outcome.exit_code and outcome.message:
             typer.echo(f"{NAME}: {outcome.message}", err=True)
-        elif outcome.exit_code == 3:
-            typer.echo(f"{NAME}: halted by the breaker of execution; see the report", err=True)
         raise typer.Exit(outcome.exit_code)
 
 
 @app.command(epilog="Example: bot4-supervisor status --json")
 def status(config: Config = DEFAULT_CONFIG, state: State = None, json: Json = False) -> None:
     """Show what runs: rates, positions, profit, workers. Exit code 3 if the kill latch is set."""
-    with _door():
+    with _door(json):
         from workers.session import state_folder
         from workers.session import status as find
         from workers.view import status_lines
@@ -110,7 +109,7 @@ def stop(
     json: Json = False,
 ) -> None:
     """Stop the running session cleanly: nothing new is sent, the report is written."""
-    with _door():
+    with _door(json):
         from workers.session import state_folder
         from workers.session import stop as end
 
@@ -127,7 +126,7 @@ def kill(
     json: Json = False,
 ) -> None:
     """Set the kill latch: no order that opens risk any more, now and after any restart, until a person resets it."""
-    with _door():
+    with _door(json):
         from workers.session import kill as trip
         from workers.session import state_folder
 
@@ -145,7 +144,7 @@ def reset(
     json: Json = False,
 ) -> None:
     """Clear the kill latch. Refused while a session runs: stop it first."""
-    with _door():
+    with _door(json):
         from workers.session import reset as clear
         from workers.session import state_folder
 
@@ -157,16 +156,38 @@ def reset(
 @app.command(epilog="Example: bot4-supervisor build")
 def build(config: Config = DEFAULT_CONFIG, json: Json = False) -> None:
     """Compile every kernel into the cache, so that the next start takes a second."""
-    with _door():
+    with _door(json):
         from workers.session import build as compile_all
 
         seconds = compile_all(config)
         _answer(json, {"seconds": round(seconds, 2)}, f"all kernels are compiled and cached ({seconds:.1f} s)")
 
 
+class _Stop(BaseException):
+    """A signal asked for the end while no session runs yet; not an Exception, so that nobody takes it for a fault."""
+
+
 @contextmanager
-def _door() -> Iterator[None]:
-    """Import without Numba, and turn each error of ours into one line and its exit code."""
+def _stoppable() -> Iterator[None]:
+    """A signal before the session watches for it ends the command in order: locks and segments are given back."""
+
+    def stop(number: int, frame: object) -> NoReturn:
+        raise _Stop
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    except _Stop:
+        typer.echo(f"{NAME}: stopped before the session began", err=True)
+        raise typer.Exit(0) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _door(json: bool = False) -> Iterator[None]:
+    """Import without Numba, and turn each error of ours into one line, its exit code and, if asked for, JSON."""
     os.environ["BOT4_WATCHER"] = "1"
     try:
         import bot4.jit  # noqa: F401
@@ -177,15 +198,14 @@ def _door() -> Iterator[None]:
     try:
         yield
     except Bot4Error as error:
-        _fail(str(error), error.exit_code)
+        message = " ".join(str(error).split())
+        if json:
+            _print_json({"kind": "end", "exit_code": error.exit_code, "state": "refused", "message": message})
+        typer.echo(f"{NAME}: {message}", err=True)
+        raise typer.Exit(error.exit_code) from None
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  whoever read us has gone
         raise typer.Exit(1) from None
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(f"{NAME}: {' '.join(message.split())}", err=True)
-    raise typer.Exit(code)
 
 
 def _answer(json: bool, content: dict[str, Any], text: str) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from bot4.engine.feed_memory import BUFFER_BYTES, NEEDS_DATA, FeedMemory, Source, feed_memory
 from bot4.engine.feed_step import feed_step
 from bot4.model.enums import INPUT_UNPARSABLE, INT64_MAX
+from bot4.model.errors import Bot4Error
 from bot4.shm.spsc_ring import ring_recover
 from bot4.shm.wires import Wires
 
@@ -14,6 +15,7 @@ __all__ = ["FeedAgent", "FeedMemory", "Source", "feed_memory", "feed_step"]
 
 BATCH = 256  # messages of one do_work: some 400 us of work
 NEWLINE = 10
+LAST_EVENT_NO = (1 << 32) - (1 << 24)  # a number has 32 bits and must never come again: order ids are made of it
 
 
 class FeedAgent:
@@ -50,6 +52,10 @@ class FeedAgent:
     def _feed_source(self, index: int) -> None:
         """Move the rest of a line to the front and fill up behind it, up to a last newline."""
         row, buffer = self.memory.sources[index], self.memory.buffers[index]
+        if self.memory.states[index]["event_no"] > LAST_EVENT_NO:
+            raise Bot4Error(
+                f"instrument {index} has had {LAST_EVENT_NO:,} records, all that a session can number; start a new one"
+            )
         left = int(row["filled"] - row["at"])
         buffer[:left] = buffer[row["at"] : row["filled"]].copy()
         if left >= BUFFER_BYTES - 1:

@@ -4,7 +4,9 @@ import hashlib
 import importlib
 import importlib.util
 import os
+import re
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +29,8 @@ from bot4.shm.wires import Wires
 
 BUILT_IN = "bot4.strategies.trend"  # the one that the template imports
 _IMPORT = f"from {BUILT_IN} import STATE, init, on_bar, on_fill, on_tick"
+_FUNCTIONS = ("init", "on_tick", "on_bar", "on_fill")
+_COMPILER_TALK = ("Failed in", "During:", "File ", "Use of unsupported", "Enable logging")
 MAX_BATCH = 2_048  # items a call handles: a heartbeat at least every half millisecond, the call itself costs 5 us
 
 
@@ -35,16 +39,46 @@ def strategy_module(name: str) -> ModuleType:
     try:
         module = importlib.import_module(name)
     except ImportError as error:
-        raise SettingsError(f"strategy.module: cannot import {name} ({error})") from None
-    for part in ("PARAMETERS", "PARAMS", "STATE", "init", "on_tick", "on_bar", "on_fill"):
+        raise SettingsError(
+            f"strategy.module: cannot import {name} ({error}); name a module in the current folder or on PYTHONPATH"
+        ) from None
+    except SyntaxError as error:
+        raise SettingsError(
+            f"strategy.module: {name} is no Python: {error.filename}, line {error.lineno}: {error.msg}; mend that line"
+        ) from None
+    except Exception as error:  # whatever a user's module does when it is imported
+        where = strategy_line(error, getattr(importlib.util.find_spec(name), "origin", None) or "")
+        raise SettingsError(f"strategy.module: {name} cannot be imported: {where or error}; mend it") from None
+    for part in ("PARAMETERS", "PARAMS", "STATE", *_FUNCTIONS):
         if not hasattr(module, part):
             raise SettingsError(f"strategy.module: {name} has no {part}; see bot4/strategies/trend.py for the contract")
     state = module.STATE
-    if state.itemsize % 8 or state.fields is None or "warm" not in state.fields:
+    if not isinstance(state, np.dtype) or state.itemsize % 8 or state.fields is None or "warm" not in state.fields:
         raise SettingsError(
             f"strategy.module: {name}.STATE needs a field 'warm' and a size that is a multiple of 8 bytes"
         )
     return module
+
+
+def strategy_line(error: BaseException, path: str) -> str:
+    """Which line of the strategy in file `path` an error comes from, and what is wrong there; "" if from none.
+
+    The compiler's errors are texts: what is wrong in plain words, then the lines that led there, the innermost first.
+    Where it names no line it names the function. Any other error has its frames.
+    """
+    text = str(error)
+    if type(error).__module__.startswith("numba."):
+        said = [line.strip() for line in text.splitlines() if line.strip()]
+        plain = [line for line in said if not line.startswith(_COMPILER_TALK)]
+        what = plain[0][:300] if plain else type(error).__name__
+        own = Path(path).resolve()
+        for file, number in re.findall(r'File "([^"]+)", line (\d+)', text):
+            if Path(file).resolve() == own:
+                return f"{path}, line {number}: {what}"
+        found = re.search(rf"<function ({'|'.join(_FUNCTIONS)}) at", text)
+        return f"{path}, {found[1]}: {what}" if found else ""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    return f"{path}, line {frames[-1].lineno}: {type(error).__name__}: {text}" if frames else ""
 
 
 def load_loop(name: str) -> ModuleType:
@@ -97,8 +131,16 @@ def generate_module(
 
 
 def strategy_parameters(name: str, values: Mapping[str, int | float]) -> np.ndarray:
-    """`[strategy.params]` as the strategy's PARAMS record [1]; SettingsError names the field that cannot be used."""
-    return parameters(strategy_module(name).PARAMETERS, values)
+    """`[strategy.params]` as the strategy's PARAMS record [1]; SettingsError names the field that cannot be used.
+
+    What a single field cannot show a strategy refuses by `refuse(values)`, if it has one: what is wrong, or "".
+    """
+    module = strategy_module(name)
+    record = parameters(module.PARAMETERS, values)
+    refusal = module.refuse(values) if hasattr(module, "refuse") else ""
+    if refusal:
+        raise SettingsError(f"strategy.params.{refusal}")
+    return record
 
 
 def aligned(dtype: np.dtype, count: int) -> np.ndarray:

@@ -30,7 +30,7 @@ T = TypeVar("T", bound=Table)
 
 def load(path: Path) -> Settings:
     """The settings of the session file `path` and of the three files beside it, checked field by field."""
-    session = _decode(path, Session)
+    session = _decode(path, Session, "name the session's file with --config")
     limits = _decode(path.with_name(LIMITS_FILE), Limits)
     instruments = _decode(path.with_name(INSTRUMENTS_FILE), Instruments)
     topology = _decode(path.with_name(TOPOLOGY_FILE), Topology)
@@ -51,13 +51,13 @@ def load(path: Path) -> Settings:
     return settings
 
 
-def _decode(path: Path, table: type[T]) -> T:
-    raw = _parse(path, _read(path))
+def _decode(path: Path, table: type[T], fix: str = "it belongs beside the session's file") -> T:
+    raw = _parse(path, _read(path, fix))
     _check_table(str(path), "", table, raw)
     return msgspec.convert(raw, table)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, fix: str) -> str:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise SettingsError(f"{path}: larger than {MAX_FILE_BYTES} bytes; this is no settings file")
@@ -65,7 +65,7 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8 text") from None
     except FileNotFoundError:
-        raise SettingsError(f"{path}: no such file; name the session's file with --config") from None
+        raise SettingsError(f"{path}: no such file; {fix}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SettingsError(f"{path}: cannot be read ({reason}); give a readable file") from None

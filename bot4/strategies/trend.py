@@ -8,7 +8,7 @@ average true range, quote, microprice and imbalance in `view`; what else it need
 is meant to exercise the pipeline and promises no profit.
 
 Contract: PARAMETERS begins with TRADING; PARAMS is its record; STATE has a field `warm`, 1 once the score may be used;
-`on_tick` returns the score, -1 (short) .. +1 (long), and is also called before that.
+`on_tick` returns the score, -1 (short) .. +1 (long), and is also called before that. `refuse` is optional.
 """
 
 import numpy as np
@@ -52,6 +52,16 @@ STATE = np.dtype(
         ("band", BOLLINGER),
     ]
 )
+
+
+def refuse(values):
+    """What the table alone cannot show; "" if nothing is wrong. values : [strategy.params], each field checked."""
+    if values["fast_period"] >= values["slow_period"]:
+        return (
+            f"fast_period: {values['fast_period']} is not below slow_period = {values['slow_period']}; "
+            "the fast average must be the shorter one"
+        )
+    return ""
 
 
 @inlined
@@ -98,7 +108,8 @@ def on_bar(params, state, view):
 @inlined
 def on_tick(params, state, view):
     """The score now. view : VIEW."""
-    return max(-1.0, min(1.0, state["bar_score"] + params["imbalance_weight"] * view["imbalance"]))
+    score = state["bar_score"] + params["imbalance_weight"] * view["imbalance"]
+    return max(min(score, 1.0), -1.0)  # in this order of arguments a NaN stays one, and the engine refuses it
 
 
 @inlined

@@ -409,6 +409,27 @@ def test_the_kill_word_cancels_entries_keeps_stops_and_shuts_the_gate(rig):
     assert rig.requests() == [] and rig.rejects == {RISK_KILLED: 1}
 
 
+def test_a_halt_goes_on_cancelling_until_the_venue_has_room_for_it(tmp_path):
+    rig = Rig(tmp_path, capacity=32_768)
+    rig.open_market()
+    rig.intent(6 * MS, tif=TIF_GTC, price_ticks=BID, qty_lots=100)
+    rig.run()
+    (resting,) = rig.requests()
+    rig.ack(8 * MS, resting)
+    rig.run()
+    filler = np.zeros(1, ORDER_INTENT)
+    while has_space(rig.wires.requests, 1):
+        push_order(rig.wires.requests, words(filler), 0)
+    rig.wires.control[CONTROL_KILL] = 1
+    rig.run()
+    assert rig.agent.memory.account["state"] == STATE_HALTED
+    assert not any(request["action"] == ACTION_CANCEL for request in rig.requests()), "there was no room"
+    rig.quote(2_000 * MS)
+    rig.run()
+    (cancel,) = rig.requests()
+    assert (cancel["action"], cancel["id_lo"]) == (ACTION_CANCEL, resting["id_lo"])
+
+
 # --- order of events -------------------------------------------------------------------------------------------------
 
 

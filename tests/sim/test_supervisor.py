@@ -193,7 +193,7 @@ def test_a_dead_template_ends_the_session_and_its_workers(start):
     assert outcome.exit_code == 1 and "template has ended" in outcome.message
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_cleanly(start, number):
     run = start(ticks=ENDLESS)
     before = signal.getsignal(number)

@@ -3,6 +3,9 @@
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from bot4.adapters.system.instance import instance_of, read_instance
 from bot4.adapters.system.latch import KillLatch
 from bot4.adapters.system.process import open_process
 from bot4.shm.segment import create, segment_name
+from bot4.strategies import trend
 
 pytestmark = pytest.mark.compiled
 SHARED_MEMORY = Path("/dev/shm")
@@ -93,6 +97,7 @@ def test_one_running_session_and_its_doors(start, config, tmp_path):
     assert found["running"] and found["pid"] == session.process.pid
     assert found["session"]["messages"] > 0 and found["session"]["synthetic"]
     assert all(worker["alive"] and worker["restarts"] == 0 for worker in found["session"]["workers"].values())
+    assert found["session"]["elapsed_s"] > 0 and found["session"]["ticks_per_s"] > 0
     told = run_command("status", "--config", config).stdout
     assert "running as pid" in told and "worker shard-0" in told and "synthetic" in told
 
@@ -118,7 +123,8 @@ def test_kill_halts_the_running_session_and_the_next(start, config, tmp_path):
     assert later["open_orders"] <= line["open_orders"] + 1  # none but a stop
     run_command("stop", "--config", config)
     code, last, error = session.finish()
-    assert (code, last["state"]) == (3, "halted") and error == "bot4-supervisor: drill\n"
+    assert (code, last["state"]) == (3, "halted")
+    assert error.startswith("bot4-supervisor: halted by the kill switch (drill)") and len(error.splitlines()) == 1
     assert run_command("start", "--config", config).returncode == 3
     assert KillLatch(tmp_path / "state").read().reason == "drill"
 
@@ -169,3 +175,88 @@ def test_a_dead_venue_ends_the_session_with_a_report(start, tmp_path):
     assert len(error.splitlines()) == 1
     assert json.loads((tmp_path / "report" / "session.json").read_text())["exit"]["state"] == "failed"
     assert not left(tmp_path / "state")
+
+
+def test_status_of_a_session_that_is_just_starting(start, config, tmp_path):
+    session = start("--speed", "20x")
+    while read_instance(tmp_path / "state") is None:
+        time.sleep(0.001)
+    found = json.loads(run_command("status", "--config", config, "--json").stdout)
+    if not read_instance(tmp_path / "state").began_ns:  # the question may have taken longer than the start
+        assert found["running"] and found["session"] is None
+    session.until(seen_working)
+    run_command("stop", "--config", config)
+    assert session.finish()[0] == 0
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.05, 0.2, 0.4])
+def test_a_signal_while_it_starts_leaves_nothing(config, tmp_path, delay_s):
+    """From the moment when the folder is taken, whatever the session was doing."""
+    command = [sys.executable, "-m", "bot4.cli.supervisor", "start", "--config", str(config), "--speed", "20x"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "state" / "instance.lock").exists():
+        time.sleep(0.001)
+    time.sleep(delay_s)
+    process.terminate()
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 0 and "Traceback" not in error and len(error.splitlines()) <= 1, error
+    assert not left(tmp_path / "state") and read_instance(tmp_path / "state") is None
+    assert run_command("status", "--config", config).stdout.startswith("nothing runs")
+
+
+def test_a_strategy_that_does_not_compile_is_one_line(config, tmp_path):
+    text = Path(trend.__file__).read_text()
+    (tmp_path / "mine.py").write_text(text.replace('view["imbalance"]', 'view["imbalence"]'))
+    config.write_text(config.read_text().replace("bot4.strategies.trend", "mine"))
+    environment = {"PYTHONPATH": str(tmp_path)}
+    for command in ("start", "build"):
+        result = run_command(command, "--config", config, environment=environment)
+        assert result.returncode == 2 and len(result.stderr.splitlines()) == 1, result.stderr
+        for word in ("strategy.module: mine does not compile", "mine.py, line", "imbalence"):
+            assert word in result.stderr
+    assert not left(tmp_path / "state")
+
+
+def test_a_strategy_without_a_number_trades_nothing_and_says_so(config, tmp_path):
+    text = Path(trend.__file__).read_text()
+    line = 'score = state["bar_score"]'
+    assert text.count(line) == 1
+    (tmp_path / "mine.py").write_text(text.replace(line, 'score = np.nan + state["bar_score"]'))
+    config.write_text(config.read_text().replace("bot4.strategies.trend", "mine"))
+    options = ("--config", config, "--pace", "event", "--report", tmp_path / "report")
+    result = run_command("start", *options, environment={"PYTHONPATH": str(tmp_path)})
+    assert result.returncode == 0 and "Mind: mine returned a score that is not a number (NaN)" in result.stdout
+    session = json.loads((tmp_path / "report" / "session.json").read_text())
+    assert session["rejects"]["DECISION_BAD_SCORE"] > 0 and session["orders"] == 0
+
+
+def test_a_report_that_cannot_be_written_does_not_cost_the_closing_lines(config, tmp_path):
+    (tmp_path / "report" / "session.json").mkdir(parents=True)  # a file of this name cannot be put there any more
+    result = run_command("start", "--config", config, "--pace", "event", "--report", tmp_path / "report")
+    assert result.returncode == 1 and "After fees of" in result.stdout and "Digest" in result.stdout
+    assert len(result.stderr.splitlines()) == 1 and "--report" in result.stderr
+
+
+def test_instance_json_that_cannot_be_written_does_not_end_the_session(config, tmp_path):
+    (tmp_path / "state" / "instance.json.new").mkdir(parents=True)
+    result = run_command("start", "--config", config, "--pace", "event", "--report", tmp_path / "report")
+    assert result.returncode == 0, result.stderr
+    assert json.loads((tmp_path / "report" / "session.json").read_text())["fills"] > 0
+
+
+def test_a_damaged_journal_does_not_cost_the_report(start, config, tmp_path):
+    session = start("--speed", "20x", "--report", tmp_path / "report")
+    session.until(seen_working)
+    (journal,) = (tmp_path / "state" / "sessions").glob("*/journal.bin")
+    with journal.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * 256)
+    run_command("stop", "--config", config)
+    code, last, _ = session.finish()
+    assert code == 0 and last["report"]["fills"] == 0 and sum(map(sum_of, last["report"]["messages"].values())) > 0
+    assert any("the report is without orders and fills" in line.get("text", "") for line in session.lines)
+
+
+def sum_of(kinds) -> int:
+    """All messages of an instrument."""
+    return sum(kinds.values())

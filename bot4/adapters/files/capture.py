@@ -9,8 +9,9 @@ import gzip
 import json
 import zlib
 from collections.abc import Collection, Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,17 @@ from bot4.model.errors import RecordingError
 DETECT_LINES = 2_000  # a second of a busy stream; a snapshot may come first
 CHUNK_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
+TAIL_BYTES = 1 << 16  # of a file's end, to find its last line's time
+GAP_NS = 3_600 * 1_000_000_000  # between two files of a chain: more is told, for positions are carried across it
+
+
+class Capture(NamedTuple):
+    """What one file holds."""
+
+    symbol: str
+    venue: str
+    first_ns: int  # receive time of its first message
+    last_ns: int  # of its last
 
 
 class CaptureSource:
@@ -29,12 +41,13 @@ class CaptureSource:
     symbol, venue : what the chain holds, e.g. BTCUSDT and binance_spot
     futures : True for USD-M futures, whose sequence rule differs from spot
     paths : files in order of time
+    gaps : what a person should know of the times between them, a sentence each
     """
 
     synthetic = False
 
-    def __init__(self, symbol: str, venue: str, paths: Sequence[Path]) -> None:
-        self.symbol, self.venue, self.paths = symbol, venue, list(paths)
+    def __init__(self, symbol: str, venue: str, paths: Sequence[Path], gaps: Sequence[str] = ()) -> None:
+        self.symbol, self.venue, self.paths, self.gaps = symbol, venue, list(paths), list(gaps)
         self.futures = venue == "binance_usdm"
         self._next = 0
         self._file: BinaryIO | None = None
@@ -72,61 +85,91 @@ def open_chains(paths: Iterable[Path], catalogue: Collection[tuple[str, str]]) -
     ------
     RecordingError : a file is missing, unreadable, empty, damaged, no capture, or not configured
     """
-    chains: dict[tuple[str, str], list[tuple[int, Path]]] = {}
+    chains: dict[tuple[str, str], list[tuple[int, int, Path]]] = {}
     for path in paths:
-        symbol, venue, first_ns = detect(path)
+        symbol, venue, first_ns, last_ns = detect(path)
         if (symbol, venue) not in catalogue:
             raise RecordingError(
                 f"{path}: holds {symbol} of {venue}, which is not configured; add it to instruments.toml"
             )
         files = chains.setdefault((symbol, venue), [])
-        if any(path.resolve() == other.resolve() for _, other in files):
+        if any(path.resolve() == other.resolve() for *_, other in files):
             raise RecordingError(f"{path}: named twice; name each file once")
-        files.append((first_ns, path))
+        files.append((first_ns, last_ns, path))
     if not chains:
         raise RecordingError("no recording named; write replay:PATH[,PATH...]")
     return [
-        CaptureSource(symbol, venue, [path for _, path in sorted(files)]) for (symbol, venue), files in chains.items()
+        CaptureSource(symbol, venue, [path for *_, path in sorted(files)], _gaps(symbol, sorted(files)))
+        for (symbol, venue), files in chains.items()
     ]
 
 
-def detect(path: Path) -> tuple[str, str, int]:
-    """(symbol, venue, first receive time in ns) of a capture; reads it to its end to see that it is whole."""
+def _gaps(symbol: str, files: Sequence[tuple[int, int, Path]]) -> list[str]:
+    told = []
+    for (_, ended_ns, before), (begins_ns, _, after) in pairwise(files):
+        if begins_ns - ended_ns > GAP_NS:
+            hours = (begins_ns - ended_ns) / GAP_NS
+            told.append(
+                f"{symbol}: {hours:,.1f} h without data between {before.name} and {after.name}: position, stop and "
+                "indicators are carried across; replay the files one by one if they are not one recording."
+            )
+    return told
+
+
+def detect(path: Path) -> Capture:
+    """What a capture holds; reads it to its end to see that it is whole."""
     head: list[bytes] = []
-    carry = b""
+    carry = tail = b""
     total = 0
     with _open(path) as file:
         chunk = bytearray(CHUNK_BYTES)
         view = memoryview(chunk)
         while count := _read(file, view, path):
             total += count
+            tail = (tail + bytes(view[max(0, count - TAIL_BYTES) : count]))[-TAIL_BYTES:]
             if len(head) < DETECT_LINES:
                 lines = (carry + bytes(view[:count])).split(b"\n")
                 carry = lines.pop()
                 head += lines
     if total == 0:
-        raise RecordingError(f"{path}: the file is empty")
+        raise RecordingError(f"{path}: the file is empty; fetch it again or leave it out")
     head.append(carry)
-    return _identify(path, head)
+    symbol, venue, first_ns = _identify(path, head)
+    last_ns = next((found for line in reversed(tail.split(b"\n")[1:]) if (found := _time(line))), first_ns)
+    return Capture(symbol, venue, first_ns, max(first_ns, last_ns))
+
+
+def _time(line: bytes) -> int:
+    """Receive time of a line in ns, 0 if it begins with none."""
+    stamp = line.partition(b" ")[0]
+    if not stamp.isdigit() or len(stamp) not in (16, 19):
+        return 0
+    return int(stamp) * (1_000 if len(stamp) == 16 else 1)
 
 
 def _identify(path: Path, lines: Sequence[bytes]) -> tuple[str, str, int]:
     symbol, futures, first_ns = "", None, 0
     for line in lines:
-        stamp, _, body = line.partition(b" ")
-        if not stamp.isdigit() or len(stamp) not in (16, 19):
+        received_ns = _time(line)
+        if not received_ns:
             continue
+        body = line.partition(b" ")[2]
         try:
             message = json.loads(body)
         except (ValueError, RecursionError):
             continue
         if not isinstance(message, dict):
             continue
-        first_ns = first_ns or int(stamp) * (1_000 if len(stamp) == 16 else 1)
+        first_ns = first_ns or received_ns
         data = message.get("data")
         if not isinstance(data, dict) or "@" not in str(message.get("stream")):
             continue
         symbol = symbol or str(data.get("s", ""))
+        if "ps" in data:
+            raise RecordingError(
+                f"{path}: holds {symbol} of Binance COIN-M, an inverse contract paid in coin, which Bot4 does not "
+                "trade; name a capture of spot or USD-M"
+            )
         if "U" in data:
             futures = "pu" in data
         elif "B" in data:
@@ -145,11 +188,11 @@ def _open(path: Path) -> BinaryIO:
             magic = probe.read(2)
         return gzip.open(path, "rb") if magic == GZIP_MAGIC else path.open("rb")  # type: ignore[return-value]
     except FileNotFoundError:
-        raise RecordingError(f"{path}: no such file") from None
+        raise RecordingError(f"{path}: no such file; mind the path after --feed replay:") from None
     except IsADirectoryError:
         raise RecordingError(f"{path}: is a folder; name the files in it") from None
     except OSError as error:
-        raise RecordingError(f"{path}: cannot be read: {error.strerror}") from None
+        raise RecordingError(f"{path}: cannot be read ({error.strerror}); give a readable file") from None
 
 
 def _read(file: BinaryIO, buffer: memoryview, path: Path) -> int:
@@ -160,4 +203,4 @@ def _read(file: BinaryIO, buffer: memoryview, path: Path) -> int:
     except (gzip.BadGzipFile, zlib.error) as error:
         raise RecordingError(f"{path}: the gzip file is damaged ({error}); fetch it again") from None
     except OSError as error:
-        raise RecordingError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise RecordingError(f"{path}: cannot be read ({error.strerror or error}); give a readable file") from None

@@ -18,7 +18,7 @@ from bot4.adapters.files.report_assumption import assumptions
 from bot4.adapters.files.report_facts import RunFacts, WorkerFacts
 from bot4.adapters.files.report_page import session_page
 from bot4.adapters.files.report_series import fills_of
-from bot4.model.enums import INPUT_REASONS, KIND_NAMES, LEG_EXIT, REJECT_NAMES, REJECT_REASONS
+from bot4.model.enums import DECISION_BAD_SCORE, INPUT_REASONS, KIND_NAMES, LEG_EXIT, REJECT_NAMES, REJECT_REASONS
 from bot4.model.errors import InputError
 from bot4.model.records import JOURNAL_DENIED, JOURNAL_INTENT, ORDER_INTENT
 from bot4.shm import wires as w
@@ -90,6 +90,7 @@ def session_object(
         "throughput": _throughput(wires, run.wall_s),
         "digest": None if free else session_digest(records),
         "exit": _exit(wires, run),
+        "warnings": [*run.warnings, *_warnings(wires, keys, rejects, run)],
         "strategy": {"name": run.strategy, "params": _plain_all(run.strategy_params)},
         "assumptions": assumptions(instruments, keys, run),
         "workers": {name: _worker(facts) for name, facts in run.workers.items()},
@@ -146,9 +147,7 @@ def closing_lines(report: dict, page: Path | None = None) -> list[str]:
         f"{Decimal(report['equity']['start']):,.2f}. Past results promise nothing."
     )
     lines = [what, counts, money]
-    never = [key for key, book in report["book"].items() if not book["whole"]]
-    if never:
-        lines.append(f"Never a whole book (no snapshot in the input), so nothing was traded on: {', '.join(never)}.")
+    lines += [f"Mind: {warning}" for warning in report["warnings"]]
     state = report["exit"]
     if state["state"] != "done" or state["killed"]:
         reason = f": {state['kill_reason']}" if state["kill_reason"] else ""
@@ -191,6 +190,33 @@ def _book(wires: w.Wires, i: int) -> dict[str, int | bool]:
     """
     compared, equal = (int(count) for count in wires.book_checks[i])
     return {"compared": compared, "equal": equal, "whole": bool(wires.levels[i] > 0)}
+
+
+def _warnings(wires: w.Wires, keys: Sequence[str], rejects: Mapping[str, int], run: RunFacts) -> list[str]:
+    """What a person must not overlook, a sentence each."""
+    found = []
+    never = [key for i, key in enumerate(keys) if not _book(wires, i)["whole"]]
+    if never:
+        found.append(f"never a whole book (no snapshot in the input), so nothing was traded on: {', '.join(never)}.")
+    bad = rejects.get(REJECT_NAMES[DECISION_BAD_SCORE], 0)
+    if bad:
+        found.append(
+            f"{run.strategy} returned a score that is not a number (NaN) {bad:,} times; such a score decides nothing. "
+            "Look for a division by zero in its on_tick."
+        )
+    naked_ns, allowed_ns = _stops(wires)["naked_ns_max"], int(run.limits[0]["stop_confirm_ns"])
+    if naked_ns > allowed_ns:
+        text = (
+            f"a position stood without a confirmed stop for up to {naked_ns / 1e9:.1f} s of event time; "
+            f"stop_confirm_ms allows {allowed_ns / 1e9:.1f} s, after which it is closed at the market."
+        )
+        if run.pace != "event" and run.speed == "max":
+            text += (
+                " Free-running at max the market runs ahead of the agents: this run measures speed. "
+                "Trade with --pace event or --speed 1x."
+            )
+        found.append(text)
+    return found
 
 
 def _rejects(wires: w.Wires) -> dict[str, int]:

@@ -41,3 +41,4 @@ class RunFacts:
     killed: bool = False
     kill_reason: str = ""
     recovered: int = 0  # times that execution recovered from its journal
+    warnings: Sequence[str] = ()  # what a person should know of the input

@@ -112,6 +112,9 @@ def _header(report: dict, keys: Sequence[str], span: tuple[int, int] | None) -> 
             '<p class="banner"><b>Synthetic market.</b> Prices and trades were generated from a seed, not recorded: '
             "the figures show that the machine works, not that a strategy does.</p>"
         )
+    if report["warnings"]:
+        warnings = "".join(f"<li>{escape(warning)}</li>" for warning in report["warnings"])
+        banners += f'<div class="banner">Mind:<ul>{warnings}</ul></div>'
     if state["state"] != "done" or state["killed"] or state["breaker_open"]:
         banners += f'<p class="banner halt">{escape(_ending(state))}</p>'
     return (

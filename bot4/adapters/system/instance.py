@@ -71,7 +71,10 @@ class InstanceLock:
             self.folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
-            raise SettingsError(f"state folder {self.folder} cannot be used: {error.strerror}") from None
+            raise SettingsError(
+                f"state folder {self.folder} cannot be used ({error.strerror}); name one that you may write, "
+                "as folder below [state] in the session's file"
+            ) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -95,8 +95,8 @@ class KillLatch:
         with self._writer() as descriptor:
             if os.fstat(descriptor).st_size == 0:
                 now = time.time_ns()
-                self._write(descriptor, 1, _pack(False, 1, now, "made"))
-                self._write(descriptor, 0, _pack(False, 2, now, "made"))
+                self._write(descriptor, 1, _pack(False, 1, now, "never set"))
+                self._write(descriptor, 0, _pack(False, 2, now, "never set"))
 
     def trip(self, reason: str) -> LatchState:
         """Trip it; anybody may, at any time. Returns when it is on disk."""

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -86,7 +87,14 @@ def test_a_missing_strategy_and_a_bad_parameter_are_refused(config):
     config.write_text(text.replace("bot4.strategies.trend", "bot4.strategies.nothing"))
     refused(run_command("start", "--config", config), 2, "strategy.module", "bot4.strategies.nothing")
     config.write_text(text.replace("fast_period = 5", "fast_period = 0"))
-    refused(run_command("start", "--config", config), 2, "strategy.params.fast_period")
+    refused(run_command("start", "--config", config), 2, str(config), "strategy.params.fast_period")
+    config.write_text(text.replace("fast_period = 5", "fast_period = 12"))
+    refused(run_command("start", "--config", config), 2, str(config), "fast_period: 12 is not below slow_period = 12")
+
+
+def test_a_missing_file_beside_the_sessions_file_names_itself(config):
+    config.with_name("limits.toml").unlink()
+    refused(run_command("start", "--config", config), 2, "limits.toml: no such file", "beside")
 
 
 def test_a_report_folder_that_cannot_be_written_is_refused(config, tmp_path):
@@ -96,7 +104,17 @@ def test_a_report_folder_that_cannot_be_written_is_refused(config, tmp_path):
 
 def test_a_state_folder_that_cannot_be_made_is_refused(config, tmp_path):
     (tmp_path / "state").write_text("")
-    refused(run_command("start", "--config", config), 2, "state")
+    refused(run_command("start", "--config", config), 2, "state folder", "name one that you may write")
+
+
+def test_kernels_that_cannot_be_kept_are_refused_in_one_line(config, tmp_path):
+    (tmp_path / "file").write_text("")
+    environment = {"BOT4_KERNEL_CACHE": str(tmp_path / "file" / "kernels")}
+    for arguments in (("start", "--config", config), ("build", "--config", config)):
+        refused(run_command(*arguments, environment=environment), 2, "set BOT4_KERNEL_CACHE")
+    bench = [sys.executable, "-m", "bot4.cli.bench", "--quick"]
+    result = subprocess.run(bench, capture_output=True, text=True, check=False, env=os.environ | environment)
+    assert result.returncode == 2 and len(result.stderr.splitlines()) == 1 and "BOT4_KERNEL_CACHE" in result.stderr
 
 
 def test_unknown_options_and_commands_are_usage_errors(config):
@@ -118,6 +136,8 @@ def test_the_kill_latch_survives_and_blocks_a_start_until_a_person_resets_it(con
     assert run_command("kill", "--config", config, "--reason", "fat finger").returncode == 0
     for _ in range(2):
         refused(run_command("start", "--config", config), 3, "fat finger", "bot4-supervisor reset --reason")
+    told = json.loads(run_command("start", "--config", config, "--json").stdout)
+    assert (told["kind"], told["exit_code"], told["state"]) == ("end", 3, "refused") and "fat finger" in told["message"]
     status = run_command("status", "--config", config, "--json")
     assert status.returncode == 3
     found = json.loads(status.stdout)
@@ -170,15 +190,11 @@ def test_the_supervisor_never_imports_numba(config, tmp_path):
         "    prepare(StartOptions(config=Path(sys.argv[1])))\n"
         "import os; assert 'numba' not in sys.modules and 'BOT4_WATCHER' not in os.environ"
     )
-    import subprocess
-
     subprocess.run([sys.executable, "-c", code, config], check=True, timeout=60)
 
 
 def test_the_module_is_light():
     """What a door costs before it knows what it shall do."""
-    import subprocess
-
     code = (
         "import sys, bot4.cli.supervisor; assert not {'numpy', 'numba', 'multiprocess', 'msgspec'} & set(sys.modules)"
     )

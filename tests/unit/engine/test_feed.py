@@ -5,7 +5,7 @@ import pytest
 from rig.feed import START_NS, FeedRig, KnownMarket, TextSource, instruments_of, stamped
 from rig.scan import SPOT, USDM
 
-from bot4.engine.feed import BATCH, FeedAgent
+from bot4.engine.feed import BATCH, LAST_EVENT_NO, FeedAgent
 from bot4.engine.feed_memory import BUFFER_BYTES, PENDING_MESSAGES
 from bot4.model.enums import (
     FLAG_BOOK_NEWER,
@@ -20,7 +20,7 @@ from bot4.model.enums import (
     TICK_QUOTE,
     TICK_STATUS,
 )
-from bot4.model.errors import InputError
+from bot4.model.errors import Bot4Error, InputError
 from bot4.model.records import SESSION
 from bot4.shm.layout import CLOCK_FEED, CONTROL_FEED_DONE, CONTROL_SNAPSHOT, LINE, RING_DROPPED
 from bot4.shm.wires import FEED_ROW, GAUGE_FEED_DROPPED, GAUGE_FEED_MESSAGES, private_wires
@@ -367,3 +367,14 @@ def test_each_instrument_needs_a_source_and_a_symbol():
     for symbol in ("", "X" * 25):
         with pytest.raises(InputError, match="symbol"):
             FeedAgent(wires, instruments_of([SPOT]), session, [TextSource(b"", symbol)], True)
+
+
+def test_numbers_end_before_they_come_again():
+    """An order id is made of the number: a session ends rather than number a second record like an earlier one."""
+    rig = FeedRig([market()], [SPOT])
+    rig.agent.memory.states["event_no"] = LAST_EVENT_NO + 1
+    with pytest.raises(Bot4Error, match="start a new one"):
+        rig.run()
+    rig = FeedRig([market()], [SPOT])
+    rig.agent.memory.states["event_no"] = LAST_EVENT_NO - 100_000
+    assert len(rig.run().records())

@@ -11,10 +11,12 @@ from rig import puppet
 from rig.shard import Rig
 
 from bot4.engine import shard_loop
-from bot4.engine.shard import aligned, load_loop, shard_memory, strategy_module
+from bot4.engine.shard import aligned, load_loop, shard_memory, strategy_line, strategy_module, strategy_parameters
 from bot4.jit import JIT
-from bot4.kernels.state import SHARD_STATE
+from bot4.kernels.parameter import defaults
+from bot4.kernels.state import SHARD_STATE, VIEW
 from bot4.model.errors import SettingsError
+from bot4.strategies import trend
 
 TESTS = Path(__file__).resolve().parents[2]
 
@@ -33,6 +35,49 @@ def test_any_other_strategy_gets_a_loop_of_its_own():
 def test_what_cannot_be_imported_is_refused():
     with pytest.raises(SettingsError, match=r"strategy\.module: cannot import no\.such_module"):
         strategy_module("no.such_module")
+
+
+BROKEN = {
+    "syntax": ("def on_tick(:\n", "is no Python", "line 1: invalid syntax"),
+    "on import": ("x = 1\ny = x / 0\n", "cannot be imported", "line 2: ZeroDivisionError: division by zero"),
+    "state": ("PARAMETERS = PARAMS = STATE = init = on_tick = on_bar = on_fill = None\n", "STATE needs", "'warm'"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_module_is_refused_with_its_line(case, tmp_path, monkeypatch):
+    text, *words = BROKEN[case]
+    name = f"broken_{case.replace(' ', '_')}"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SettingsError) as raised:
+        strategy_module(name)
+    message = str(raised.value)
+    assert message.startswith(f"strategy.module: {name}") and all(word in message for word in words)
+    assert "\n" not in message
+
+
+def test_the_line_of_the_strategy_that_an_error_comes_from(tmp_path, monkeypatch):
+    """From the compiler's text or from the frames, whichever there is; an error from elsewhere has none."""
+    name = "misspelt"
+    text = Path(puppet.__file__).read_text()
+    assert text.count('view["imbalance"]') == 1
+    (tmp_path / f"{name}.py").write_text(text.replace('view["imbalance"]', 'view["imbalence"]'))
+    monkeypatch.syspath_prepend(tmp_path)
+    module = strategy_module(name)
+    line = 1 + text[: text.index('view["imbalance"]')].count("\n")
+    with pytest.raises(Exception) as raised:  # the compiler's, or ValueError without it
+        module.on_tick(np.zeros(1, module.PARAMS)[0], np.zeros(1, module.STATE)[0], np.zeros(1, VIEW)[0])
+    told = strategy_line(raised.value, module.__file__)
+    assert told.startswith(f"{module.__file__}, line {line}: ") and "imbalence" in told and "\n" not in told
+    assert strategy_line(raised.value, puppet.__file__) == ""
+
+
+def test_what_a_single_parameter_cannot_show_the_strategy_refuses():
+    values = defaults(trend.PARAMETERS)
+    strategy_parameters("bot4.strategies.trend", values)
+    with pytest.raises(SettingsError, match=r"strategy\.params\.fast_period: 12 is not below slow_period = 12"):
+        strategy_parameters("bot4.strategies.trend", {**values, "fast_period": 12})
 
 
 @pytest.mark.parametrize("part", ["PARAMETERS", "PARAMS", "STATE", "init", "on_tick", "on_bar", "on_fill"])

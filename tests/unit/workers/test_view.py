@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+from contextlib import suppress
 
 import pytest
 from rich.console import Console
@@ -23,6 +25,7 @@ from workers.view import (
     plain_line,
     snapshot,
     status_lines,
+    write_line,
 )
 
 SYMBOLS = symbol_keys([("BTCUSDT", "binance_spot"), ("BTCUSDT", "binance_usdm"), ("ETHUSDT", "binance_spot")])
@@ -167,8 +170,34 @@ def test_status_lines(wires):
     latch = {"tripped": True, "reason": "drill"}
     assert status_lines(base | {"latch": latch})[1] == "kill latch: SET (drill)"
     running = base | {"running": True, "pid": 5, "report_folder": "r", "latch": {"tripped": False, "reason": ""}}
-    assert status_lines(running | {"session": None})[-1] == "the session is just starting or just ending"
+    assert status_lines(running | {"session": None})[-1] == (
+        "starting: the kernels are being loaded, or compiled if the cache is empty (or just ending)"
+    )
     lines = status_lines(running | {"session": snapshot(wires, label(), WORKERS, 1.0)})
     assert lines[0] == "running as pid 5; report goes to r" and lines[1] == "kill latch: clear"
     assert any(line.startswith("position ETHUSDT: 0 lots") for line in lines)
     assert any("worker feed: pid 8, any core, dead, 0 restarts" in line for line in lines)
+
+
+def test_nobody_who_does_not_read_holds_up_the_view():
+    """A full pipe, a closed one and a stream without a descriptor: the line is lost, nothing waits, nothing raises."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while os.write(writer, bytes(65_536)):
+            pass
+    os.set_blocking(writer, True)
+    stream = os.fdopen(writer, "w")
+    write_line(stream, "lost")  # would wait for ever
+    os.read(reader, 1 << 20)
+    write_line(stream, "seen")
+    assert os.read(reader, 1 << 20).endswith(b"seen\n")
+    os.close(reader)
+    write_line(stream, "nobody is there")
+    with suppress(BrokenPipeError):  # the line that nobody took is still in its buffer
+        stream.close()
+    memory = io.StringIO()
+    write_line(memory, "kept")
+    assert memory.getvalue() == "kept\n"
+    memory.close()
+    write_line(memory, "closed")

@@ -102,6 +102,12 @@ BAD = {
     "text": (of_bytes(b"hello\n" * 100), "not a capture"),
     "json without a time": (of_bytes(spot(1_700_000_000_000_000)[17:].encode()), "not a capture"),
     "only snapshots": (of_bytes((SNAPSHOT % 1_700_000_000_000_000).encode()), "not a capture"),
+    "inverse contract": (
+        of_bytes(
+            b'1700000000000000 {"stream":"btcusd_perp@depth@0ms","data":{"s":"BTCUSD_PERP","ps":"BTCUSD","U":4}}\n'
+        ),
+        "BTCUSD_PERP of Binance COIN-M",
+    ),
     "unknown instrument": (of_bytes(spot(1_700_000_000_000_000, "DOGEUSDT").encode()), "DOGEUSDT of binance_spot"),
 }
 
@@ -144,3 +150,14 @@ def test_a_file_that_is_damaged_while_it_is_read_ends_the_reading(tmp_path):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(RecordingError, match="truncated"):
         read(source, 100_000)
+
+
+def test_a_hole_between_the_files_of_a_chain_is_told(tmp_path):
+    begin, hour = 1_700_000_000_000_000, 3_600_000_000
+    first = write(tmp_path, "a.gz", spot(begin) + spot(begin + hour))
+    soon = write(tmp_path, "b.gz", spot(begin + 2 * hour) + spot(begin + 3 * hour)[:-1])
+    late = write(tmp_path, "c.gz", spot(begin + 8 * hour))
+    (source,) = open_chains([late, soon, first], CATALOGUE)
+    (told,) = source.gaps
+    assert "BTCUSDT: 5.0 h without data between b.gz and c.gz" in told
+    assert open_chains([first, soon], CATALOGUE)[0].gaps == []

@@ -268,3 +268,24 @@ def test_closing_lines_of_gain_draw_and_kill() -> None:
     text = "\n".join(closing_lines(report_of(session, facts(exit_state="halted", killed=True, kill_reason="by hand"))))
     assert "neither earned nor lost on" in text
     assert "halted by the kill switch: by hand" in text
+
+
+def test_what_must_not_be_overlooked_is_said_last_and_on_the_page(session: sample.SampleSession) -> None:
+    report = report_of(session)
+    assert report["warnings"] == []
+    late = sample.SampleSession(seconds=5)
+    late.wires.rejects[0, e.DECISION_BAD_SCORE] = 3
+    late.wires.levels[1] = 0
+    row = late.wires.gauges[1 + w.EXECUTION_ROW]
+    row[w.GAUGE_EXEC_NAKED_NS_MAX] = int(sample.limits()["stop_confirm_ns"][0]) + 1
+    for pace, free_running in (("event", False), ("free", True)):
+        run = facts(pace=pace, warnings=["BTCUSDT: 5.0 h without data <between> a and b."])
+        report = report_of(late, run)
+        words = ["5.0 h without data", "never a whole book", "(NaN) 3 times", "without a confirmed stop"]
+        for word, warning in zip(words, report["warnings"], strict=True):
+            assert word in warning
+        assert ("Free-running at max" in report["warnings"][-1]) == free_running
+        lines = closing_lines(report)
+        assert [line for line in lines if line.startswith("Mind: ")] == [f"Mind: {x}" for x in report["warnings"]]
+        page = session_page(report, late.instruments, ["BTCUSDT", "ETHUSDT"], late.journal())
+        assert "5.0 h without data &lt;between&gt;" in page
