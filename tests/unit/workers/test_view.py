@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 from contextlib import suppress
 
 import pytest
@@ -188,7 +189,17 @@ def test_nobody_who_does_not_read_holds_up_the_view():
             pass
     os.set_blocking(writer, True)
     stream = os.fdopen(writer, "w")
-    write_line(stream, "lost")  # would wait for ever
+
+    def too_long(number, frame):
+        raise AssertionError("the view waits for its reader")
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(5)
+    try:
+        write_line(stream, "lost")
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
     os.read(reader, 1 << 20)
     write_line(stream, "seen")
     assert os.read(reader, 1 << 20).endswith(b"seen\n")
