@@ -11,6 +11,8 @@ Contract: PARAMETERS begins with TRADING; PARAMS is its record; STATE has a fiel
 `on_tick` returns the score, -1 (short) .. +1 (long), and is also called before that. `refuse` is optional.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from bot4.jit import inlined
@@ -54,7 +56,7 @@ STATE = np.dtype(
 )
 
 
-def refuse(values):
+def refuse(values: Mapping[str, int | float]) -> str:
     """What the table alone cannot show; "" if nothing is wrong. values : [strategy.params], each field checked."""
     if values["fast_period"] >= values["slow_period"]:
         return (

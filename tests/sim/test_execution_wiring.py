@@ -227,7 +227,7 @@ def test_a_busy_venue_refuses_before_the_order_is_journaled(tmp_path):
     rig = Rig(tmp_path, capacity=32_768)
     rig.open_market()
     filler = np.zeros(1, ORDER_INTENT)
-    filler["ts_ns"] = INT64_MAX
+    filler["ts_ns"] = INT64_MAX // 2
     while has_space(rig.wires.requests, 1):
         push_order(rig.wires.requests, words(filler), 0)
     before = rig.agent.journal.count
