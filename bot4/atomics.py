@@ -47,6 +47,17 @@ if JIT:
         return signature, generate
 
     @intrinsic
+    def _compare_exchange(typing_context, array, index, expected, desired):
+        signature = types.boolean(array, types.intp, array.dtype, array.dtype)
+
+        def generate(context, builder, sig, args):
+            pointer = _address(context, builder, sig.args[0], args[0], args[1])
+            pair = builder.cmpxchg(pointer, args[2], args[3], "acq_rel", "acquire")
+            return builder.extract_value(pair, 1)
+
+        return signature, generate
+
+    @intrinsic
     def _rdtsc(typing_context):
         def generate(context, builder, sig, args):
             function = cgutils.get_or_insert_function(
@@ -87,6 +98,11 @@ if JIT:
         _store_release(array, index, value)
 
     @inlined
+    def compare_exchange(array, index, expected, desired):
+        """Write `desired` if the word still is `expected`, acquire and release at once; True if it was."""
+        return _compare_exchange(array, index, expected, desired)
+
+    @inlined
     def rdtsc():
         """The time-stamp counter, cycles. Not ordered with other instructions: good to about 20 ns."""
         return _rdtsc()
@@ -110,6 +126,13 @@ else:
     def store_release(array, index, value):
         """Plain fallback of the compiled store; one process only."""
         array[index] = value
+
+    def compare_exchange(array, index, expected, desired):
+        """Plain fallback of the compiled exchange; one process only."""
+        if array[index] != expected:
+            return False
+        array[index] = desired
+        return True
 
     def rdtsc():
         """Plain fallback: the monotonic clock in ns."""

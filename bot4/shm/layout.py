@@ -31,6 +31,12 @@ RING_DROPPED = 18
 RING_TAIL = 32
 RING_SLOTS = 64
 
+# --- ring of many producers and many consumers (words): the same shape, other rules -------------------------------
+MANY_MAGIC = 0x594E_414D  # "MANY"
+MANY_HEAD = 16  # whoever claims a slot moves it
+MANY_TAIL = 32  # whoever takes a record moves it
+MANY_BURIED = 48  # records that died with their producer or their consumer; written by whoever buries
+
 # --- clocks (words, one line each): promises of conservative synchronisation ------------------------------------------
 LINE = 16
 CLOCK_FEED = 0 * LINE  # the feed sends nothing earlier than this any more

@@ -1,0 +1,45 @@
+"""The ring of many between processes, alive and killed: nothing lost, doubled, torn, or reordered per producer."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).with_name("many_hammer.py")
+pytestmark = pytest.mark.compiled
+
+
+def hammer(**arguments) -> dict:
+    """The program's findings; its children are always compiled, plain Python promises nothing between processes."""
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_DISABLE_JIT"}
+    command = [sys.executable, str(PROGRAM), *(f"--{name}={value}" for name, value in arguments.items())]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(("producers", "count"), [(64, 2_000), (128, 1_000), (256, 500)])
+def test_many_producers_at_full_speed(producers, count):
+    found = hammer(producers=producers, count=count)
+    assert found["sent"] == found["received"] == producers * count
+    assert not any(found[name] for name in ("lost", "duplicated", "torn", "reordered", "hung", "buried"))
+
+
+@pytest.mark.parametrize("capacity", [2, 256])
+def test_producers_that_die_between_claim_and_publish_are_stepped_over_and_counted(capacity):
+    found = hammer(producers=16, count=2_000, capacity=capacity, claimants=50)
+    assert found["buried"] == found["claimed"] >= 50
+    assert found["sent"] == found["received"] == 32_000
+    assert not any(found[name] for name in ("lost", "duplicated", "torn", "reordered", "hung"))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_at_random_moments_nothing_is_lost_but_what_was_in_hand(seed):
+    found = hammer(producers=8, consumers=3, count=200_000, capacity=64, kills=40, seed=seed)
+    killed = found["killed"]
+    assert killed["producers"] and killed["consumers"] and found["sent"] == 1_600_000
+    assert found["lost"] <= killed["consumers"] and found["duplicated"] <= killed["producers"]
+    assert not any(found[name] for name in ("torn", "reordered", "hung"))
