@@ -79,7 +79,7 @@ def start(
         else:
             for line in lines:
                 typer.echo(line)
-        if outcome.exit_code and outcome.message:
+        if outcome.message:
             typer.echo(f"{NAME}: {outcome.message}", err=True)
         raise typer.Exit(outcome.exit_code)
 

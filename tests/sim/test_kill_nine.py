@@ -55,6 +55,7 @@ class Killer:
         self.moments = sorted(choose.randrange(FIRST_NS, LAST_NS) for _ in range(KILLS))
         self.victims = choose.sample(victims * (KILLS // len(victims)), KILLS)
         self.killed: list[str] = []
+        self.open_orders: list[int] = []  # when it killed
         self.notes: list[str] = []
         self.ended: set[int] = set()
         self.seen: set = set()
@@ -72,6 +73,7 @@ class Killer:
             handle.close()
             self.ended.add(pid)
             self.killed.append(self.victims[done])
+            self.open_orders.append(shot["open_orders"] + shot["unknown_orders"])
 
     def note(self, text):
         """Kept for the assertion's message."""
@@ -109,6 +111,7 @@ def test_ten_kills_lose_and_double_nothing(tmp_path, data_dir, repository, capsy
 
     assert outcome.exit_code == 0, (outcome, killer.notes)
     assert len(killer.killed) == KILLS, killer.killed
+    assert sum(count > 0 for count in killer.open_orders) >= 2, "orders were open when it killed"
     restarts = {name: worker["restarts"] for name, worker in report["workers"].items()}
     assert restarts == {"feed": 0, "venue": 0} | {name: killer.killed.count(name) for name in ("shard-0", "execution")}
     assert report["orders"] >= 5, report
