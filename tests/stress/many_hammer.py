@@ -20,6 +20,7 @@ import time
 
 import numpy as np
 
+from bot4.adapters.system.process import die_with_parent
 from bot4.atomics import load_acquire, pause, sched_yield, store_release
 from bot4.jit import kernel
 from bot4.shm.layout import MANY_BURIED, ring_words
@@ -74,9 +75,11 @@ def shared(words: int) -> np.ndarray:
 
 
 def child(work) -> int:
-    """Fork; the child does its work and leaves."""
+    """Fork; the child does its work and leaves, at the latest with this process."""
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
+        die_with_parent(parent)
         work(os.getpid())
         os._exit(0)
     return pid

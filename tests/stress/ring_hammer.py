@@ -18,6 +18,7 @@ import time
 
 import numpy as np
 
+from bot4.adapters.system.process import die_with_parent
 from bot4.atomics import load_acquire, pause, sched_yield, store_release
 from bot4.jit import kernel
 from bot4.model.enums import INT64_MAX
@@ -152,11 +153,13 @@ def consumer(ring: np.ndarray, result: np.ndarray, width: int, _: int) -> None:
 
 
 def born(work, core: int, *arguments) -> int:
-    """Fork one life, pinned."""
+    """Fork one life, pinned; it ends at the latest with this process."""
+    parent = os.getpid()
     pid = os.fork()
     if pid:
         return pid
     try:
+        die_with_parent(parent)
         os.sched_setaffinity(0, {core})
         work(*arguments)
     except BaseException:  # a child never returns into the parent's code
