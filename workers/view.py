@@ -126,7 +126,7 @@ def _worker(wires: w.Wires, state: WorkerState, now_ns: int) -> dict[str, Any]:
         "core": state.core,
         "restarts": state.restarts,
         "alive": state.alive,
-        "heartbeat_ms": round((now_ns - stamped) / 1e6, 1) if stamped else None,
+        "heartbeat_ms": round(max(0, now_ns - stamped) / 1e6, 1) if stamped else None,
     }
 
 

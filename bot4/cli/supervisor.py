@@ -132,7 +132,8 @@ def kill(
 
         folder = state_folder(config, state)
         running = trip(folder, reason)
-        told = "and the running session is told" if running else "and nothing runs"
+        stays = "; it stays up to guard its stops: end it with bot4-supervisor stop"
+        told = f"and the running session is told{stays}" if running else "and nothing runs"
         _answer(json, {"tripped": True, "running": running}, f"the kill latch of {folder} is set, {told}")
 
 

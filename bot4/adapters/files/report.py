@@ -137,10 +137,13 @@ def closing_lines(report: dict, page: Path | None = None) -> list[str]:
         f"{report['mode'].capitalize()} trading on a {market}: {symbols}; {total:,} messages of "
         f"{_duration(feed['span_ns'])} in {throughput['wall_s']:.1f} s ({throughput['messages_per_s']:,.0f}/s)."
     )
+    refused = sum(n for name, n in report["rejects"].items() if name.startswith("VENUE_"))
+    held_back = sum(report["rejects"].values()) - refused
     counts = (
         f"{report['intents']:,} intents, {report['orders']:,} orders, {report['fills']:,} fills, "
         f"{result['round_trips']:,} round trips of which {result['won']:,} won, "
-        f"{sum(report['rejects'].values()):,} refusals, largest drawdown {drawdown:.3%}."
+        f"{held_back:,} decisions refused before they went out, {refused:,} orders by the venue, "
+        f"largest drawdown {drawdown:.3%}."
     )
     money = (
         f"After fees of {Decimal(result['fees']):,.2f} it {word}{amount} on a start of "

@@ -149,7 +149,7 @@ def refusal_table(report: dict) -> str:
     rows = _bars(report["rejects"], report["reject_reasons"])
     note = (
         '<p class="note">Counted each time it was found, by the strategy\'s process, by execution and by the venue; '
-        "the 2xx reasons are decisions not taken, not orders lost.</p>"
+        "what the venue refused begins with VENUE_, everything else never went out.</p>"
     )
     return table(("Reason", "Count"), rows, (1,)) + note
 
