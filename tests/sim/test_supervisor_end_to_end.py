@@ -143,7 +143,7 @@ def test_ctrl_c_of_the_terminal_stops_cleanly(start, tmp_path):
 
 def test_a_crash_is_cleaned_up_and_nothing_else(start, config, tmp_path):
     """kill -9 of the supervisor: its processes end, its memory is removed by the next start, a stranger's is not."""
-    stranger = create(segment_name("stranger", "ticks"), 16)
+    stranger = create(segment_name(f"stranger{os.getpid()}", "ticks"), 16)
     try:
         session = start("--speed", "20x")
         session.until(seen_working)
