@@ -47,8 +47,9 @@ def strategy_module(name: str) -> ModuleType:
             f"strategy.module: {name} is no Python: {error.filename}, line {error.lineno}: {error.msg}; mend that line"
         ) from None
     except Exception as error:  # whatever a user's module does when it is imported
-        where = strategy_line(error, getattr(importlib.util.find_spec(name), "origin", None) or "")
-        raise SettingsError(f"strategy.module: {name} cannot be imported: {where or error}; mend it") from None
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"{at.filename}, line {at.lineno}: {type(error).__name__}: {error}"
+        raise SettingsError(f"strategy.module: {name} cannot be imported: {what}; mend it") from None
     for part in ("PARAMETERS", "PARAMS", "STATE", *_FUNCTIONS):
         if not hasattr(module, part):
             raise SettingsError(f"strategy.module: {name} has no {part}; see bot4/strategies/trend.py for the contract")

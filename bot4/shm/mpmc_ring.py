@@ -21,19 +21,16 @@ import numpy as np
 
 from bot4.atomics import compare_exchange, load_acquire
 from bot4.jit import inlined, kernel
-from bot4.model.errors import SegmentError
-from bot4.model.records import ORDER_WORDS, TICK_WORDS
 from bot4.shm.layout import (
     MANY_BURIED,
     MANY_HEAD,
     MANY_MAGIC,
     MANY_TAIL,
     RING_CAPACITY_WORD,
-    RING_MAGIC_WORD,
     RING_SLOTS,
     RING_WIDTH_WORD,
-    ring_words,
 )
+from bot4.shm.spsc_ring import ring_create
 
 PID_BITS = 22  # the kernel's own bound of a pid
 STATE_BITS = 3
@@ -50,26 +47,9 @@ def many_create(memory: np.ndarray, capacity: int, width: int) -> np.ndarray:
     capacity : slots, a power of two
     width : words per slot with the slot's own word, TICK_WORDS or ORDER_WORDS
     """
-    if capacity < 2 or capacity & (capacity - 1):
-        raise SegmentError(f"ring capacity {capacity} is not a power of two of at least 2")
-    if width not in (TICK_WORDS, ORDER_WORDS):
-        raise SegmentError(f"ring slots of {width} words do not exist; {TICK_WORDS} or {ORDER_WORDS}")
-    if memory.ctypes.data % 64:
-        raise SegmentError("ring memory is not aligned to 64 bytes")
-    ring = memory[: ring_words(capacity, width)]
+    ring = ring_create(memory, capacity, width, MANY_MAGIC)
     ring[RING_SLOTS + width - 1 :: width] = [slot_word(index, FREE, 0) for index in range(capacity)]
-    ring[RING_WIDTH_WORD] = width
-    ring[RING_CAPACITY_WORD] = capacity
-    ring[RING_MAGIC_WORD] = MANY_MAGIC
     return ring
-
-
-def many_check(ring: np.ndarray, width: int) -> None:
-    """SegmentError if this memory is not such a ring of that width."""
-    if ring[RING_MAGIC_WORD] != MANY_MAGIC or ring[RING_WIDTH_WORD] != width:
-        raise SegmentError(f"this memory is no ring of many producers with {width} words a slot")
-    if ring.shape[0] != ring_words(int(ring[RING_CAPACITY_WORD]), width):
-        raise SegmentError("the ring's size does not match its capacity")
 
 
 @inlined

@@ -31,7 +31,7 @@ from bot4.shm.layout import (
 )
 
 
-def ring_create(memory: np.ndarray, capacity: int, width: int) -> np.ndarray:
+def ring_create(memory: np.ndarray, capacity: int, width: int, magic: int = RING_MAGIC) -> np.ndarray:
     """Lay an empty ring into zeroed memory and return it.
 
     Parameters
@@ -39,6 +39,7 @@ def ring_create(memory: np.ndarray, capacity: int, width: int) -> np.ndarray:
     memory : int64[>= ring_words(capacity, width)], zeroed, 64-byte aligned
     capacity : slots, a power of two
     width : words per slot, TICK_WORDS or ORDER_WORDS
+    magic : which kind of ring it is
     """
     if capacity < 2 or capacity & (capacity - 1):
         raise SegmentError(f"ring capacity {capacity} is not a power of two of at least 2")
@@ -48,7 +49,7 @@ def ring_create(memory: np.ndarray, capacity: int, width: int) -> np.ndarray:
         raise SegmentError("ring memory is not aligned to 64 bytes")
     memory[RING_WIDTH_WORD] = width
     memory[RING_CAPACITY_WORD] = capacity
-    memory[RING_MAGIC_WORD] = RING_MAGIC
+    memory[RING_MAGIC_WORD] = magic
     return memory[: ring_words(capacity, width)]
 
 
@@ -63,9 +64,9 @@ def private_rings(count: int, capacity: int, width: int) -> np.ndarray:
     return rings
 
 
-def ring_check(ring: np.ndarray, width: int) -> None:
-    """SegmentError if this memory is not a ring of that width."""
-    if ring[RING_MAGIC_WORD] != RING_MAGIC or ring[RING_WIDTH_WORD] != width:
+def ring_check(ring: np.ndarray, width: int, magic: int = RING_MAGIC) -> None:
+    """SegmentError if this memory is not a ring of that kind and width."""
+    if ring[RING_MAGIC_WORD] != magic or ring[RING_WIDTH_WORD] != width:
         raise SegmentError(f"this memory is no ring of {width} words a slot")
     if ring.shape[0] != ring_words(int(ring[RING_CAPACITY_WORD]), width):
         raise SegmentError("the ring's size does not match its capacity")

@@ -1,24 +1,14 @@
 """The ring of many between processes, alive and killed: nothing lost, doubled, torn, or reordered per producer."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
+from rig.hammer import hammer
 
-PROGRAM = Path(__file__).with_name("many_hammer.py")
 pytestmark = pytest.mark.compiled
 
 
-def hammer(**arguments) -> dict:
-    """The program's findings; its children are always compiled, plain Python promises nothing between processes."""
-    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_DISABLE_JIT"}
-    command = [sys.executable, str(PROGRAM), *(f"--{name}={value}" for name, value in arguments.items())]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+hammer = partial(hammer, "many_hammer.py")
 
 
 @pytest.mark.parametrize(("producers", "count"), [(64, 2_000), (128, 1_000), (256, 500)])

@@ -1,26 +1,16 @@
 """The ring between two processes, alive and killed: nothing lost, torn, reordered; repeated only what was in hand."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
+from rig.hammer import hammer
 
-PROGRAM = Path(__file__).with_name("ring_hammer.py")
 CLEAN = {"lost": 0, "torn": 0, "reordered": 0, "hung": 0}
 both_widths = pytest.mark.parametrize("width", [8, 16])
 pytestmark = pytest.mark.compiled
 
 
-def hammer(**arguments) -> dict:
-    """The program's findings; its children are always compiled, plain Python promises nothing between processes."""
-    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_DISABLE_JIT"}
-    command = [sys.executable, str(PROGRAM), *(f"--{name}={value}" for name, value in arguments.items())]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+hammer = partial(hammer, "ring_hammer.py")
 
 
 @both_widths

@@ -7,12 +7,11 @@ from hypothesis import strategies as st
 from reference.shm.mpmc_ring import ManyRing
 
 from bot4.model.errors import SegmentError
-from bot4.shm.layout import MANY_BURIED, ring_words
+from bot4.shm.layout import MANY_BURIED, MANY_MAGIC, ring_words
 from bot4.shm.mpmc_ring import (
     FULL,
     TAKEN,
     many_bury,
-    many_check,
     many_claim,
     many_create,
     many_pop,
@@ -20,6 +19,7 @@ from bot4.shm.mpmc_ring import (
     many_push,
     slot_word,
 )
+from bot4.shm.spsc_ring import ring_check
 
 PIDS = (7, 8, (1 << 22) - 1)
 
@@ -63,7 +63,7 @@ def test_it_does_what_the_twin_does(steps, capacity, width):
         elif what == "bury":
             assert many_bury(ring, pid) == twin.bury(pid)
     assert ring[MANY_BURIED] == twin.buried
-    many_check(ring, width)
+    ring_check(ring, width, MANY_MAGIC)
 
 
 def test_a_full_ring_refuses_and_nothing_is_lost():
@@ -94,6 +94,8 @@ def test_what_is_no_such_ring_is_refused():
         many_create(memory[(1 if memory.ctypes.data % 64 == 0 else 0) :], 4, 8)
     ring = make(4, 8)
     with pytest.raises(SegmentError, match="16 words"):
-        many_check(ring, 16)
+        ring_check(ring, 16, MANY_MAGIC)
+    with pytest.raises(SegmentError, match="no ring"):
+        ring_check(ring, 8)  # a ring, but of the other kind
     with pytest.raises(SegmentError, match="does not match"):
-        many_check(np.append(ring, 0), 8)
+        ring_check(np.append(ring, 0), 8, MANY_MAGIC)
