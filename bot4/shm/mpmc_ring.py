@@ -1,7 +1,8 @@
 """Bounded ring of many producers and many consumers, any of which may be killed at any instruction.
 
 For the control plane: commands and answers, a few a second from many processes, where losing one is worse than being
-slow. Market data, intents and reports go through `spsc_ring`, which moves one cache line instead of three.
+slow; no agent sends through it yet. Market data, intents and reports go through `spsc_ring`, which moves one cache line
+instead of three.
 
 The last word of a slot says everything about it, so one exchange claims it and names its owner at the same time:
 
