@@ -213,7 +213,8 @@ class ShardAgent:
         strategy_params: np.ndarray,
     ) -> None:
         ring = wires.ticks[k]
-        fresh = bool(ring[RING_TAIL] == 0 and wires.intents[k][RING_HEAD] == 0)
+        # a report alone is enough to make it a restart: it may have told of a position that this life would not know
+        fresh = bool(ring[RING_TAIL] == 0 and wires.reports[k][RING_TAIL] == 0 and wires.intents[k][RING_HEAD] == 0)
         self.memory = shard_memory(loop_module, strategy_params, instruments, session, k, fresh)
         self._step = loop_module.shard_step
         self._arguments = (wires, instruments, limits, session, k)

@@ -7,7 +7,7 @@ from rig import puppet
 from rig.tables import MS, SECOND, instruments, limits, session
 
 from bot4.atomics import store_release
-from bot4.engine.shard import ShardAgent, load_loop, strategy_parameters
+from bot4.engine.shard import ShardAgent, load_loop, strategy_module, strategy_parameters
 from bot4.kernels.parameter import defaults
 from bot4.model.enums import (
     FLAG_LAST,
@@ -23,9 +23,9 @@ from bot4.model.enums import (
     TICK_STATUS,
     TICK_TRADE,
 )
-from bot4.model.records import EXEC_REPORT, ORDER_INTENT, PORTFOLIO_TOTALS, TICK, words
+from bot4.model.records import EXEC_REPORT, ORDER_INTENT, ORDER_WORDS, PORTFOLIO_TOTALS, TICK, words
 from bot4.shm.layout import CLOCK_EXEC_SHARD, CLOCK_FEED
-from bot4.shm.spsc_ring import consume, peek_order, push_order, push_tick
+from bot4.shm.spsc_ring import consume, peek_order, private_rings, push_order, push_tick
 from bot4.shm.wires import private_wires
 
 T0 = 1_700_000_000 * SECOND
@@ -37,15 +37,30 @@ UP, FLAT, DOWN = (90, 10), (50, 50), (10, 90)  # sizes of bid and ask: score +0.
 class Rig:
     """One shard agent on private wires; times are ns after T0."""
 
-    def __init__(self, n_instruments=1, n_shards=1, k=0, spot=False, limit_changes=(), session_changes=(), **params):
+    def __init__(
+        self,
+        n_instruments=1,
+        n_shards=1,
+        k=0,
+        spot=False,
+        limit_changes=(),
+        session_changes=(),
+        strategy=None,
+        intent_slots=None,
+        **params,
+    ):
         self.k = k
         self.wires = private_wires(n_shards, n_instruments)
+        if intent_slots:
+            self.wires = self.wires._replace(intents=private_rings(n_shards, intent_slots, ORDER_WORDS))
         self.instruments = instruments(n_instruments, n_shards, spot)
         self.limits = limits(**dict(limit_changes))
         self.session = session(n_shards, n_instruments, **dict(session_changes))
-        values = {**defaults(puppet.PARAMETERS), "bar_ns": 0, "atr_period": 1, "min_hold_ns": 0, "exit_threshold": 0.1}
-        self.params = strategy_parameters(STRATEGY, {**values, **params})
-        self.loop = load_loop(STRATEGY)
+        name = strategy or STRATEGY
+        table = strategy_module(name).PARAMETERS if strategy else puppet.PARAMETERS
+        values = {**defaults(table), "bar_ns": 0, "atr_period": 1, "min_hold_ns": 0, "exit_threshold": 0.1}
+        self.params = strategy_parameters(name, {**values, **params})
+        self.loop = load_loop(name)
         self.event_no = [itertools.count(1) for _ in range(n_instruments)]
         self.last_event_no = [0] * n_instruments
         self.agent = self.start()
@@ -60,6 +75,11 @@ class Rig:
         while self.agent.do_work():
             pass
 
+    def work(self, most):
+        """Handle at most so many items; returns how many."""
+        arguments = (self.wires, self.instruments, self.limits, self.session, self.k)
+        return int(self.loop.shard_step(self.agent.memory, *arguments, most))
+
     def feed_clock(self, at):
         """The feed promises to send nothing before."""
         store_release(self.wires.clocks, CLOCK_FEED, T0 + at)
@@ -71,7 +91,7 @@ class Rig:
     # --- the feed ---------------------------------------------------------------------------------------------------
 
     def tick(self, at, kind, words_=(0, 0, 0, 0), flags=FLAG_LAST, instrument=0, event_no=None, run=True):
-        """One record; consecutive unless `event_no` is given."""
+        """One record, which is returned; consecutive unless `event_no` is given."""
         one = np.zeros(1, TICK)
         if event_no is None:
             event_no = next(self.event_no[instrument])
@@ -82,6 +102,7 @@ class Rig:
         push_tick(self.wires.ticks[self.k], words(one), 0)
         if run:
             self.run()
+        return one[0]
 
     def quote(self, at, sizes=FLAT, bid=BID, ask=ASK, **more):
         """Best bid and ask; the sizes are what the puppet wants."""
@@ -131,7 +152,7 @@ class Rig:
         return found[0]
 
     def report(self, at, kind, order=None, run=True, **fields):
-        """One execution report, about `order` if given."""
+        """One execution report, about `order` if given; it is returned."""
         one = np.zeros(1, EXEC_REPORT)
         one["ts_ns"], one["kind"], one["shard"] = T0 + at, kind, self.k
         if order is not None:
@@ -142,6 +163,7 @@ class Rig:
         push_order(self.wires.reports[self.k], words(one), 0)
         if run:
             self.run()
+        return one[0]
 
     def fill(self, at, order, lots=None, leaves=0, price=ASK):
         """The order filled, wholly unless said."""
@@ -158,6 +180,7 @@ class Rig:
         push_order(self.wires.reports[self.k], words(one), 0)
         if run:
             self.run()
+        return one[0]
 
     def resynced(self, at):
         """End of the answer to a resync."""

@@ -15,7 +15,9 @@ from bot4.engine.shard import aligned, load_loop, shard_memory, strategy_line, s
 from bot4.jit import JIT
 from bot4.kernels.parameter import defaults
 from bot4.kernels.state import SHARD_STATE, VIEW
+from bot4.model.enums import REPORT_POSITION
 from bot4.model.errors import SettingsError
+from bot4.shm.layout import CONTROL_RESYNC, CONTROL_SNAPSHOT
 from bot4.strategies import trend
 
 TESTS = Path(__file__).resolve().parents[2]
@@ -108,6 +110,16 @@ def test_a_fresh_shard_trades_from_the_first_record_and_a_restarted_one_does_not
     assert fresh.risks["equity_e8"][0] == rig.session["start_equity_e8"][0]
     assert (restarted.states["synced"][0], restarted.status["resyncing"][0]) == (0, 1)
     assert restarted.risks["equity_e8"][0] == 0
+
+
+def test_a_shard_that_has_only_taken_a_report_asks_after_its_restart():
+    """Execution may have told it of a position before the first tick came; the next life would believe to be flat."""
+    rig = Rig()
+    rig.report(0, REPORT_POSITION, qty_lots=700)
+    assert rig.risk()["position_lots"] == 700
+    rig.start()
+    assert rig.wires.control[CONTROL_SNAPSHOT] == rig.wires.control[CONTROL_RESYNC] == 1
+    assert rig.agent.memory.status["resyncing"][0] == 1
 
 
 STRATEGY = """

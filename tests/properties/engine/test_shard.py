@@ -1,0 +1,331 @@
+"""A shard against its twin on random streams: broken data, reports in every order, kills, full rings, restarts.
+
+After every call to work both must agree on promise, counters, gate and all that is known of every instrument; every
+intent is compared field by field. Which rules the streams have reached is counted and asserted at the end.
+"""
+
+import functools
+import random
+from collections import Counter
+
+import pytest
+from reference.engine.shard import END_NS, Record, RefPuppet, RefTrend
+from rig.shard import BID, DOWN, FLAT, T0, UP, Rig
+from rig.shard_pair import ShardPair
+from rig.tables import MS, SECOND
+
+from bot4.jit import JIT
+from bot4.model import enums
+from bot4.model.enums import (
+    ACTION_PLACE,
+    FLAG_BOOK_NEWER,
+    FLAG_LAST,
+    FLAG_QUOTE_NEWER,
+    FLAG_SNAPSHOT,
+    LEG_STOP,
+    STATUS_CLEAR,
+    STATUS_STALE,
+    STATUS_WHOLE,
+    TICK_FUNDING,
+    TICK_LEVEL,
+    TICK_MARK,
+    TICK_QUOTE,
+    TICK_STATUS,
+    TICK_TRADE,
+)
+from bot4.shm.layout import CONTROL_KILL
+
+SEEDS = range(36) if JIT else range(24)
+LENGTH = 2_000 if JIT else 1_200
+LARGE = 2**40
+ENDS = (enums.REPORT_EXPIRED, enums.REPORT_CANCELED, enums.REPORT_REJECT, enums.REPORT_DENIED)
+MUTE = (enums.REPORT_ACK, enums.REPORT_CANCEL_REJECT, enums.REPORT_REPLACED, enums.REPORT_TRIGGERED, 0, 99)
+SPREADS = (1,) * 14 + (30, 2_000, 70_000)
+SIZES = (UP, UP, UP, UP, FLAT, FLAT, DOWN, DOWN, DOWN, DOWN, (60, 40), (40, 60), (13, 5), (LARGE, 1))
+
+
+class Stream:
+    """One random run. Even seeds free-running, odd ones paced; the rest of the configuration goes by the seed too."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        pick = self.random.choice
+        trend = seed % 4 > 1
+        n_shards = pick((1, 2))
+        self.pair = ShardPair(
+            RefTrend if trend else RefPuppet,
+            self.adjust,
+            strategy="bot4.strategies.trend" if trend else None,
+            n_instruments=3 * n_shards,
+            n_shards=n_shards,
+            k=n_shards - 1,
+            intent_slots=4,
+            session_changes={"paced": seed % 2, "account": pick((1, 40_000)), "feed_generation": 1 + seed},
+            limit_changes={
+                "position_bps": pick((150, 200)), "order_lots": 8_000, "order_notional_e8": 4_000 * 10**8,
+                "open_orders": pick((1, 2)), "quote_age_ns": 200 * MS, "cool_down_ns": pick((0, 0, 300 * MS)),
+                "bucket_tokens": pick((1, 2, 20)), "bucket_refill_ns": 500 * MS,
+            },
+            bar_ns=pick((0, 20 * MS)), atr_period=pick((1, 3)), min_hold_ns=pick((0, 100 * MS)),
+            entry_style=seed // 4 % 2, entry_life_ns=pick((100 * MS, SECOND)), imbalance_levels=pick((1, 3)),
+            stop_atr_multiple=1.2345678, stop_min_bps=pick((0.0, 0.0, 0.8)), slippage_ticks=pick((1, 7)),
+            **({"fast_period": 2, "slow_period": 4, "signal_period": 2, "rsi_period": 3, "band_period": 4} if trend
+               else {"warm_bars": pick((0, 2))}),
+        )  # fmt: skip
+        self.twin, self.rig = self.pair.twin, self.pair.rig
+        self.own = list(self.twin.lines)
+        self.price = dict.fromkeys(self.own, BID)
+        self.sizes = dict.fromkeys(self.own, FLAT)
+        self.at = 0
+        self.leap = pick((60 * MS, 250 * MS, 1_100 * MS))
+        self.drained = pick((0.02, 0.3))
+
+    @staticmethod
+    def adjust(rig: Rig) -> None:
+        """Of every three instruments one is spot and one has a large least quantity."""
+        n_shards = len(rig.wires.ticks)
+        for i, row in enumerate(rig.instruments):
+            row["is_spot"] = i // n_shards == 1
+            row["min_qty_lots"] = 500 if i // n_shards == 2 else 1
+
+    def chance(self, share: float) -> bool:
+        """True that often."""
+        return self.random.random() < share
+
+    # --- market ---
+    def market(self, i: int) -> None:
+        """One record, mostly good."""
+        pick = self.random.choice
+        line = self.twin.lines[i]
+        self.price[i] += pick((-400, -20, -1, 0, 0, 0, 0, 0, 0, 0, 1, 20, 400))
+        if self.chance(0.15):
+            self.sizes[i] = pick(SIZES)
+        if self.chance(0.01 if line.sequence.synced else 0.5):
+            self.snapshot(i)
+        elif self.chance(0.02):
+            self.spoil(i)
+        else:
+            self.good(i)
+
+    def good(self, i: int) -> None:
+        """A record without fault."""
+        pick, price = self.random.choice, self.price[i]
+        spread = pick(SPREADS)
+        flags = FLAG_LAST if self.chance(0.9) else 0
+        what = self.random.random()
+        if what < 0.5:
+            bid, ask = self.sizes[i]
+            newer = FLAG_BOOK_NEWER if self.chance(0.03) else 0
+            words = (price - spread, max(min(bid, LARGE - 1), 1), price + spread, max(ask, 1))
+            self.pair.tick(self.at, TICK_QUOTE, words, flags | newer, i)
+        elif what < 0.65:
+            side = pick((1, -1))
+            newer = FLAG_QUOTE_NEWER if self.chance(0.8) else 0
+            words = (price - side * pick((1, 2, 3, 9, -1)), pick((0, 5, 50)), side, 0)
+            self.pair.tick(self.at, TICK_LEVEL, words, flags | newer, i)
+        elif what < 0.94:
+            words = (
+                price + pick((0, 0, 0, 0, 0, 0, 0, 0, -3, 5, 1_000, 150_000)),
+                self.random.randint(1, 99),
+                0,
+                pick((1, -1)),
+            )
+            self.pair.tick(self.at, TICK_TRADE, words, flags, i)
+        elif what < 0.96:
+            self.pair.tick(self.at, pick((TICK_MARK, TICK_FUNDING)), (price * 10**6, 0, 0, 0), flags, i)
+        else:
+            self.pair.tick(self.at, TICK_STATUS, (pick((STATUS_WHOLE, STATUS_WHOLE, STATUS_STALE)), 0, 0, 0), flags, i)
+
+    def spoil(self, i: int) -> None:
+        """A record with a fault, or one of an instrument that is not ours."""
+        price, last = self.price[i], self.rig.last_event_no[i]
+        kind, words, more = self.random.choice((
+            (TICK_QUOTE, (price, 5, price, 5), {}),
+            (TICK_QUOTE, (price, 5, price - 1, 5), {}),
+            (TICK_QUOTE, (0, 5, price, 5), {}),
+            (TICK_QUOTE, (price, 5, price + 2, LARGE), {}),
+            (TICK_QUOTE, (price, 0, price + 2, 5), {}),
+            (TICK_LEVEL, (price, -1, 1, 0), {}),
+            (TICK_LEVEL, (price, 1, 2, 0), {}),
+            (TICK_LEVEL, (LARGE, 1, 1, 0), {}),
+            (TICK_TRADE, (price, 0, 0, 1), {}),
+            (TICK_MARK, (0, 0, 0, 0), {}),
+            (0, (price, 5, price + 2, 5), {}),
+            (7, (price, 5, price + 2, 5), {}),
+            (TICK_QUOTE, (price, 5, price + 2, 5), {"event_no": last + 2}),
+            (TICK_TRADE, (price, 5, 0, 1), {"event_no": last}),
+            (TICK_TRADE, (price, 5, 0, 1), {"at": self.at - SECOND}),
+            (TICK_TRADE, (price, 5, 0, 1), {"foreign": len(self.rig.instruments)}),
+            (TICK_TRADE, (price, 5, 0, 1), {"foreign": self.own[0] - 1}),
+        ))  # fmt: skip
+        at = more.pop("at", self.at)
+        foreign = more.pop("foreign", None)
+        if foreign is None:
+            self.pair.tick(at, kind, words, FLAG_LAST, i, **more)
+        elif foreign >= 0:
+            self.rig.last_event_no += [0] * (foreign + 1 - len(self.rig.last_event_no))
+            self.pair.tick(at, kind, words, FLAG_LAST, foreign, event_no=1)
+
+    def snapshot(self, i: int) -> None:
+        """The feed's answer, sometimes without its head or with a wrong level."""
+        price, number = self.price[i], self.rig.last_event_no[i] + self.random.randint(0, 9)
+        records = [(TICK_STATUS, (STATUS_CLEAR, 0, 0, 0))]
+        for deep in range(1, 4):
+            records += [(TICK_LEVEL, (price - deep, 40 + deep, 1, 0)), (TICK_LEVEL, (price + deep, 40, -1, 0))]
+        if self.chance(0.1):
+            records.append((TICK_LEVEL, (price, 5, 0, 0)))
+        if self.chance(0.1):
+            del records[0]
+        if self.chance(0.3):
+            records.append((TICK_QUOTE, (price - 1, 50, price + 1, 50)))
+        records.append((TICK_STATUS, (STATUS_WHOLE, 0, 0, 0)))
+        for place, (kind, words) in enumerate(records):
+            last = FLAG_LAST if place == len(records) - 1 else 0
+            self.pair.tick(self.at, kind, words, FLAG_SNAPSHOT | last, i, event_no=number + place)
+        self.rig.event_no[i] = iter(range(number + len(records), 2**32))
+
+    # --- execution ---
+    def past_order(self, i: int) -> Record | None:
+        """The order that is out, else one of the last ones."""
+        line = self.twin.lines[i]
+        sent = [x for x in self.twin.sent[-40:] if x["action"] == ACTION_PLACE and x["instrument"] == i]
+        if line.order and self.chance(0.9):
+            sent = [x for x in sent if x["id_lo"] == line.order.id_lo] or sent
+        return self.random.choice(sent[-3:]) if sent else None
+
+    def execution(self, i: int) -> None:
+        """One report."""
+        pick, line = self.random.choice, self.twin.lines[i]
+        what, at = self.random.random(), self.at + pick((0, 0, MS, -MS))
+        if what < 0.15:
+            self.totals(at)
+            return
+        order = self.past_order(i)
+        if what < 0.18:
+            where = pick((len(self.rig.instruments), self.own[0] - 1))
+            self.pair.report(
+                at, enums.REPORT_FILL, instrument=max(where, 0), side=1, qty_lots=3, leaves_lots=1, id_lo=9
+            )
+        elif what < 0.185:
+            self.adopt(i, at)
+        elif what < 0.23 and line.risk["position_lots"]:
+            lots = line.risk["position_lots"]
+            side = -1 if lots > 0 else 1
+            self.pair.report(at, enums.REPORT_FILL, instrument=i, side=side, qty_lots=pick((abs(lots), 1)),
+                             leg=LEG_STOP, id_lo=5, price_ticks=self.price[i])  # fmt: skip
+        elif not order or (line.order is None and self.chance(0.85)):
+            return
+        elif what < 0.7:
+            left = line.order.leaves if line.order else order["qty_lots"]
+            lots, leaves = pick(((left, 0), (left, 0), (max(left // 3, 1), 1), (1, 5), (max(left // 2, 1), 0),
+                                 (left + 1, 0)))  # fmt: skip
+            self.pair.report(at, enums.REPORT_FILL, order, qty_lots=max(lots, 1), leaves_lots=leaves,
+                             price_ticks=self.price[i])  # fmt: skip
+        else:
+            self.pair.report(at, pick(ENDS if self.chance(0.7) else MUTE), order, leaves_lots=1)
+
+    def totals(self, at: int) -> None:
+        """Mostly nothing out of the ordinary."""
+        pick = self.random.choice
+        equity = 100_000
+        changes = {}
+        if self.chance(0.25):
+            equity = pick((0, 3, 300, 5_000, 100_000, 300_000, 500_000))
+            name, value = pick((("high", 120_000), ("start", 104_000), ("breaker", 1), ("gate", 0), ("gate", 1)))
+            changes = {name: value}
+        self.pair.totals(at, equity, **changes)
+
+    def adopt(self, i: int, at: int) -> None:
+        """Execution's word on position and orders of one instrument."""
+        pick = self.random.choice
+        lots = pick((0, 0, self.twin.lines[i].risk["position_lots"], 700, -700))
+        self.pair.report(at, enums.REPORT_POSITION, instrument=i, qty_lots=lots)
+        for _ in range(pick((0, 0, 0, 1, 1, 1, 2))):
+            order = self.past_order(i)
+            if order:
+                self.pair.report(at, enums.REPORT_ORDER, order, leaves_lots=pick((1, 70)), status=enums.REPORT_ACK)
+
+    def resync(self) -> None:
+        """The whole answer, work falling between its parts."""
+        for i in self.own:
+            self.adopt(i, self.at)
+            if self.chance(0.3):
+                self.pair.work(2)
+        self.totals(self.at)
+        self.pair.report(self.at, enums.REPORT_QUERY_END)
+
+    # --- the run ---
+    def step(self) -> None:
+        """Time goes on, something happens, the shard works."""
+        pick = self.random.choice
+        self.at += pick((0, 0, 1, MS, MS, 3 * MS, 3 * MS, 10 * MS, 10 * MS, 60 * MS, self.leap))
+        i = pick(self.own)
+        if self.twin.resyncing and self.chance(0.06):
+            self.resync()
+        elif self.chance(0.75 if self.twin.lines[i].order is None else 0.55):
+            self.market(i)
+        else:
+            self.execution(i)
+        control = self.rig.wires.control
+        if self.chance(0.15 if control[CONTROL_KILL] else 0.02):
+            control[CONTROL_KILL] = 0 if control[CONTROL_KILL] else pick((1, 7))
+        if self.chance(0.002):
+            self.pair.restart()
+        if self.chance(0.3):
+            self.rig.feed_clock(self.at + pick((-MS, 0, 0, MS)))
+        if self.chance(0.6):
+            self.rig.report_clock(self.at + pick((-MS, 0, 1, MS)))
+        if self.chance(0.8):
+            self.pair.work(pick((1, 1, 1, 2, 5, 2_048)))
+        if self.chance(self.drained):
+            self.pair.drain()
+        if max(len(self.twin.ticks), len(self.twin.reports)) > 60:
+            self.catch_up(self.at + 1)
+
+    def catch_up(self, at: int) -> None:
+        """Nothing is held back any more."""
+        self.rig.feed_clock(at)
+        self.rig.report_clock(at)
+        while self.pair.work(1_000):
+            pass
+        self.pair.drain()
+
+    def run(self) -> Counter[str]:
+        """To the end of the stream; what was reached."""
+        for i in self.own:
+            self.pair.tick(0, TICK_STATUS, (STATUS_WHOLE, 0, 0, 0), instrument=i)
+        for _ in range(LENGTH):
+            self.step()
+        self.catch_up(END_NS - T0)
+        assert not self.twin.ticks and not self.twin.reports
+        assert self.twin.clock_ns == END_NS
+        codes = {enums.REJECT_NAMES[code]: count for code, count in self.twin.rejects.items()}
+        return self.twin.seen + Counter(codes)
+
+
+@functools.cache
+def reached(seed: int) -> Counter[str]:
+    """What the stream of a seed reached, shard and twin agreeing throughout."""
+    return Stream(seed).run()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_random_streams_equal_the_twin(seed):
+    assert reached(seed)
+
+
+NEVER = {enums.EXEC_NO_QUOTE}  # the gate or the data check comes before
+CODES = {name for code, name, _ in enums.REJECTS if code < enums.EXEC_RING_FULL + 1 and code not in NEVER}
+PATHS = {
+    "bar over", "bar over without a trade", "cancel again", "cancel aged", "cancel out", "cancel unwanted", "entry",
+    "entry at rest", "exit", "fill of another order", "filled", "filled in part", "hold", "idle", "order adopted",
+    "order out", "order over", "order refused", "pause", "position adopted", "reopened",
+    "report of a foreign instrument", "report without effect", "restart", "rests", "resynced", "shut", "totals",
+    "waits for reports", "waits for ticks", "within a message",
+}  # fmt: skip
+
+
+def test_the_streams_reach_every_path_and_every_code():
+    total = sum((reached(seed) for seed in SEEDS), Counter())
+    print(sorted(total.items()))
+    assert set(total) == CODES | PATHS
