@@ -42,6 +42,7 @@ from bot4.model.enums import (
     ACTION_PLACE,
     DATA_BAD_KIND,
     DECISION_BAD_SCORE,
+    DECISION_GATE_SHUT,
     DECISION_NO_QUOTE,
     EXEC_RING_FULL,
     FLAG_LAST,
@@ -120,7 +121,12 @@ class ShardMemory(NamedTuple):
 
 @kernel
 def reset_indicators(shard, i):
-    """Start the warm-up of instrument `i` anew; position, order and limits' memory stay."""
+    """Start the warm-up of instrument `i` anew; position, order and limits' memory stay.
+
+    Notes
+    -----
+    Complexity: O(words of the strategy's state). Twin: tests/reference/engine/shard.py
+    """
     state = shard.states[i]
     bar_init(state["bar"])
     atr_init(state["atr"], shard.params[0]["atr_period"])
@@ -326,6 +332,8 @@ def _decide(shard, instruments, limits, session, i, tick):
     if current != 0:
         if now_ns - state["entry_ns"] < params["min_hold_ns"]:
             return STEP_NOTHING
+        if shard.status[0]["resyncing"] != 0:  # an order of ours may still be told and take this one's place
+            return DECISION_GATE_SHUT
         return _exit(shard, instruments, limits, session, i, tick)
     return _entry(shard, instruments, limits, session, i, tick, target)
 
@@ -351,8 +359,7 @@ def step(shard, instruments, limits, session, k, tick, killed):
     Notes
     -----
     Complexity: O(1) but for a change deep in the book. Invariant: no decision between the records of one message, none
-    on a refused record. Twin: the interpreted run of the same code (tests/sim/test_shard_wiring.py) and the twins of
-    every stage.
+    on a refused record. Twin: tests/reference/engine/shard.py
     """
     i = np.int64(tick["instrument"])
     if i >= len(instruments) or np.int64(instruments[i]["shard"]) != k:
@@ -404,6 +411,10 @@ def step_batch(shard, instruments, limits, session, ticks, first, count):
     instruments : INSTRUMENT[n]; limits : LIMITS[1]; session : SESSION[1]
     ticks : TICK[m]
     first, count : int64
+
+    Notes
+    -----
+    Complexity: O(count). Twin: tests/reference/engine/shard.py
     """
     intents = 0
     for position in range(first, first + count):
@@ -469,8 +480,12 @@ def _take_totals(shard, instruments, k):
 
 @inlined
 def _adopt_position(shard, i):
-    """Execution's word on the position: it replaces ours, and whatever order we thought of."""
+    """Execution's word on the position: it replaces ours, and whatever order we thought of.
+
+    It begins the full picture, asked for or not: until the end mark our open orders are not known.
+    """
     report = shard.report[0]
+    shard.status[0]["resyncing"] = 1
     risk = shard.risks[i]
     risk["position_lots"] = report["qty_lots"]
     risk["pending_buy_lots"] = 0
@@ -512,6 +527,7 @@ def take_report(shard, instruments, k):
     -----
     Complexity: O(1), totals O(n_instruments). Reports of instruments that are not this shard's are ignored. A fill of
     an order that we do not know (a protective stop, or one from before a restart) moves the position alone.
+    Twin: tests/reference/engine/shard.py
     """
     report = shard.report[0]
     kind = np.int64(report["kind"])
@@ -622,7 +638,7 @@ def shard_step(shard, wires, instruments, limits, session, k, max_items):
     -----
     Order: a report that is due at or before a tick goes before it. Paced by event time, a tick at t waits until
     execution has promised that no report at or before t is still to come. Promise given: CLOCK_SHARD, no intent earlier
-    than the next tick. Complexity: O(max_items).
+    than the next tick. Complexity: O(max_items). Twin: tests/reference/engine/shard.py
     """
     run = session[0]
     paced = run["paced"] != 0

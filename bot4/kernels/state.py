@@ -70,7 +70,7 @@ SHARD_STATE = np.dtype(
 SHARD_STATUS = np.dtype(
     [
         ("execution_gate", "i8"),  # 1: execution takes orders
-        ("resyncing", "i8"),  # 1: positions and open orders have been asked for and not all come
+        ("resyncing", "i8"),  # 1: positions and open orders are asked for, or being told, and not all have come
         ("snapshot_wanted", "i8"),  # 1: ask the feed for a snapshot
         ("reserved", "i8", (5,)),
     ]

@@ -509,6 +509,22 @@ def test_a_restarted_shard_takes_up_its_open_order():
     assert (rig.risk()["position_lots"], rig.risk()["pending_buy_lots"], rig.risk()["open_orders"]) == (30, 0, 0)
 
 
+def test_nothing_is_sent_between_the_parts_of_the_full_picture():
+    """Asked for or not: an order that is still to be told must not find another one in its place."""
+    for sizes in (UP, DOWN):
+        rig = Rig(entry_style=1)
+        entry, at = rig.held()
+        rig.report(at, REPORT_POSITION, qty_lots=0 if sizes == UP else ENTRY_LOTS)
+        rig.quote(at, sizes)
+        assert rig.intents() == [] and rig.rejects() == {enums.DECISION_GATE_SHUT: 1}
+        rig.report(at, REPORT_ORDER, entry, leaves_lots=70, status=REPORT_ACK)
+        rig.resynced(at)
+        rig.report(at, REPORT_CANCELED, entry)
+        assert (rig.risk()["pending_buy_lots"], rig.risk()["pending_sell_lots"], rig.risk()["open_orders"]) == (0, 0, 0)
+        rig.quote(at + MS, sizes)
+        assert rig.intent()["leg"] == (LEG_ENTRY if sizes == UP else LEG_EXIT)
+
+
 def test_the_same_decision_after_a_restart_has_the_same_id():
     ids = []
     for _ in range(2):

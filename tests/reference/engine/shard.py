@@ -414,6 +414,9 @@ class RefShard:
         if now - line.entry_ns < p["min_hold_ns"]:
             self.seen["hold"] += 1
             return None
+        if self.resyncing:  # an order of ours may still be told
+            self.seen["exit in a picture"] += 1
+            return GATE_SHUT
         return self.leave(line, tick)
 
     def rethink(self, line: RefLine, order: Order, tick: Record) -> Record | None:
@@ -530,6 +533,7 @@ class RefShard:
         elif kind == POSITION:
             self.seen["position adopted"] += 1
             lots = report["qty_lots"]
+            self.resyncing = True  # the full picture begins
             line.order = None
             line.risk |= {"position_lots": lots, "pending_buy_lots": 0, "pending_sell_lots": 0, "open_orders": 0}
             line.view["position_lots"] = lots
