@@ -53,9 +53,7 @@ def session_page(report: dict, instruments: np.ndarray, keys: Sequence[str], rec
     keys : the report's name of each instrument
     records : JOURNAL[m]
     """
-    assets = files("bot4.adapters.files")
-    style = assets.joinpath("report.css").read_text(encoding="utf-8")
-    script = assets.joinpath("report.js").read_text(encoding="utf-8")
+    script = files("bot4.adapters.files").joinpath("report.js").read_text(encoding="utf-8")
     fills = fills_of(records)
     samples = [samples_of(records, i, int(row["tick_e8"])) for i, row in enumerate(instruments)]
     equity = equity_of(records)
@@ -75,13 +73,27 @@ def session_page(report: dict, instruments: np.ndarray, keys: Sequence[str], rec
         f"<section><h2>Assumptions</h2><p>{PROMISE}</p>{assumption_table(report)}</section>",
         _footer(report),
     ]
+    return document(title, _SYMBOLS, "\n".join(body), script)
+
+
+def document(title: str, symbols: str, body: str, script: str = "") -> str:
+    """A page around `body`, with this report's style; its content policy forbids any request.
+
+    Parameters
+    ----------
+    title : text, escaped here
+    symbols : markup of the symbols that the charts use, or ""
+    body : markup
+    script : "" for a page without one
+    """
+    style = files("bot4.adapters.files").joinpath("report.css").read_text(encoding="utf-8")
+    ending = f"<script>{script}</script>" if script else ""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{style}</style></head>\n<body>{_SYMBOLS}<main>"
-        + "\n".join(body)
-        + f"</main>\n<script>{script}</script></body></html>\n"
+        f"<title>{escape(title)}</title><style>{style}</style></head>\n<body>{symbols}<main>"
+        f"{body}</main>\n{ending}</body></html>\n"
     )
 
 
