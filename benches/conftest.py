@@ -3,15 +3,8 @@
 import pytest
 
 from bot4.cli.measure.harness import Case, Samples
-from bot4.cli.measure.machine import pair_of_cores, tsc_ghz
 
 ROUNDS = 3
-
-
-@pytest.fixture(scope="session")
-def where() -> tuple[float, tuple[int, int]]:
-    """Rate of the counter and the cores to use."""
-    return tsc_ghz(), pair_of_cores()
 
 
 @pytest.fixture

@@ -2,7 +2,10 @@
 
 bot4-bench                        all suites, seven interleaved repeats
 bot4-bench --suite ring --quick   one suite, three short repeats
-bot4-bench --json bench.json      the result as a file, as described in interfaces: machine, limits, suites
+bot4-bench peers                  other transports beside our ring, on the same record
+bot4-bench --json bench.json      the result as a file: machine, limits, suites
+bot4-bench --compare bench.json   what got slower since then, by the ratio to the limit; exit code 1 if anything did
+bot4-bench --html bench.html      the percentile curves as one page
 """
 
 import importlib
@@ -17,18 +20,34 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bot4.cli.measure import cpp, limits
-from bot4.cli.measure.harness import QUICK_REPEATS, REPEATS, Case, Figures, against, measure
+from bot4.cli.measure import compare, cpp, limits
+from bot4.cli.measure.harness import (
+    QUICK_REPEATS,
+    REPEATS,
+    Case,
+    Figures,
+    Samples,
+    against,
+    measure,
+    spread,
+    times_as_fast,
+)
 from bot4.cli.measure.machine import machine, pair_of_cores
+from bot4.cli.measure.page import bench_page
 from bot4.jit import JIT
 from bot4.model.errors import Bot4Error, InputError
 
 SUITES = {  # each is a module of `measure` with `cases`, and with `twins` where benches/cpp has a program of its name
     "ring": "one hop and one-way throughput between two pinned processes",
+    "mpmc": "the ring of many: alone, and fed by up to 256 processes",
+    "histogram": "what it costs to count one latency",
     "step": "the compiled shard step on prepared ticks, and its parts",
     "tick_to_intent": "from the tick's stamp to the order intent, two processes",
 }
-_FILE_WIDTH = 140  # columns of the tables where no terminal says how many it has
+ON_REQUEST = {  # the same, run only if named
+    "peers": "other transports between two pinned processes, with our ring beside them",
+}
+_FILE_WIDTH = 150  # columns of the tables where no terminal says how many it has
 _LIMIT_ROUND_TRIPS = {True: 10_000, False: 100_000}
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -39,7 +58,7 @@ def run(names: list[str], quick: bool, tell: Callable[[str], None] = lambda _: N
 
     Parameters
     ----------
-    names : of SUITES
+    names : of SUITES or ON_REQUEST
     quick : fewer and shorter repeats, for tests
     tell : called with the progress
     """
@@ -54,32 +73,58 @@ def run(names: list[str], quick: bool, tell: Callable[[str], None] = lambda _: N
     with tempfile.TemporaryDirectory(prefix="bot4-bench-") as folder:
         limit_cases = limits.cases(_LIMIT_ROUND_TRIPS[quick], ghz, cores)
         suite_cases: dict[str, list[Case]] = {}
+        left_out: dict[str, list[str]] = {}
         for name in names:
             tell(f"compiling {name}")
             suite = importlib.import_module(f"bot4.cli.measure.{name}")
             suite_cases[name] = suite.cases(quick, ghz, cores)
+            if hasattr(suite, "left_out") and (missing := suite.left_out()):
+                left_out[name] = missing
             if cpp.available(name):
                 limit_cases += suite.twins(quick, ghz, cores, cpp.Twin(name, Path(folder)))
         taken = measure(limit_cases + [case for cases in suite_cases.values() for case in cases], repeats, tell)
-    measured = {case.name: taken[case.name].summary() for case in limit_cases}
-    suites = {}
-    for name, cases in suite_cases.items():
-        suites[name] = {case.name: _line(case, taken[case.name].summary(), measured) for case in cases}
-    return {"machine": about | {"repeats": repeats, "quick": quick}, "limits": measured, "suites": suites}
+    of_limits = {case.name: taken[case] for case in limit_cases}
+    suites = {
+        name: _lines(cases, {case.name: taken[case] for case in cases}, of_limits)
+        for name, cases in suite_cases.items()
+    }
+    result = {
+        "machine": about | {"repeats": repeats, "quick": quick},
+        "limits": {name: samples.summary() for name, samples in of_limits.items()},
+        "suites": suites,
+    }
+    return result | ({"left_out": left_out} if left_out else {})
 
 
-def _line(case: Case, figures: Figures, measured: dict[str, Figures]) -> Figures:
-    line: Figures = figures | {"limit": case.limit, "ratio": against(figures, measured[case.limit])}
-    if case.cpp in measured:
-        line["cpp_ratio"] = against(figures, measured[case.cpp])
-    return line
+def _lines(cases: list[Case], taken: dict[str, Samples], limits_taken: dict[str, Samples]) -> dict[str, Figures]:
+    """The cases of one suite, each with its limit, the ratio and that ratio's range over the repeats."""
+    lines = {}
+    for case in cases:
+        line, limit = taken[case.name].summary(), limits_taken[case.limit]
+        line |= {"limit": case.limit, "ratio": against(line, limit.summary())}
+        line["ratio_range"] = spread(taken[case.name], limit)
+        if case.cpp in limits_taken:
+            line["cpp_ratio"] = against(line, limits_taken[case.cpp].summary())
+        if case.peer:
+            line["peer"] = True
+        for other in case.beside:
+            line[f"x_{other}"] = times_as_fast(line, taken[other].summary())
+        lines[case.name] = line
+    return lines
 
 
 def _show(result: dict[str, Any], console: Console) -> None:
     columns = ("p50", "p90", "p99", "p99_9", "max")
     for title, cases in (("limits", result["limits"]), *result["suites"].items()):
+        extra = {"cpp_ratio": "to C++"} | dict.fromkeys(
+            (key for figures in cases.values() for key in figures if key.startswith("x_")), ""
+        )
+        extra |= {key: f"x {key[2:].replace('_', ' ')}" for key in extra if key.startswith("x_")}
+        extra = {key: head for key, head in extra.items() if any(key in figures for figures in cases.values())}
         table = Table(
-            "case", "unit", "n", *columns, "rate", "limit", "ratio", "to C++", title=title, title_justify="left"
+            *("case", "unit", "n", *columns, "rate", "limit", "ratio", *extra.values()),
+            title=title,
+            title_justify="left",
         )
         for name, figures in cases.items():
             rate = figures.get("rate")
@@ -90,9 +135,11 @@ def _show(result: dict[str, Any], console: Console) -> None:
                 *(f"{figures[column]:,.1f}" if column in figures else "" for column in columns),
                 f"{rate:,.0f}" if rate is not None else "",
                 figures.get("limit", ""),
-                *(f"{figures[key]:.3f}" if key in figures else "" for key in ("ratio", "cpp_ratio")),
+                *(f"{figures[key]:,.4g}" if key in figures else "" for key in ("ratio", *extra)),
             )
         console.print(table)
+        for reason in result.get("left_out", {}).get(title, []):
+            console.print(f"left out: {reason}", soft_wrap=True, highlight=False, markup=False)
     about = result["machine"]
     console.print(
         f"machine: {about['cpu']}, {about['cores']} cores (used {about['cores_used']}), {about['kernel']}, "
@@ -109,29 +156,70 @@ def _progress(text: str) -> None:
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
-@app.command()
+def _chosen(named: list[str], options: list[str]) -> list[str]:
+    """The suites to run: all that are not on request, or those named, once each."""
+    for given, names in (("", named), ("--suite ", options)):
+        for name in names:
+            if name not in SUITES | ON_REQUEST:
+                raise InputError(f"{given}{name}: there is no such suite; choose from {', '.join(SUITES | ON_REQUEST)}")
+    return list(dict.fromkeys(named + options)) or list(SUITES)
+
+
+def _compared(earlier: compare.Earlier, path: Path, result: dict[str, Any], console: Console) -> int:
+    """Print the comparison; returns how many cases got worse."""
+    rows, missing = compare.compare(earlier, result)
+    console.print(compare.table(rows))
+    worse = compare.regressions(rows)
+    told = [f"mind: {text}" for text in compare.other_machine(earlier, result)]
+    told += [f"on one side only: {text}" for text in missing]
+    told.append(
+        f"{len(worse)} of {len(rows)} cases got worse than in {path}: "
+        f"the ratio to the limit by more than {compare.TOLERANCE} times, and in each repeat"
+    )
+    for line in told:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    return len(worse)
+
+
+@app.command(epilog="Example: bot4-bench --suite ring --json bench.json")
 def bench(
+    suites: Annotated[list[str] | None, typer.Argument(help="Suites to run, as --suite.", show_default=False)] = None,
     suite: Annotated[list[str] | None, typer.Option(help="Suite to run; may be given several times.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")] = None,
+    compare_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--compare", help="An earlier --json: what got slower since, by the ratio to the limit. Exit 1 if so."
+        ),
+    ] = None,
+    html_file: Annotated[Path | None, typer.Option("--html", help="Draw the percentile curves into this page.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Few and short repeats: for tests, not for figures.")] = False,
     list_suites: Annotated[bool, typer.Option("--list", help="Name the suites and end.")] = False,
 ) -> None:
-    """Measure how fast the engine is on this machine. Example: bot4-bench --suite ring --json bench.json"""
+    """Measure how fast the engine is on this machine. `bot4-bench peers` measures other transports beside our ring."""
     if list_suites:
         for name, meaning in SUITES.items():
             print(f"{name:16}{meaning}")
+        for name, meaning in ON_REQUEST.items():
+            print(f"{name:16}{meaning} (only if named)")
         return
-    names = suite or list(SUITES)
-    for name in names:
-        if name not in SUITES:
-            raise InputError(f"--suite {name}: there is no such suite; choose from {', '.join(SUITES)}")
-    if json_file is not None and not json_file.parent.is_dir():
-        raise InputError(f"--json {json_file}: there is no folder {json_file.parent}")
-    result = run(list(dict.fromkeys(names)), quick, _progress)
+    names = _chosen(suites or [], suite or [])
+    for option, path in (("--json", json_file), ("--html", html_file)):
+        if path is not None and not path.parent.is_dir():
+            raise InputError(f"{option} {path}: there is no folder {path.parent}")
+        if path is not None and path.is_dir():
+            raise InputError(f"{option} {path}: this is a folder, not a file")
+    earlier = compare.read_earlier(compare_file) if compare_file is not None else None
+    result = run(names, quick, _progress)
     _progress("")
-    _show(result, Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH))
+    console = Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
+    _show(result, console)
     if json_file is not None:
         json_file.write_text(json.dumps(result, indent=2) + "\n")
+    if html_file is not None:
+        html_file.write_text(bench_page(result), encoding="utf-8")
+    if earlier is not None and compare_file is not None and _compared(earlier, compare_file, result, console):
+        raise typer.Exit(1)
 
 
 def main() -> None:

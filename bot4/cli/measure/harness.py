@@ -10,21 +10,24 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from bot4.adapters.system.process import die_with_parent
 from bot4.model.errors import Bot4Error
 from bot4.shm.segment import Segment, create, segment_name
 
 QUICK_REPEATS = 3
 REPEATS = 7
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99_9": 0.999}
+CURVE = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999, 0.99999)
 WARM_UP_RATIO = 0.1  # first part of the samples that does not count
 TIMEOUT_S = 60.0
 _POLL_S = 0.002
 
 
-Figures = dict[str, float | int | str]
+Figures = dict[str, Any]  # one line of the result: numbers, texts, and the curve
 
 
 @dataclass
@@ -48,16 +51,23 @@ class Samples:
         self.n += n
 
     def summary(self) -> Figures:
-        """`unit, n` and either the percentiles and the maximum, or the rate."""
+        """`unit, n` and either the percentiles, the maximum and the curve, or the rate."""
         if self.rates:
             return {"unit": self.unit, "n": self.n, "rate": round(float(np.median(self.rates)), 1)}
         figures: Figures = {"unit": self.unit, "n": self.n}
         for name, ratio in PERCENTILES.items():
-            figures[name] = round(
-                float(np.median([np.quantile(one, ratio, method="higher") for one in self.durations])), 2
-            )
+            figures[name] = self._percentile(ratio)
         figures["max"] = round(float(max(one.max() for one in self.durations)), 2)
+        fewest = min(len(one) for one in self.durations)
+        figures["curve"] = [[ratio, self._percentile(ratio)] for ratio in CURVE if (1 - ratio) * fewest >= 1 - 1e-9]
         return figures
+
+    def centres(self) -> np.ndarray:
+        """The rate of each repeat, or its median."""
+        return np.array(self.rates or [np.quantile(one, 0.5, method="higher") for one in self.durations])
+
+    def _percentile(self, ratio: float) -> float:
+        return round(float(np.median([np.quantile(one, ratio, method="higher") for one in self.durations])), 3)
 
 
 Run = Callable[[Samples], None]
@@ -72,25 +82,50 @@ class Case:
     run: Run
     limit: str = ""  # empty: it is a limit itself
     cpp: str = ""  # the limit that is its C++ twin, where there is one
+    beside: tuple[str, ...] = ()  # cases of its suite that are told as so many times as fast: `x_<name>`
+    peer: bool = False  # somebody else's work: shown, never a regression of ours
 
 
-def measure(cases: list[Case], repeats: int, tell: Callable[[str], None] = lambda _: None) -> dict[str, Samples]:
-    """Run all cases `repeats` times in turn."""
-    taken = {case.name: Samples(case.unit) for case in cases}
+def measure(cases: list[Case], repeats: int, tell: Callable[[str], None] = lambda _: None) -> dict[Case, Samples]:
+    """Run all cases `repeats` times in turn. Two suites may have cases of one name."""
+    taken = {case: Samples(case.unit) for case in cases}
     for repeat in range(repeats):
         for case in cases:
             tell(f"repeat {repeat + 1} of {repeats}: {case.name}")
-            case.run(taken[case.name])
+            case.run(taken[case])
     return taken
 
 
 def against(figures: Figures, limit: Figures) -> float:
     """Ratio of a case to its limit: times are divided; a rate is compared with a rate, or with one message per time."""
-    if "rate" in figures and "rate" in limit:
-        return round(float(figures["rate"]) / float(limit["rate"]), 3)
-    if "rate" in figures:
-        return round(float(figures["rate"]) * float(limit["p50"]) * 1e-9, 3)
-    return round(float(figures["p50"]) / float(limit["p50"]), 3)
+    kinds = "rate" in figures, "rate" in limit
+    return _digits(_ratio(kinds, _centre(figures), _centre(limit)))
+
+
+def times_as_fast(figures: Figures, other: Figures) -> float:
+    """How many times as fast `other` is: above 1 if it needs less time, or has the higher rate."""
+    quotient = float(_centre(other)) / float(_centre(figures))
+    return _digits(quotient if "rate" in figures else 1 / quotient)
+
+
+def spread(case: Samples, limit: Samples) -> list[float]:
+    """Least and greatest ratio of a repeat to the limit's repeat that was taken beside it."""
+    kinds = bool(case.rates), bool(limit.rates)
+    each = [_ratio(kinds, *pair) for pair in zip(case.centres(), limit.centres(), strict=True)]
+    return [_digits(min(each)), _digits(max(each))]
+
+
+def _centre(figures: Figures) -> float:
+    return float(figures["rate"] if "rate" in figures else figures["p50"])
+
+
+def _ratio(are_rates: tuple[bool, bool], centre: float, of_limit: float) -> float:
+    return centre * of_limit * 1e-9 if are_rates == (True, False) else centre / of_limit
+
+
+def _digits(value: float) -> float:
+    """Six digits: a peer's rate may be a thousandth of its limit."""
+    return float(f"{value:.6g}")
 
 
 def scratch(n_words: int) -> Segment:
@@ -127,10 +162,12 @@ def run_pinned(works: list[Callable[[], None]], cores: list[int], timeout_s: flo
 
 
 def _born(work: Callable[[], None], core: int) -> int:
+    parent = os.getpid()
     pid = os.fork()
     if pid:
         return pid
     try:
+        die_with_parent(parent)  # it spins: a bench that is killed must not leave it behind
         os.sched_setaffinity(0, {core})
         work()
     except BaseException:  # the child never returns into the parent's code

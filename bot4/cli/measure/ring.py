@@ -134,7 +134,7 @@ _SEND = {TICK_WORDS: _send_ticks, ORDER_WORDS: _send_orders}
 _RECEIVE = {TICK_WORDS: _receive_ticks, ORDER_WORDS: _receive_orders}
 
 
-def _compile(width: int) -> None:
+def compile_ring(width: int) -> None:
     """Every kernel once, so that the children find it compiled."""
     there, back = private_rings(2, 4, width)
     record, target, stamps = np.zeros(width, np.int64), np.zeros(width, np.int64), np.zeros(2, np.int64)
@@ -144,7 +144,8 @@ def _compile(width: int) -> None:
     _RECEIVE[width](there, target, 1, stamps)
 
 
-def _hop(width: int, n: int, ghz: float, cores: tuple[int, int], taken: Samples) -> None:
+def hop(width: int, n: int, ghz: float, cores: tuple[int, int], taken: Samples) -> None:
+    """One repeat: half round trips of `n` records of `width` words."""
     length = ring_words(TICK_RING_CAPACITY, width)
     shared = scratch(2 * length + n)
     there = ring_create(shared.words[:length], TICK_RING_CAPACITY, width)
@@ -159,7 +160,8 @@ def _hop(width: int, n: int, ghz: float, cores: tuple[int, int], taken: Samples)
     shared.close()
 
 
-def _rate(width: int, n: int, ghz: float, cores: tuple[int, int], taken: Samples) -> None:
+def rate(width: int, n: int, ghz: float, cores: tuple[int, int], taken: Samples) -> None:
+    """One repeat: `n` records of `width` words one way."""
     length = ring_words(TICK_RING_CAPACITY, width)
     shared = scratch(length + 16)
     ring = ring_create(shared.words[:length], TICK_RING_CAPACITY, width)
@@ -180,12 +182,12 @@ def cases(quick: bool, ghz: float, cores: tuple[int, int]) -> list[Case]:
     hops, messages = (10_000, 200_000) if quick else (100_000, 4_000_000)
     made = []
     for width in WIDTHS:
-        _compile(width)
+        compile_ring(width)
         size = width * 8
-        hop = functools.partial(_hop, width, hops, ghz, cores)
-        rate = functools.partial(_rate, width, messages, ghz, cores)
-        made.append(Case(f"hop_{size}", "ns", hop, limit="line_2", cpp=f"cpp_hop_{size}"))
-        made.append(Case(f"rate_{size}", "messages/s", rate, limit="line_2", cpp=f"cpp_rate_{size}"))
+        hops_once = functools.partial(hop, width, hops, ghz, cores)
+        rate_once = functools.partial(rate, width, messages, ghz, cores)
+        made.append(Case(f"hop_{size}", "ns", hops_once, limit="line_2", cpp=f"cpp_hop_{size}"))
+        made.append(Case(f"rate_{size}", "messages/s", rate_once, limit="line_2", cpp=f"cpp_rate_{size}"))
     return made
 
 
@@ -193,15 +195,15 @@ def twins(quick: bool, ghz: float, cores: tuple[int, int], twin: Twin) -> list[C
     """The same cases by the C++ program, as limits."""
     hops, messages = (10_000, 200_000) if quick else (100_000, 4_000_000)
 
-    def hop(width: int, taken: Samples) -> None:
+    def twin_hop(width: int, taken: Samples) -> None:
         taken.add_durations(half_round_trips(twin.run("hop", width, hops, *cores), ghz))
 
-    def rate(width: int, taken: Samples) -> None:
+    def twin_rate(width: int, taken: Samples) -> None:
         first, last = twin.run("rate", width, messages, *cores)
         taken.add_rate(messages - 1, int(last - first) / ghz * 1e-9)
 
     made = []
     for width in WIDTHS:
-        made.append(Case(f"cpp_hop_{width * 8}", "ns", functools.partial(hop, width)))
-        made.append(Case(f"cpp_rate_{width * 8}", "messages/s", functools.partial(rate, width)))
+        made.append(Case(f"cpp_hop_{width * 8}", "ns", functools.partial(twin_hop, width)))
+        made.append(Case(f"cpp_rate_{width * 8}", "messages/s", functools.partial(twin_rate, width)))
     return made
