@@ -61,14 +61,15 @@ class ExecutionAgent:
         gauges = wires.gauges[n_shards]
         self.memory.stats[GAUGE_EXEC_NAKED_NS_MAX] = gauges[GAUGE_EXEC_NAKED_NS_MAX]
         self.memory.account["drawdown_ppm"] = gauges[GAUGE_EXEC_DRAWDOWN_PPM]
-        # What the quotes said last before a restart; their ring goes on from there.
-        for name, column in (("bid_ticks", POSITION_BID), ("ask_ticks", POSITION_ASK)):
-            self.memory.positions[name] = wires.positions[:, column]
-        self.memory.positions["quote_ts_ns"] = wires.positions[:, POSITION_QUOTE_NS]
-        self.memory.positions["whole"] = wires.positions[:, POSITION_WHOLE]
         damaged = execution_fold(self.memory, wires, instruments, limits, session)
         if damaged:
             raise JournalError(f"{journal_path}: record {damaged} contradicts the records before it; reconcile by hand")
+        # What the quotes said last before a restart; their ring goes on from there. The journal's are older.
+        quoted = wires.positions[:, POSITION_QUOTE_NS] > 0
+        for name, column in (("bid_ticks", POSITION_BID), ("ask_ticks", POSITION_ASK)):
+            self.memory.positions[name][quoted] = wires.positions[quoted, column]
+        self.memory.positions["quote_ts_ns"] = wires.positions[:, POSITION_QUOTE_NS]
+        self.memory.positions["whole"] = wires.positions[:, POSITION_WHOLE]
         types = self.journal.records.view(JOURNAL)["type"][: self.journal.count]
         self.epoch = int(np.count_nonzero(types == JOURNAL_START)) + 1
         self.started = False

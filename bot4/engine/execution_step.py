@@ -114,6 +114,7 @@ def _on_time(x, wires, instruments, limits, session):
             account["day_start_e8"] = account["equity_e8"]
         if account["killed"] != 0:
             halt(x, wires, session)  # again and again until every cancel has found room
+        account["unknown"] = 0
         if account["open_orders"] > 0:
             question_silent_orders(x, wires, session)
         for shard in range(session[0]["n_shards"]):

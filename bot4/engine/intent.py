@@ -15,7 +15,7 @@ from bot4.engine.order_state import (
 )
 from bot4.engine.portfolio import STATE_ACTIVE
 from bot4.engine.report_out import deny_intent, write_journal
-from bot4.jit import kernel
+from bot4.jit import inlined, kernel
 from bot4.kernels.risk.order_checks import check_order, note_order
 from bot4.model.enums import (
     ACTION_CANCEL,
@@ -44,6 +44,19 @@ from bot4.shm.wires import (
 )
 
 
+@inlined
+def _has_own_id(x, session, instrument, leg):
+    """True if the id is the one that follows from the event: no shard can take that of another order."""
+    high = (
+        (session[0]["account"] << 48)
+        | (session[0]["strategy"] << 32)
+        | (instrument << 16)
+        | session[0]["feed_generation"]
+    )
+    low = (np.int64(x.intent[0]["event_no"]) << 32) | (leg << 24)
+    return x.intent_words[1] == high and x.intent_words[2] == low
+
+
 @kernel
 def check_intent(x, wires, instruments, limits, session, shard):
     """Everything that may stand between an intent and the wire, cheapest first. Returns a reject code."""
@@ -54,6 +67,8 @@ def check_intent(x, wires, instruments, limits, session, shard):
         return EXEC_UNKNOWN_INSTRUMENT
     leg = np.int64(intent["leg"])
     if np.int64(intent["action"]) != ACTION_PLACE or leg > LEG_EXIT:
+        return RISK_BAD_ORDER
+    if not _has_own_id(x, session, instrument, leg):
         return RISK_BAD_ORDER
     position = x.positions[instrument]
     if np.int64(intent["event_no"]) <= position["last_event_no"]:

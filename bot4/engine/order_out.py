@@ -21,7 +21,7 @@ from bot4.engine.order_state import (
     is_open,
     transition,
 )
-from bot4.engine.portfolio import STATE_HALTED
+from bot4.engine.portfolio import STATE_HALTED, STATE_RECOVERING
 from bot4.engine.report_out import (
     write_journal,
 )
@@ -180,18 +180,26 @@ def change_order(x, wires, session, row, action, qty_lots, stop_ticks):
 
 @kernel
 def query_order(x, wires, session, row):
-    """Ask the venue what became of an order, by client id: the only thing that is ever done about an unknown one."""
+    """Ask the venue what became of an order, by client id: the only thing that is ever done about an unknown one.
+
+    Journaled when it makes the order unknown: what the answer does to it depends on that, also when it is read back.
+    """
     order = x.orders[row]
+    was_known = order["overlay"] & OVERLAY_UNKNOWN == 0
+    transition(order, EV_AMBIGUOUS)
     for word in range(ORDER_WORDS):
         x.request_words[word] = 0
     request = x.request[0]
-    request["ts_ns"] = x.account[0]["now_ns"] + session[0]["order_latency_ns"]
+    request["ts_ns"] = x.account[0]["now_ns"]
     request["id_hi"] = order["id_hi"]
     request["id_lo"] = order["id_lo"]
     request["instrument"] = order["instrument"]
     request["shard"] = order["shard"]
     request["action"] = ACTION_QUERY_ORDER
     request["order_row"] = row
+    if was_known and x.account[0]["state"] != STATE_RECOVERING:  # the start's own record says it for all
+        write_journal(x, JOURNAL_REQUEST, x.account[0]["now_ns"], order["instrument"], 0, x.request_words)
+    request["ts_ns"] = x.account[0]["now_ns"] + session[0]["order_latency_ns"]
     push_order(wires.requests, x.request_words, 0)
 
 
@@ -200,14 +208,14 @@ def question_silent_orders(x, wires, session):
     """Orders that the venue has said nothing about for IN_FLIGHT_NS become UNKNOWN; it is asked until it answers."""
     account = x.account[0]
     now = account["now_ns"]
-    account["unknown"] = 0
     for row in range(len(x.orders)):
         order = x.orders[row]
         if order["base"] != BASE_FREE and order["overlay"] & OVERLAY_UNKNOWN and is_open(order):
             account["unknown"] += 1
-        if order["base"] != BASE_SENT or now - order["sent_ns"] < IN_FLIGHT_NS or not has_space(wires.requests, 1):
+        if order["base"] != BASE_SENT or now - order["sent_ns"] < IN_FLIGHT_NS:
             continue
-        transition(order, EV_AMBIGUOUS)
+        if not has_space(wires.requests, 1) or journal_room(x.header, x.records) < 1:
+            continue
         order["sent_ns"] = now
         account["alarms"] += 1
         query_order(x, wires, session, np.int64(row))

@@ -23,6 +23,7 @@ from bot4.jit import kernel
 from bot4.kernels.risk.order_checks import note_order
 from bot4.model.enums import (
     ACTION_CANCEL,
+    ACTION_QUERY_ORDER,
     ACTION_QUERY_TRADES,
     INT64_MAX,
     LEG_EXIT,
@@ -50,6 +51,8 @@ from bot4.shm.wires import (
 def _fold_request(x, order, request):
     if np.int64(request["action"]) == ACTION_CANCEL:
         transition(order, EV_CANCEL_REQUEST)
+    elif np.int64(request["action"]) == ACTION_QUERY_ORDER:
+        transition(order, EV_AMBIGUOUS)
     elif transition(order, EV_REPLACE_REQUEST) != ILLEGAL:
         order["asked_qty_lots"] = request["qty_lots"]
         order["asked_stop_ticks"] = request["stop_ticks"]
@@ -115,6 +118,10 @@ def execution_fold(x, wires, instruments, limits, session):
                 else:
                     position["flatten_row"] = row
                     x.stats[GAUGE_EXEC_FLATTENS] += 1
+        elif kind == JOURNAL_START:
+            for row in range(len(x.orders)):
+                if x.orders[row]["base"] != BASE_FREE and is_open(x.orders[row]):
+                    transition(x.orders[row], EV_AMBIGUOUS)
         elif kind == JOURNAL_DENIED:
             x.stats[GAUGE_EXEC_INTENTS] += 1
         elif kind == JOURNAL_REQUEST:
@@ -168,7 +175,6 @@ def execution_start(x, wires, session, epoch):
         order = x.orders[row]
         if order["base"] == BASE_FREE or not is_open(order):
             continue
-        transition(order, EV_AMBIGUOUS)
         query_order(x, wires, session, np.int64(row))
     for word in range(ORDER_WORDS):
         x.request_words[word] = 0

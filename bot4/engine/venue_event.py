@@ -38,7 +38,7 @@ from bot4.engine.report_out import (
     forward_event,
     write_journal,
 )
-from bot4.jit import kernel
+from bot4.jit import inlined, kernel
 from bot4.kernels.risk.order_checks import note_done, note_fill
 from bot4.model.enums import (
     EXEC_NEVER_LANDED,
@@ -121,6 +121,23 @@ def note_failure(x, limits):
         account["next_grid_ns"] = 0
 
 
+@inlined
+def _leaves(order):
+    """Lots that may still fill."""
+    return max(np.int64(0), order["qty_lots"] - order["cum_lots"])
+
+
+@inlined
+def _note_size(x, order, leaves):
+    """A shard's order had that much left, and the venue gave it another size: the views hold what may still fill."""
+    if order["leg"] <= LEG_EXIT:
+        view = x.views[order["instrument"]]
+        if order["side"] > 0:
+            view["pending_buy_lots"] += _leaves(order) - leaves
+        else:
+            view["pending_sell_lots"] += _leaves(order) - leaves
+
+
 @kernel
 def _apply_fill(x, wires, instruments, session, row):
     """A fill is always applied, whatever the order's state; a trade seen before is not a fill."""
@@ -141,13 +158,16 @@ def _apply_fill(x, wires, instruments, session, row):
         x.views[instrument]["position_lots"] = position["lots"]
     else:
         order = x.orders[row]
-        if order["base"] != BASE_FREE and transition(order, EV_FILL) == APPLY_ALARM:
+        leaves = _leaves(order)
+        overfilled = event["qty_lots"] > leaves
+        if (order["base"] != BASE_FREE and transition(order, EV_FILL) == APPLY_ALARM) or overfilled:
             count_alarm(x)
         order["cum_lots"] += event["qty_lots"]
         if order["leg"] <= LEG_EXIT:
-            note_fill(x.views[instrument], side, event["qty_lots"])
+            note_fill(x.views[instrument], side, min(leaves, event["qty_lots"]))
         x.views[instrument]["position_lots"] = position["lots"]
-        if order["leg"] == LEG_ENTRY and order["stop_ticks"] > 0:
+        # What only takes back a part of a position names no stop for the rest: it would lie on the wrong side.
+        if order["leg"] == LEG_ENTRY and order["stop_ticks"] > 0 and position["lots"] * side > 0:
             position["stop_ticks"] = order["stop_ticks"]
     grown = abs(position["lots"]) > abs(was) or (position["lots"] > 0) != (was > 0)
     if position["lots"] != 0 and grown and position["naked_since_ns"] == 0:
@@ -164,7 +184,7 @@ def end_order(x, instruments, row):
     position = x.positions[instrument]
     x.account[0]["open_orders"] -= 1
     if order["leg"] <= LEG_EXIT:
-        note_done(x.views[instrument], order["side"], max(np.int64(0), order["qty_lots"] - order["cum_lots"]))
+        note_done(x.views[instrument], order["side"], _leaves(order))
     if position["stop_row"] == row:
         position["stop_row"] = -1
     if position["flatten_row"] == row:
@@ -212,6 +232,7 @@ def apply_event(x, wires, instruments, limits, session):
             count_alarm(x)
         return np.int64(-1)
     order = x.orders[row]
+    leaves = _leaves(order)
     code = np.int64(event["code"])
     if event["venue_order_id"] != 0:
         order["venue_order_id"] = event["venue_order_id"]
@@ -253,6 +274,7 @@ def apply_event(x, wires, instruments, limits, session):
     effect = transition(order, happened)
     if effect == ILLEGAL or effect == REOPEN:
         count_alarm(x)
+    _note_size(x, order, leaves)
     if kind == REPORT_REJECT:
         order["code"] = code
         if 0 < code < N_CODES and account["folding"] == 0:
@@ -262,9 +284,9 @@ def apply_event(x, wires, instruments, limits, session):
     if kind == REPORT_TRIGGERED:
         x.stats[GAUGE_EXEC_STOPS_TRIGGERED] += 1
     status = status_of(order)
-    if status == REJECTED or status == CANCELED or status == EXPIRED or status == NEVER_LANDED:
+    if status == REJECTED or status == CANCELED or status == EXPIRED or status == NEVER_LANDED or status == FILLED:
         told = REPORT_REJECT
-        if status == CANCELED:
+        if status == CANCELED or status == FILLED:  # filled: shrunk to what it has
             told = REPORT_CANCELED
         elif status == EXPIRED:
             told = REPORT_EXPIRED

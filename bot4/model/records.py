@@ -199,7 +199,7 @@ JOURNAL_START = 1  # execution started or recovered; body[0]: epoch
 JOURNAL_INTENT = 2  # an accepted intent, or a protective order of execution's own, before it goes out
 JOURNAL_DENIED = 3  # an intent that execution refused
 JOURNAL_EVENT = 4  # a venue event, as applied
-JOURNAL_REQUEST = 5  # cancel or amend, before it goes out
+JOURNAL_REQUEST = 5  # cancel, amend, or the question that makes an order unknown, before it goes out
 JOURNAL_SAMPLE = 6  # once per second of event time and instrument: what it was worth
 
 WORD = 8

@@ -1,10 +1,12 @@
 """Execution's kernels in the real wiring, with the test playing feed, shards and venue by hand on the rings."""
 
 import itertools
+from unittest.mock import patch
 
 import numpy as np
 from rig.tables import MS, instruments, limits, session
 
+from bot4.engine import execution, execution_memory
 from bot4.engine.execution import ExecutionAgent
 from bot4.model.enums import (
     ACTION_PLACE,
@@ -19,22 +21,36 @@ from bot4.model.enums import (
     TIF_IOC,
     TYPE_LIMIT,
 )
-from bot4.model.records import EXEC_REPORT, ORDER_INTENT, TICK, words
+from bot4.model.records import EXEC_REPORT, ORDER_INTENT, ORDER_WORDS, TICK, words
 from bot4.shm.layout import CLOCK_FEED
-from bot4.shm.spsc_ring import consume, peek_order, push_order, push_tick
-from bot4.shm.wires import private_wires
+from bot4.shm.spsc_ring import consume, peek_order, private_rings, push_order, push_tick
+from bot4.shm.wires import ORDER_RING_CAPACITY, private_wires
 
 T0 = 1_700_000_000 * 10**9
 BID, ASK = 6_000_000, 6_000_001
 
 
 class Rig:
-    """One execution agent on private wires; times are ns after T0."""
+    """One execution agent on private wires; times are ns after T0. `slots`: of the rings of requests and of reports."""
 
-    def __init__(self, folder, n_instruments=1, n_shards=1, capacity=16_384, limit_changes=(), session_changes=()):
+    def __init__(
+        self,
+        folder,
+        n_instruments=1,
+        n_shards=1,
+        capacity=16_384,
+        limit_changes=(),
+        session_changes=(),
+        spot=False,
+        rows=execution_memory.ORDER_ROWS,
+        slots=(ORDER_RING_CAPACITY, ORDER_RING_CAPACITY),
+    ):
         self.path = folder / "journal"
-        self.wires = private_wires(n_shards, n_instruments)
-        self.instruments = instruments(n_instruments, n_shards)
+        self.wires = private_wires(n_shards, n_instruments)._replace(
+            requests=private_rings(1, slots[0], ORDER_WORDS)[0], reports=private_rings(n_shards, slots[1], ORDER_WORDS)
+        )
+        self.rows = rows
+        self.instruments = instruments(n_instruments, n_shards, spot)
         self.limits = limits(**dict(limit_changes))
         self.session = session(n_shards, n_instruments, **dict(session_changes))
         self.capacity = capacity
@@ -42,11 +58,23 @@ class Rig:
         self.event_no = itertools.count(1)
         self.agent = self.start()
 
+    def build(self):
+        """A new agent on the same rings and journal, which has not begun."""
+        tables = self.instruments, self.limits, self.session
+        with patch.object(execution_memory, "ORDER_ROWS", self.rows):
+            self.agent = ExecutionAgent(self.wires, *tables, self.path, self.capacity)
+        return self.agent
+
     def start(self):
-        """A new agent on the same rings and journal, as after a restart."""
-        self.agent = ExecutionAgent(self.wires, self.instruments, self.limits, self.session, self.path, self.capacity)
+        """A new agent on the same rings and journal, as after a restart, worked until it has nothing to do."""
+        self.build()
         self.run()
         return self.agent
+
+    def work(self, most):
+        """One call of the agent that handles at most so many items."""
+        with patch.object(execution, "BATCH", most):
+            return self.agent.do_work()
 
     def run(self):
         """Work until nothing is left to do."""
@@ -102,8 +130,6 @@ class Rig:
         record = np.zeros(1, ORDER_INTENT)
         number = next(self.event_no)
         values = {
-            "id_hi": 77,
-            "id_lo": number << 32,
             "event_no": number,
             "price_ticks": ASK,
             "qty_lots": 1_000,
@@ -114,7 +140,10 @@ class Rig:
             "tif": TIF_IOC,
             "shard": shard,
         }
-        for name, value in {**values, "ts_ns": T0 + at, **fields}.items():
+        values.update({"ts_ns": T0 + at, **fields})
+        values["id_hi"] = 1 << 48 | 1 << 32 | values.get("instrument", 0) << 16 | 1
+        values["id_lo"] = values["event_no"] << 32 | values.get("leg", 0) << 24
+        for name, value in values.items():
             record[name] = value
         push_order(self.wires.intents[shard], words(record), 0)
         return record[0]

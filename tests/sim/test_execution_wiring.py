@@ -81,6 +81,7 @@ from bot4.shm.wires import (
     GAUGE_EXEC_FLATTENS,
     GAUGE_EXEC_NAKED_NS_MAX,
     GAUGE_EXEC_STOPS_TRIGGERED,
+    GAUGE_EXEC_UNKNOWN,
     ORDER_RING_CAPACITY,
     POSITION_LOTS,
 )
@@ -170,6 +171,19 @@ def test_a_hostile_shard_cannot_move_the_clock_or_pose_as_another(tmp_path):
     rig.intent(9, shard=1, instrument=1, qty_lots=10)
     rig.run()
     assert len(rig.requests()) == 1  # a refused number locks nobody out
+
+
+def test_no_shard_takes_the_id_of_another_order(tmp_path):
+    rig = Rig(tmp_path, n_instruments=2, n_shards=2)
+    rig.open_market()
+    victim = rig.intent(5, tif=TIF_GTC, price_ticks=BID)
+    rig.run()
+    record = rig.intent(6, shard=1, instrument=1, tif=TIF_GTC, price_ticks=BID)
+    rig.drain(rig.wires.intents[1], ORDER_INTENT)
+    record["id_hi"], record["id_lo"] = victim["id_hi"], victim["id_lo"]
+    push_order(rig.wires.intents[1], words(np.array([record], ORDER_INTENT)), 0)
+    rig.run()
+    assert len(rig.requests()) == 1 and rig.rejects == {RISK_BAD_ORDER: 1}
 
 
 def test_the_shard_is_told_by_its_ring(rig):
@@ -379,6 +393,49 @@ def test_a_triggered_stop_closes_and_is_counted(rig):
     assert rig.requests() == []
 
 
+def test_what_only_takes_back_a_part_does_not_move_the_stop(rig):
+    _, (stop,) = rig.enter()
+    rig.ack(5 * MS, stop)
+    _, (shrink,) = rig.enter(at=6 * MS, side=SIDE_SELL, price_ticks=BID, qty_lots=400, stop_ticks=ASK + 60_000)
+    assert (shrink["action"], shrink["qty_lots"], shrink["stop_ticks"]) == (ACTION_AMEND, 600, stop["stop_ticks"])
+
+
+def test_a_stop_that_shrank_to_what_it_has_filled_is_over(rig):
+    _, (stop,) = rig.enter()
+    rig.ack(5 * MS, stop)
+    rig.fill(6 * MS, stop, qty=400, price=BID - 60_000)
+    rig.event(7 * MS, REPORT_REPLACED, stop, qty_lots=400, price_ticks=stop["stop_ticks"])
+    rig.run()
+    again = rig.requests()[-1]
+    assert (again["leg"], again["qty_lots"]) == (LEG_STOP, 600) and again["id_lo"] != stop["id_lo"]
+
+
+def test_a_resting_exit_that_the_venue_shrank_holds_no_more_than_it_may_fill(rig):
+    rig.enter()
+    exit_fields = {"side": SIDE_SELL, "price_ticks": ASK + 100, "leg": LEG_EXIT, "tif": TIF_GTC, "stop_ticks": 0}
+    rig.intent(4 * MS, flags=ORDER_REDUCE_ONLY, qty_lots=1_000, **exit_fields)
+    rig.run()
+    leave = rig.requests()[-1]
+    rig.ack(6 * MS, leave)
+    rig.event(7 * MS, REPORT_REPLACED, leave, qty_lots=600, price_ticks=0)
+    rig.run()
+    assert rig.agent.memory.views[0]["pending_sell_lots"] == 600
+    rig.event(8 * MS, REPORT_CANCELED, leave)
+    rig.run()
+    assert rig.agent.memory.views[0]["pending_sell_lots"] == 0
+
+
+def test_an_overfill_is_an_alarm_and_leaves_other_orders_pending(rig):
+    for at in range(2):
+        rig.intent(5 + at, qty_lots=500)
+    rig.run()
+    first, _ = rig.requests()
+    rig.fill(3 * MS, first, qty=700)
+    rig.run()
+    assert rig.position["lots"] == 700 and rig.agent.memory.account["alarms"] == 1
+    assert rig.agent.memory.views[0]["pending_buy_lots"] == 500
+
+
 def test_a_lost_stop_is_placed_anew(rig):
     _, (stop,) = rig.enter()
     rig.ack(5 * MS, stop)
@@ -515,6 +572,36 @@ def test_a_restarted_execution_knows_that_the_books_are_whole(rig):
     assert len(rig.requests()) == 1 and rig.rejects == {}
 
 
+def test_a_restarted_execution_knows_the_last_quote_and_not_an_older_one(rig):
+    rig.enter()
+    rig.quote(9 * MS, bid=BID - 500, ask=ASK - 500)
+    rig.run()
+    rig.start()
+    assert (rig.position["bid_ticks"], rig.position["ask_ticks"]) == (BID - 500, ASK - 500)
+
+
+@pytest.mark.parametrize("by", ["silence", "restart"])
+def test_the_journal_tells_that_an_order_was_unknown_when_its_answer_came(rig, by):
+    rig.intent(5)
+    rig.run()
+    (entry,) = rig.requests()
+    if by == "restart":
+        rig.start()
+    rig.quote(3 * SECOND)
+    rig.run()
+    question = rig.requests()[-1]
+    rig.event(4 * SECOND, REPORT_NOT_FOUND, entry, event_seq=0)
+    if by == "restart":
+        rig.event(4 * SECOND, REPORT_QUERY_END, question, event_seq=0)
+    rig.intent(5 * SECOND, qty_lots=10)
+    rig.run()
+    (other,) = (request for request in rig.requests() if request["action"] == ACTION_PLACE)
+    assert other["order_row"] == entry["order_row"]
+    rig.start()
+    assert rig.agent.memory.account["open_orders"] == rig.agent.memory.views[0]["open_orders"] == 1
+    assert rig.agent.memory.views[0]["pending_buy_lots"] == 10
+
+
 def test_a_full_journal_ends_the_agent_and_never_grows_beyond_its_file(tmp_path):
     rig = Rig(tmp_path, capacity=64)
     rig.open_market()
@@ -577,9 +664,12 @@ def test_a_silent_venue_is_asked_and_the_order_stays_unknown(rig):
     assert 3 <= len(questions) and {int(question["action"]) for question in questions} == {ACTION_QUERY_ORDER}
     assert STATUS_NAMES[status_of(rig.agent.memory.orders[int(entry["order_row"])])] == "unknown"
     assert rig.agent.memory.views[0]["pending_buy_lots"] == 1_000  # it counts as exposure all the while
+    assert rig.wires.gauges[1, GAUGE_EXEC_UNKNOWN] == 1
     rig.event(9 * SECOND, REPORT_NOT_FOUND, questions[-1], event_seq=0)
+    rig.quote(10 * SECOND)
     rig.run()
     assert rig.agent.memory.views[0]["pending_buy_lots"] == 0
+    assert rig.wires.gauges[1, GAUGE_EXEC_UNKNOWN] == 0
 
 
 def test_a_repeated_id_does_not_end_the_order_that_had_it(rig):
