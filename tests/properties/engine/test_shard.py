@@ -38,12 +38,13 @@ from bot4.model.records import TICK
 from bot4.shm.layout import CONTROL_KILL
 
 SEEDS = range(36) if JIT else range(24)
-LENGTH = 2_000 if JIT else 1_200
+LENGTH = 2_000 if JIT else 1_600
 LARGE = 2**40
 ENDS = (enums.REPORT_EXPIRED, enums.REPORT_CANCELED, enums.REPORT_REJECT, enums.REPORT_DENIED)
 MUTE = (enums.REPORT_ACK, enums.REPORT_CANCEL_REJECT, enums.REPORT_REPLACED, enums.REPORT_TRIGGERED, 0, 99)
 SPREADS = (1,) * 14 + (30, 2_000, 70_000)
-SIZES = (UP, UP, UP, UP, FLAT, FLAT, DOWN, DOWN, DOWN, DOWN, (60, 40), (40, 60), (13, 5), (LARGE, 1))
+SIZES = (UP, UP, UP, UP, FLAT, FLAT, DOWN, DOWN, DOWN, DOWN, (60, 40), (40, 60), (64, 36), (36, 64), (55, 45), (45, 55),
+         (13, 5), (LARGE, 1))  # fmt: skip
 
 
 class Stream:
@@ -65,8 +66,8 @@ class Stream:
             session_changes={"paced": seed % 2, "account": pick((1, 40_000)), "feed_generation": 1 + seed},
             limit_changes={
                 "position_bps": pick((150, 200)), "order_lots": 8_000, "order_notional_e8": 4_000 * 10**8,
-                "open_orders": pick((1, 2)), "quote_age_ns": 200 * MS, "cool_down_ns": pick((0, 0, 300 * MS)),
-                "bucket_tokens": pick((1, 2, 20)), "bucket_refill_ns": 500 * MS,
+                "open_orders": pick((1, 2)), "quote_age_ns": 200 * MS, "cool_down_ns": pick((0, 300 * MS, SECOND)),
+                "bucket_tokens": pick((1, 2, 20)), "bucket_refill_ns": SECOND,
             },
             bar_ns=pick((0, 20 * MS)), atr_period=pick((1, 3)), min_hold_ns=pick((0, 100 * MS)),
             entry_style=seed // 4 % 2, entry_life_ns=pick((100 * MS, SECOND)), imbalance_levels=pick((1, 3)),
@@ -79,7 +80,10 @@ class Stream:
         self.price = dict.fromkeys(self.own, BID)
         self.sizes = dict.fromkeys(self.own, FLAT)
         self.at = 0
-        self.leap = pick((60 * MS, 250 * MS, 1_100 * MS))
+        leap = pick((60 * MS, 250 * MS, 1_100 * MS))
+        # a grid hits the spans of all rules exactly, the other one both sides of them
+        grid = (0, 0, 100 * MS, 100 * MS, 500 * MS)
+        self.steps = pick((grid, (0, 0, 1, MS, MS, 3 * MS, 3 * MS, 10 * MS, 10 * MS, 60 * MS, leap)))
         self.drained = pick((0.02, 0.3))
 
     @staticmethod
@@ -260,7 +264,7 @@ class Stream:
     def step(self) -> None:
         """Time goes on, something happens, the shard works."""
         pick = self.random.choice
-        self.at += pick((0, 0, 1, MS, MS, 3 * MS, 3 * MS, 10 * MS, 10 * MS, 60 * MS, self.leap))
+        self.at += pick(self.steps)
         i = pick(self.own)
         if self.twin.resyncing and self.chance(0.06):
             self.resync()
