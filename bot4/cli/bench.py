@@ -83,32 +83,31 @@ def run(names: list[str], quick: bool, tell: Callable[[str], None] = lambda _: N
             if cpp.available(name):
                 limit_cases += suite.twins(quick, ghz, cores, cpp.Twin(name, Path(folder)))
         taken = measure(limit_cases + [case for cases in suite_cases.values() for case in cases], repeats, tell)
-    of_limits = {case.name: taken[case] for case in limit_cases}
-    suites = {
-        name: _lines(cases, {case.name: taken[case] for case in cases}, of_limits)
-        for name, cases in suite_cases.items()
-    }
+    summaries = {case: samples.summary() for case, samples in taken.items()}
     result = {
         "machine": about | {"repeats": repeats, "quick": quick},
-        "limits": {name: samples.summary() for name, samples in of_limits.items()},
-        "suites": suites,
+        "limits": {case.name: summaries[case] for case in limit_cases},
+        "suites": {name: _lines(cases, limit_cases, taken, summaries) for name, cases in suite_cases.items()},
     }
     return result | ({"left_out": left_out} if left_out else {})
 
 
-def _lines(cases: list[Case], taken: dict[str, Samples], limits_taken: dict[str, Samples]) -> dict[str, Figures]:
+def _lines(
+    cases: list[Case], limit_cases: list[Case], taken: dict[Case, Samples], summaries: dict[Case, Figures]
+) -> dict[str, Figures]:
     """The cases of one suite, each with its limit, the ratio and that ratio's range over the repeats."""
+    by_limit, by_name = ({case.name: case for case in some} for some in (limit_cases, cases))
     lines = {}
     for case in cases:
-        line, limit = taken[case.name].summary(), limits_taken[case.limit]
-        line |= {"limit": case.limit, "ratio": against(line, limit.summary())}
-        line["ratio_range"] = spread(taken[case.name], limit)
-        if case.cpp in limits_taken:
-            line["cpp_ratio"] = against(line, limits_taken[case.cpp].summary())
+        limit = by_limit[case.limit]
+        line = summaries[case] | {"limit": case.limit, "ratio": against(summaries[case], summaries[limit])}
+        line["ratio_range"] = spread(taken[case], taken[limit])
+        if case.cpp in by_limit:
+            line["cpp_ratio"] = against(line, summaries[by_limit[case.cpp]])
         if case.peer:
             line["peer"] = True
         for other in case.beside:
-            line[f"x_{other}"] = times_as_fast(line, taken[other].summary())
+            line[f"x_{other}"] = times_as_fast(line, summaries[by_name[other]])
         lines[case.name] = line
     return lines
 

@@ -54,20 +54,19 @@ class Samples:
         """`unit, n` and either the percentiles, the maximum and the curve, or the rate."""
         if self.rates:
             return {"unit": self.unit, "n": self.n, "rate": round(float(np.median(self.rates)), 1)}
-        figures: Figures = {"unit": self.unit, "n": self.n}
-        for name, ratio in PERCENTILES.items():
-            figures[name] = self._percentile(ratio)
-        figures["max"] = round(float(max(one.max() for one in self.durations)), 2)
         fewest = min(len(one) for one in self.durations)
-        figures["curve"] = [[ratio, self._percentile(ratio)] for ratio in CURVE if (1 - ratio) * fewest >= 1 - 1e-9]
+        reached = [ratio for ratio in CURVE if (1 - ratio) * fewest >= 1 - 1e-9]
+        ratios = [*PERCENTILES.values(), *reached]
+        each = [np.quantile(one, ratios, method="higher") for one in self.durations]
+        medians = [round(float(value), 3) for value in np.median(each, axis=0)]
+        figures: Figures = {"unit": self.unit, "n": self.n} | dict(zip(PERCENTILES, medians, strict=False))
+        figures["max"] = round(float(max(one.max() for one in self.durations)), 2)
+        figures["curve"] = [list(point) for point in zip(reached, medians[len(PERCENTILES) :], strict=True)]
         return figures
 
     def centres(self) -> np.ndarray:
         """The rate of each repeat, or its median."""
         return np.array(self.rates or [np.quantile(one, 0.5, method="higher") for one in self.durations])
-
-    def _percentile(self, ratio: float) -> float:
-        return round(float(np.median([np.quantile(one, ratio, method="higher") for one in self.durations])), 3)
 
 
 Run = Callable[[Samples], None]

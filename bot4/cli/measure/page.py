@@ -57,10 +57,10 @@ def _section(name: str, cases: dict[str, Any], limits: dict[str, Any]) -> str:
 
 
 def _curves(cases: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Name to points (nines, power of ten of ns); only what has a curve."""
+    """Name to points (nines, power of ten of ns); only what is a time and has a curve."""
     curves = {}
     for name, figures in cases.items():
-        if len(figures.get("curve", ())) > 1:
+        if figures["unit"] == "ns" and len(figures.get("curve", ())) > 1:
             ratio, ns = np.array(figures["curve"], float).T
             curves[name] = np.array([-np.log10(np.maximum(1 - ratio, _WORST)), np.log10(np.maximum(ns, _LEAST_NS))])
     return curves
@@ -68,7 +68,7 @@ def _curves(cases: dict[str, Any]) -> dict[str, np.ndarray]:
 
 def _chart(cases: dict[str, np.ndarray], limits: dict[str, np.ndarray]) -> str:
     if not cases:
-        return '<div class="empty">Rates only: there is no distribution to draw.</div>'
+        return '<div class="empty">No times, so no distribution to draw.</div>'
     every = np.concatenate([*cases.values(), *limits.values()], axis=1)
     low, high = math.floor(every[1].min()), math.ceil(every[1].max())
     y = c.Axis(low - 0.05, max(high, low + 1) + 0.05, tuple(float(power) for power in range(low, high + 1)), 0)
@@ -105,14 +105,19 @@ def _table(cases: dict[str, Any]) -> str:
     """The figures of a suite, or of the limits, which have no limit themselves."""
     rows = []
     for name, figures in cases.items():
-        times = [duration(figures[key]) if key in figures else "" for key in _PERCENTILES]
-        rate = f"{figures['rate']:,.0f}" if "rate" in figures else ""
+        unit = figures["unit"]
+        values = [figures.get(key) for key in _PERCENTILES]
+        if unit == "ns":
+            shown = [duration(value) if value is not None else "" for value in values]
+        else:
+            shown = [f"{value:,.4g} {escape(unit)}" if value is not None else "" for value in values]
+        rate = f"{figures['rate']:,.0f} {escape(unit)}" if "rate" in figures else ""
         ratio = f"{figures['ratio']:,.4g} × {escape(figures['limit'])}" if "ratio" in figures else ""
         others = " ".join(
             f"{figures[key]:,.4g} × {escape(key[2:] if key.startswith('x_') else 'C++')}"
             for key in figures
             if key == "cpp_ratio" or key.startswith("x_")
         )
-        rows.append([f"<b>{escape(name)}</b>", f"{figures['n']:,}", *times, rate, ratio, others])
-    heads = ("Case", "Samples", "p50", "p90", "p99", "p99.9", "Max", "Rate per s", "Ratio to its limit", "Beside")
+        rows.append([f"<b>{escape(name)}</b>", f"{figures['n']:,}", *shown, rate, ratio, others])
+    heads = ("Case", "Samples", "p50", "p90", "p99", "p99.9", "Max", "Rate", "Ratio to its limit", "Beside")
     return table(heads, rows, (1, 2, 3, 4, 5, 6, 7))

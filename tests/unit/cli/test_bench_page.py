@@ -95,15 +95,16 @@ def test_texts_stay_texts():
     assert "<script" not in page and page.count("&lt;script&gt;") >= 4
 
 
-def test_many_cases_are_told_apart_and_a_suite_of_rates_has_no_chart():
+def test_many_cases_are_told_apart_and_a_suite_without_times_has_no_chart():
     content = result()
     content["suites"]["ring"] = {f"c{i}": figures(i + 1.0, limit="line_2", ratio=1.0) for i in range(12)}
-    content["suites"]["peers"] = {"rate": {"unit": "messages/s", "n": 9, "rate": 1.0, "limit": "line_2", "ratio": 0.5}}
+    megabytes = figures(2.0, limit="line_2", ratio=0.5) | {"unit": "MB"}
+    content["suites"]["peers"] = {"shard": megabytes}
     page = bench_page(content)
     ring = page[page.index("<h2>ring</h2>") : page.index("<h2>peers</h2>")]
     strokes = re.findall(r'<path class="(line s\d)"( stroke-dasharray="[\d ]+")? d="M\d+ \d+L', ring)
     assert len(set(strokes)) == 12
-    assert "Rates only" in page
+    assert "No times" in page and "1,002 MB" in page
 
 
 def test_a_quick_run_says_so():
