@@ -47,7 +47,7 @@ SUITES = {  # each is a module of `measure` with `cases`, and with `twins` where
 ON_REQUEST = {  # the same, run only if named
     "peers": "other transports between two pinned processes, with our ring beside them",
 }
-_FILE_WIDTH = 150  # columns of the tables where no terminal says how many it has
+_FILE_WIDTH = 180  # columns of the tables where no terminal says how many it has
 _LIMIT_ROUND_TRIPS = {True: 10_000, False: 100_000}
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -106,8 +106,8 @@ def _lines(
             line["cpp_ratio"] = against(line, summaries[by_limit[case.cpp]])
         if case.peer:
             line["peer"] = True
-        for other in case.beside:
-            line[f"x_{other}"] = times_as_fast(line, summaries[by_name[other]])
+        for what, other in case.beside:
+            line[f"x_{what}"] = times_as_fast(line, summaries[by_name[other]])
         lines[case.name] = line
     return lines
 
@@ -115,11 +115,9 @@ def _lines(
 def _show(result: dict[str, Any], console: Console) -> None:
     columns = ("p50", "p90", "p99", "p99_9", "max")
     for title, cases in (("limits", result["limits"]), *result["suites"].items()):
-        extra = {"cpp_ratio": "to C++"} | dict.fromkeys(
-            (key for figures in cases.values() for key in figures if key.startswith("x_")), ""
-        )
-        extra |= {key: f"x {key[2:].replace('_', ' ')}" for key in extra if key.startswith("x_")}
-        extra = {key: head for key, head in extra.items() if any(key in figures for figures in cases.values())}
+        keys = dict.fromkeys(key for figures in cases.values() for key in figures)
+        extra = {"cpp_ratio": "to C++"} if "cpp_ratio" in keys else {}
+        extra |= {key: key.replace("_", " ") for key in keys if key.startswith("x_")}
         table = Table(
             *("case", "unit", "n", *columns, "rate", "limit", "ratio", *extra.values()),
             title=title,

@@ -81,7 +81,7 @@ class Case:
     run: Run
     limit: str = ""  # empty: it is a limit itself
     cpp: str = ""  # the limit that is its C++ twin, where there is one
-    beside: tuple[str, ...] = ()  # cases of its suite that are told as so many times as fast: `x_<name>`
+    beside: tuple[tuple[str, str], ...] = ()  # (as what, case of its suite): `x_<as what>` says how many times as fast
     peer: bool = False  # somebody else's work: shown, never a regression of ours
 
 

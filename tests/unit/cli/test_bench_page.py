@@ -28,7 +28,7 @@ def result() -> dict:
                 "hop": figures(1.0, limit="line_2", ratio=2.0, ratio_range=[1.9, 2.1], cpp_ratio=1.6),
                 "rate": {"unit": "messages/s", "n": 9, "rate": 1e6, "limit": "line_2", "ratio": 0.5},
             },
-            "peers": {"zeromq": figures(9.0, limit="line_2", ratio=18.0, peer=True, x_ring_kernel_hop=9.0)},
+            "peers": {"zeromq": figures(9.0, limit="line_2", ratio=18.0, peer=True, x_ring_kernel=9.0)},
         },
     }
 
@@ -63,7 +63,7 @@ def test_a_case_is_drawn_beside_the_limits_it_is_divided_by():
     legend = re.findall(r"</svg>([a-z_0-9]+)</span>", ring)
     assert legend == ["line_2", "cpp_hop", "hop"]
     assert "1,000,000" in ring and "2 × line_2" in ring and "1.6 × C++" in ring
-    assert "9 × ring_kernel_hop" in page
+    assert "9 × ring_kernel" in page
 
 
 def test_nines_take_equal_room_and_times_are_logarithmic():
