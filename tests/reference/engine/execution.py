@@ -1,0 +1,926 @@
+"""Slow twin of execution: queues of dictionaries in, queues of dictionaries out, unbounded integers, one rule a method.
+
+Written from the rules (blueprint 2, 5, 7 and the order states of reliability 2), not from the kernels. What the kernels
+keep up to date step by step is summed up anew here wherever it is asked for: equity from the positions, exposure and
+open orders from the orders that live. Compared item by item in tests/properties/engine/test_execution.py.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from reference.engine.order_state import DEAD, OPEN, RefOrder
+from reference.engine.portfolio import RefPosition
+from reference.kernels.risk.order_checks import BAD_ORDER, GTC, IOC, MARKET, REDUCE_ONLY, check, reducing
+
+Message = dict[str, Any]
+
+NEVER = 2**63 - 1
+SECOND_NS = 10**9
+DAY_NS = 86_400 * SECOND_NS
+PPM = 10**6
+
+PLACE, CANCEL, AMEND, QUERY_ORDER, QUERY_TRADES = 1, 2, 3, 5, 7
+STOP_MARKET = 3
+ENTRY, EXIT, STOP, FLATTEN = range(4)
+ACK, REJECT, FILL, CANCELED, EXPIRED, TRIGGERED, REPLACED, CANCEL_REJECT, ORDER, NOT_FOUND = range(1, 11)
+QUERY_END, POSITION, FUNDING, DENIED, TOTALS = range(11, 16)
+QUOTE, STATUS = 2, 6
+DUPLICATE, GATE_SHUT, JOURNAL_FULL, TABLE_FULL, VENUE_BUSY, UNKNOWN_INSTRUMENT, NEVER_LANDED = range(402, 409)
+POST_ONLY_TAKES, NOTHING_TO_REDUCE, DUPLICATE_ID, WOULD_TRIGGER = 501, 502, 504, 509
+N_CODES = 640
+
+STARTING, RECOVERING, ACTIVE, HALTED = range(4)
+TABLE_ROWS = 1_024
+EVENT_RECORDS = 8  # journal records that one event may cause
+PROTECTIVE_RECORDS = 4_096  # journal records that only protection may use
+PLENTY_RECORDS = 4 * PROTECTIVE_RECORDS  # with less, nothing is written that recovery can do without
+TOTALS_ROOM = 256  # slots of a report ring that totals leave alone
+SILENCE_NS = 2 * SECOND_NS  # then the venue is asked what became of an order
+
+INTENT_FIELDS = (
+    "ts_ns", "id_hi", "id_lo", "price_ticks", "qty_lots", "stop_ticks", "ref_ticks", "instrument", "strategy", "shard",
+    "action", "side", "type", "tif", "flags", "leg", "event_no", "order_row", "reserved", "tsc", "aux", "score",
+    "tsc_read", "reserved2",
+)  # fmt: skip
+REPORT_FIELDS = (
+    "ts_ns", "id_hi", "id_lo", "price_ticks", "qty_lots", "cum_lots", "leaves_lots", "venue_order_id", "trade_id",
+    "fee_e8", "event_seq", "cash_e8", "instrument", "shard", "kind", "status", "side", "type", "flags", "leg", "code",
+    "order_row", "t_venue_ns",
+)  # fmt: skip
+TOTALS_FIELDS = ("equity_e8", "high_water_e8", "day_start_e8", "gross_e8", "open_orders", "breaker", "gate")
+
+STATS = ("intents", "orders", "fills", "stops_placed", "stops_triggered", "naked_ns_max", "flattens")
+HAPPENED = {
+    ACK: "ack", REJECT: "reject", CANCELED: "canceled", EXPIRED: "expired", TRIGGERED: "triggered",
+    REPLACED: "replaced", CANCEL_REJECT: "cancel_reject", NOT_FOUND: "not_found",
+}  # fmt: skip
+ANSWERED = {CANCELED: "canceled", EXPIRED: "expired", REJECT: "reject"}  # any other answer: the order works
+TOLD = {"filled": CANCELED, "canceled": CANCELED, "expired": EXPIRED, "rejected": REJECT, "never_landed": DENIED}
+
+
+class ContradictionError(Exception):
+    """A journal record whose own snapshot is not what the records before it lead to."""
+
+
+class FullError(Exception):
+    """No room in the journal for one more event."""
+
+
+class Ring(list[Message]):
+    """Everything ever pushed; `taken` of it has been read. A negative time is read as an empty slot."""
+
+    def __init__(self, slots: int) -> None:
+        super().__init__()
+        self.slots, self.taken = slots, 0
+
+    @property
+    def room(self) -> int:
+        """Slots that are free."""
+        return self.slots - (len(self) - self.taken)
+
+    @property
+    def head(self) -> Message | None:
+        """Oldest record not taken yet."""
+        readable = self.taken < len(self) and self[self.taken]["ts_ns"] >= 0
+        return self[self.taken] if readable else None
+
+    def take(self) -> Message:
+        """Read one record."""
+        self.taken += 1
+        return self[self.taken - 1]
+
+
+class Wires:
+    """What outlives execution's process: rings, promises, control words, counters, what was last published."""
+
+    def __init__(self, n_shards: int, n_instruments: int, slots: int, request_slots: int, report_slots: int) -> None:
+        self.intents = [Ring(slots) for _ in range(n_shards)]
+        self.quotes, self.events = Ring(2**14), Ring(slots)
+        self.requests = Ring(request_slots)
+        self.reports = [Ring(report_slots) for _ in range(n_shards)]
+        self.feed = self.venue = self.to_venue = self.to_shards = 0
+        self.shards = [0] * n_shards
+        self.kill = 0
+        self.resync = [0] * n_shards
+        self.rejects: Counter[int] = Counter()
+        self.gauges: dict[str, int] = dict.fromkeys(("items", "naked_ns_max", "drawdown_ppm"), 0)
+        self.positions: list[Message] = [dict.fromkeys(PUBLISHED, 0) for _ in range(n_instruments)]
+
+
+PUBLISHED = (
+    "lots", "cost", "realised", "fees", "funding", "bid", "ask", "stop_ticks", "stop_lots", "whole", "quote_ns",
+)  # fmt: skip
+
+
+class Order(RefOrder):
+    """One row of the table."""
+
+    def __init__(self, row: int, intent: Message) -> None:
+        super().__init__(intent["qty_lots"])
+        self.row, self.intent = row, intent
+        self.id = intent["id_hi"], intent["id_lo"]
+        self.instrument, self.shard = intent["instrument"], intent["shard"]
+        self.side, self.leg = intent["side"], intent["leg"]
+        self.stop = intent["stop_ticks"]
+        self.asked_stop = 0
+        self.venue_id = self.code = self.sent_ns = 0
+
+    @property
+    def leaves(self) -> int:
+        """Lots that may still fill."""
+        return max(0, self.qty - self.cum)
+
+    @property
+    def of_a_shard(self) -> bool:
+        """Not one of execution's own protective orders."""
+        return self.leg <= EXIT
+
+
+class Holding(RefPosition):
+    """Position of one instrument, what protects it, and what the market says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fees = self.funding = self.worth = 0
+        self.bid = self.ask = self.quote_ns = self.whole = 0
+        self.last_event_no = self.last_trade = self.own_orders = 0
+        self.stop_ticks = self.naked_since = self.retry = 0
+        self.stop: Order | None = None
+        self.close: Order | None = None
+        self.last_open_ns = self.bucket_ns = 0
+
+
+class Record:
+    """One journal record; `body` is an intent, an event or empty."""
+
+    def __init__(self, kind: str, ts_ns: int, instrument: int, code: int, body: Message) -> None:
+        self.kind, self.ts_ns, self.instrument, self.code, self.body = kind, ts_ns, instrument, code, dict(body)
+        self.account: tuple[int, ...] = ()
+        self.holding: tuple[int, ...] = ()  # empty without an instrument
+
+
+def blank(fields: tuple[str, ...], **values: int) -> Message:
+    """A message with these fields, zero unless said."""
+    return {**dict.fromkeys(fields, 0), **values}
+
+
+def later(time_ns: int, latency_ns: int) -> int:
+    """A promise with a latency added; never stays never."""
+    return min(NEVER, time_ns + latency_ns)
+
+
+class RefExecution:
+    """One life of the process; the next one begins with the same wires and journal."""
+
+    def __init__(
+        self,
+        wires: Wires,
+        instruments: list[Message],
+        limits: Message,
+        session: Message,
+        journal: list[Record],
+        capacity: int,
+        rows: int = TABLE_ROWS,
+    ) -> None:
+        self.wires, self.instruments, self.limits, self.session = wires, instruments, limits, session
+        self.journal, self.capacity = journal, capacity
+        self.holdings = [Holding() for _ in instruments]
+        self.orders: dict[int, Order] = {}
+        self.free = list(range(rows - 1, -1, -1))  # the row given back last is taken first
+        self.now = self.epoch = self.last_seq = self.unknown = self.alarms = 0
+        self.state = STARTING
+        self.killed = self.asking = self.started = self.folding = False
+        self.high_water = session["start_equity_e8"]
+        self.day = self.day_start = 0
+        self.day_begun = False
+        self.next_grid = self.next_sample = 0
+        self.deadlines: list[int] = []
+        self.breaker_until = self.breaker_since = self.failures = 0
+        self.lost = [False] * session["n_shards"]
+        self.answered = [0] * session["n_shards"]
+        self.stats: Counter[str] = Counter(naked_ns_max=wires.gauges["naked_ns_max"])
+        self.drawdown = wires.gauges["drawdown_ppm"]
+        self.fold()
+        for holding, known in zip(self.holdings, wires.positions, strict=True):
+            holding.quote_ns, holding.whole = known["quote_ns"], known["whole"]
+            if known["quote_ns"]:
+                holding.bid, holding.ask = known["bid"], known["ask"]
+
+    # --- what follows from orders and positions ----------------------------------------------------------------------
+    @property
+    def equity(self) -> int:
+        """Start + realised + open profit as last marked - fees + funding."""
+        return self.session["start_equity_e8"] + sum(
+            holding.realised * instrument["value_e8"] + holding.worth - holding.fees + holding.funding
+            for holding, instrument in zip(self.holdings, self.instruments, strict=True)
+        )
+
+    @property
+    def breaker_open(self) -> int:
+        """1 while the venue is left alone after failures."""
+        return int(self.now < self.breaker_until)
+
+    @property
+    def room(self) -> int:
+        """Journal records that still fit."""
+        return self.capacity - len(self.journal)
+
+    def working(self, instrument: int) -> list[Order]:
+        """Orders of shards that live on an instrument."""
+        return [order for order in self.orders.values() if order.of_a_shard and order.instrument == instrument]
+
+    def pending(self, instrument: int, side: int) -> int:
+        """Lots that may still fill on one side."""
+        return sum(order.leaves for order in self.working(instrument) if order.side == side)
+
+    def view(self, instrument: int) -> Message:
+        """What the risk check is told."""
+        holding = self.holdings[instrument]
+        return {
+            "position_lots": holding.lots,
+            "pending_buy_lots": self.pending(instrument, 1),
+            "pending_sell_lots": self.pending(instrument, -1),
+            "open_orders": len(self.working(instrument)),
+            "bid_ticks": holding.bid,
+            "ask_ticks": holding.ask,
+            "quote_ts_ns": holding.quote_ns,
+            "equity_e8": self.equity,
+            "high_water_e8": self.high_water,
+            "day_start_e8": self.day_start,
+            "last_open_ns": holding.last_open_ns,
+            "bucket_ns": holding.bucket_ns,
+            "killed": self.killed,
+            "breaker_open": self.breaker_open,
+            "stale": not holding.whole,
+        }
+
+    def is_covered(self, holding: Holding) -> bool:
+        """The venue has confirmed a stop for the whole position (while it is amended: in either size)."""
+        stop = holding.stop
+        if holding.lots == 0:
+            return True
+        if stop is None or stop.side * holding.lots > 0:
+            return False
+        stands = {"new": stop.qty, "partially_filled": stop.qty, "pending_replace": min(stop.qty, stop.asked)}
+        return stands.get(stop.status, 0) - stop.cum >= abs(holding.lots)
+
+    # --- one batch ---------------------------------------------------------------------------------------------------
+    def work(self, most: int) -> int:
+        """One call of the agent: at most so many items."""
+        if self.room < EVENT_RECORDS:
+            raise FullError
+        if not self.started:
+            self.started = self.start()
+            return 1
+        return self.step(most)
+
+    def step(self, most: int) -> int:
+        """At most so many items, then the kill word, the shards that asked, and what others may look at."""
+        items = 0
+        while items < most and self.one_item():
+            items += 1
+        if self.wires.kill and not self.killed and self.state == ACTIVE:
+            self.halt()
+        if self.state != RECOVERING:
+            for shard in range(len(self.lost)):
+                asked = self.wires.resync[shard]
+                if (asked != self.answered[shard] or self.lost[shard]) and self.resync(shard):
+                    self.answered[shard] = asked
+        self.publish(items)
+        return items
+
+    def sources(self) -> Iterator[tuple[Ring, int, int]]:
+        """Each ring with its place among equals (events, quotes, intents) and the promise of who writes it."""
+        wires = self.wires
+        venue = wires.venue
+        if wires.requests.taken < len(wires.requests):  # what is unread there may still cause an event
+            arrival = wires.requests[wires.requests.taken]["ts_ns"]
+            venue = min(venue, arrival + self.session["report_latency_ns"])
+        yield wires.events, 0, venue
+        yield wires.quotes, 1, wires.feed
+        for ring, promise in zip(wires.intents, wires.shards, strict=True):
+            yield ring, 2, promise
+
+    def promise(self) -> None:
+        """Tell the venue and the shards how far nothing earlier can come from here."""
+        earliest = {0: NEVER, 1: NEVER, 2: NEVER}
+        for ring, place, promised in self.sources():
+            earliest[place] = min(earliest[place], ring.head["ts_ns"] if ring.head else promised)
+        cause = min(earliest[1], earliest[2])
+        self.wires.to_venue = later(cause, self.session["order_latency_ns"])
+        if self.state != RECOVERING:
+            self.wires.to_shards = later(min(cause, earliest[0]), self.session["internal_latency_ns"])
+
+    def may_take_event(self) -> bool:
+        """An event is taken when everything that it may cause has room."""
+        return self.wires.requests.room >= 2 and self.room >= EVENT_RECORDS
+
+    def one_item(self) -> bool:
+        """Handle what is earliest, unless something earlier may still come."""
+        self.promise()
+        wires = self.wires
+        if self.state == RECOVERING:
+            if wires.events.head is None or not self.may_take_event():
+                return False
+            self.on_event(wires.events.take())
+            if not self.asking:
+                self.finish_recovery()
+            return True
+        waiting, silent = [], []
+        for number, (ring, place, promised) in enumerate(self.sources()):
+            if ring.head:
+                time = ring.head["ts_ns"]
+                waiting.append(((time, place), ring.head.get("instrument", 0) if place == 2 else 0, number))
+            elif self.session["paced"]:
+                silent.append((promised, place))
+        if not waiting:
+            return False
+        when, _, number = min(waiting)
+        if when[0] == NEVER or any(other <= when for other in silent):
+            return False
+        if when[1] == 0:
+            if not self.may_take_event():
+                return False
+            self.on_event(wires.events.take())
+        elif when[1] == 1:
+            self.on_tick(wires.quotes.take())
+        else:
+            self.on_intent(number - 2, wires.intents[number - 2].take())
+        self.on_time()
+        return True
+
+    def publish(self, items: int) -> None:
+        """What others may look at; most of it after a batch that did something."""
+        gauges = self.wires.gauges
+        gauges["items"] += items
+        gauges |= {"event_time_ns": self.now, "state": self.state}
+        if not items:
+            return
+        gauges |= {name: self.stats[name] for name in STATS}
+        gauges |= {
+            "equity_e8": self.equity,
+            "high_water_e8": self.high_water,
+            "day_start_e8": self.day_start,
+            "drawdown_ppm": self.drawdown,
+            "open_orders": len(self.orders),
+            "breaker": self.breaker_open,
+            "unknown": self.unknown,
+            "alarms": self.alarms,
+        }
+        for holding, known in zip(self.holdings, self.wires.positions, strict=True):
+            stop_lots = holding.stop.qty - holding.stop.cum if holding.stop else 0
+            known.update(stop_lots=stop_lots, **{name: getattr(holding, name) for name in PUBLISHED[:8]})
+            known["quote_ns"] = holding.quote_ns
+
+    # --- the market and the time -------------------------------------------------------------------------------------
+    def on_tick(self, tick: Message) -> None:
+        """A quote is what positions are worth; a status tells whether the book is whole."""
+        self.now = max(self.now, tick["ts_ns"])
+        holding = self.holdings[tick["instrument"]]
+        if tick["kind"] == QUOTE:
+            holding.bid, holding.ask, holding.quote_ns = tick["w0"], tick["w2"], tick["ts_ns"]
+            if holding.lots:
+                self.mark(tick["instrument"])
+        elif tick["kind"] == STATUS:
+            holding.whole = self.wires.positions[tick["instrument"]]["whole"] = int(tick["w0"] == 1)
+
+    def mark(self, instrument: int) -> None:
+        """Open profit at the mid, rounded down; the high-water mark and the largest loss from it follow."""
+        holding = self.holdings[instrument]
+        holding.worth = 0
+        if holding.lots and holding.bid > 0:
+            double = holding.lots * (holding.bid + holding.ask) - 2 * holding.cost
+            holding.worth = double * self.instruments[instrument]["value_e8"] // 2
+        lost = self.high_water - self.equity
+        if lost < 0:
+            self.high_water = self.equity
+        elif self.high_water > 0:
+            self.drawdown = max(self.drawdown, lost // max(1, self.high_water // PPM))
+
+    def on_time(self) -> None:
+        """The grid (day, totals, silent orders, samples), then protection that is late or found no room."""
+        if self.now >= self.next_grid:
+            grid = self.session["totals_grid_ns"]
+            self.next_grid = (self.now // grid + 1) * grid
+            day = (self.now + self.limits["day_offset_ns"]) // DAY_NS
+            if day > self.day or not self.day_begun:
+                self.day, self.day_begun, self.day_start = day, True, self.equity
+            if self.killed:
+                self.halt()
+            self.ask_about_silent_orders()
+            for shard, ring in enumerate(self.wires.reports):
+                if not self.lost[shard] and ring.room >= TOTALS_ROOM:
+                    self.send_totals(shard)
+            if self.now >= self.next_sample:
+                self.next_sample = (self.now // SECOND_NS + 1) * SECOND_NS
+                if self.room > PLENTY_RECORDS:
+                    for instrument in range(len(self.holdings)):
+                        self.write("sample", self.now, instrument, 0, {})
+        if self.deadlines and self.now >= min(self.deadlines):
+            self.deadlines = []
+            for instrument, holding in enumerate(self.holdings):
+                late = holding.naked_since and self.now >= holding.naked_since + self.limits["stop_confirm_ns"]
+                if holding.lots and late:
+                    self.flatten(instrument)
+                    self.deadlines.append(self.now + self.limits["stop_confirm_ns"])
+                if holding.retry or holding.naked_since:
+                    self.protect(instrument)
+
+    def ask_about_silent_orders(self) -> None:
+        """An order the venue says nothing about is unknown, and asked about again and again; nothing else ends it."""
+        self.unknown = sum("unknown" in order.over for order in self.orders.values())
+        for order in self.in_rows():
+            silent = order.base == "sent" and self.now - order.sent_ns >= SILENCE_NS
+            if silent and self.wires.requests.room and self.room:
+                question = self.question(order)
+                if "unknown" not in order.over:  # what an answer does to it depends on that, in the next life too
+                    self.write("request", self.now, order.instrument, 0, question)
+                order.handle("ambiguous")
+                order.sent_ns = self.now
+                self.alarms += 1
+                self.request(question)
+
+    def in_rows(self) -> list[Order]:
+        """The orders by their rows."""
+        return [self.orders[row] for row in sorted(self.orders)]
+
+    # --- intents -----------------------------------------------------------------------------------------------------
+    def on_intent(self, shard: int, intent: Message) -> None:
+        """Nothing a shard writes is believed: its ring tells who it is, the feed how late it can be."""
+        intent = {**intent, "shard": shard}
+        of_the_future = intent["ts_ns"] > self.wires.feed
+        if not of_the_future:
+            self.now = max(self.now, intent["ts_ns"])
+        self.stats["intents"] += 1
+        if self.wires.kill and not self.killed and self.state == ACTIVE:
+            self.halt()
+        if intent["action"] == CANCEL:
+            for order in self.in_rows():
+                if order.id == (intent["id_hi"], intent["id_lo"]) and order.shard == shard and order.of_a_shard:
+                    self.change(order, CANCEL)
+                    break
+            return
+        intent["ts_ns"] = self.now
+        code = BAD_ORDER if of_the_future else self.refusal(intent)
+        if code:
+            self.deny(intent, code)
+            return
+        holding = self.holdings[intent["instrument"]]
+        holding.last_event_no = intent["event_no"]
+        self.place(intent)
+
+    def client_id(self, instrument: int, number: int, leg: int) -> tuple[int, int]:
+        """The id follows from what caused the order: account, strategy, instrument, feed; number, leg."""
+        session = self.session
+        whose = session["account"] << 16 | session["strategy"]
+        return whose << 32 | instrument << 16 | session["feed_generation"], number << 32 | leg << 24
+
+    def refusal(self, intent: Message) -> int:
+        """Why an intent may not go out, 0 if it may."""
+        index = intent["instrument"]
+        if index >= len(self.instruments) or self.instruments[index]["shard"] != intent["shard"]:
+            return UNKNOWN_INSTRUMENT
+        if intent["action"] != PLACE or intent["leg"] not in (ENTRY, EXIT):
+            return BAD_ORDER
+        if (intent["id_hi"], intent["id_lo"]) != self.client_id(index, intent["event_no"], intent["leg"]):
+            return BAD_ORDER
+        if intent["event_no"] <= self.holdings[index].last_event_no:
+            return DUPLICATE
+        if self.state != ACTIVE and not self.killed:
+            return GATE_SHUT
+        for refused, code in (
+            (True, check(intent, self.view(index), self.instruments[index], self.limits)),
+            (self.room < PROTECTIVE_RECORDS, JOURNAL_FULL),
+            (len(self.free) <= 2 * len(self.instruments), TABLE_FULL),
+            (self.wires.requests.room <= 2 * len(self.instruments), VENUE_BUSY),
+        ):
+            if refused and code:
+                return code
+        return 0
+
+    def note_opening(self, intent: Message) -> None:
+        """An order that opens risk starts the pause and takes a token."""
+        if not reducing(intent, self.view(intent["instrument"])):
+            holding = self.holdings[intent["instrument"]]
+            holding.last_open_ns = intent["ts_ns"]
+            holding.bucket_ns = max(holding.bucket_ns, intent["ts_ns"]) + self.limits["bucket_refill_ns"]
+
+    def deny(self, intent: Message, code: int) -> None:
+        """Refuse an intent, and say so."""
+        self.wires.rejects[code] += 1
+        if self.room > PLENTY_RECORDS:
+            self.write("denied", self.now, self.known(intent), code, intent)
+        same = ("id_hi", "id_lo", "instrument", "shard", "side", "leg", "qty_lots")
+        self.report(
+            intent["shard"],
+            blank(REPORT_FIELDS, **{name: intent[name] for name in same})
+            | {"kind": DENIED, "code": code, "leaves_lots": intent["qty_lots"]},
+        )
+
+    # --- out to the venue --------------------------------------------------------------------------------------------
+    def place(self, intent: Message) -> Order:
+        """A new order: row, journal, wire, in this order. The caller has made sure of room."""
+        row = self.free.pop()
+        intent = {**intent, "order_row": row}
+        if intent["leg"] <= EXIT:
+            self.note_opening(intent)
+        order = self.orders[row] = Order(row, intent)
+        self.write("intent", self.now, order.instrument, 0, intent)
+        order.handle("send")
+        order.sent_ns = self.now
+        self.request(intent)
+        self.stats["orders"] += 1
+        return order
+
+    def request(self, request: Message) -> None:
+        """Onto the ring, to arrive after the latency."""
+        self.wires.requests.append({**request, "ts_ns": self.now + self.session["order_latency_ns"]})
+
+    def place_own(self, instrument: int, leg: int, kind: int, stop_ticks: int) -> Order | None:
+        """A reduce-only order for the whole position; None without room."""
+        if self.room < 1 or not self.wires.requests.room or not self.free:
+            return None
+        holding, session = self.holdings[instrument], self.session
+        holding.own_orders += 1
+        high, low = self.client_id(instrument, holding.own_orders, leg)
+        return self.place(
+            blank(
+                INTENT_FIELDS,
+                ts_ns=self.now,
+                id_hi=high,
+                id_lo=low,
+                qty_lots=abs(holding.lots),
+                stop_ticks=stop_ticks,
+                instrument=instrument,
+                strategy=session["strategy"],
+                shard=self.instruments[instrument]["shard"],
+                action=PLACE,
+                side=-1 if holding.lots > 0 else 1,
+                type=kind,
+                tif=GTC if kind == STOP_MARKET else IOC,
+                flags=REDUCE_ONLY,
+                leg=leg,
+                event_no=holding.own_orders,
+            )
+        )
+
+    def change(self, order: Order, action: int, qty: int = 0, stop: int = 0) -> bool:
+        """Cancel or amend; False if there is no room or the order's state forbids it."""
+        if self.room < 1 or not self.wires.requests.room:
+            return False
+        if "cancel" in order.over:
+            return True
+        if not order.handle("cancel_request" if action == CANCEL else "replace_request"):
+            return False
+        order.asked, order.asked_stop = qty, stop
+        same = ("id_hi", "id_lo", "instrument", "shard", "side", "type", "flags", "leg", "order_row")
+        request = blank(INTENT_FIELDS, **{name: order.intent[name] for name in same})
+        request |= {"ts_ns": self.now, "action": action, "qty_lots": qty, "stop_ticks": stop}
+        self.write("request", self.now, order.instrument, 0, request)
+        self.request(request)
+        return True
+
+    def question(self, order: Order) -> Message:
+        """What became of that client id? The only thing that is ever done about an unknown order."""
+        same = ("id_hi", "id_lo", "instrument", "shard", "order_row")
+        asked = blank(INTENT_FIELDS, **{name: order.intent[name] for name in same})
+        return asked | {"ts_ns": self.now, "action": QUERY_ORDER}
+
+    def halt(self) -> None:
+        """Killed: no way in, every order of the shards cancelled, stops stay."""
+        self.killed, self.state = True, HALTED
+        for order in self.in_rows():
+            if order.of_a_shard and order.status in OPEN:
+                self.change(order, CANCEL)
+
+    # --- protection --------------------------------------------------------------------------------------------------
+    def protect(self, instrument: int) -> None:
+        """Ask for what is missing between position and stop, unless it is under way."""
+        holding = self.holdings[instrument]
+        done = True
+        if self.is_covered(holding):
+            if holding.naked_since:
+                self.stats["naked_ns_max"] = max(self.stats["naked_ns_max"], self.now - holding.naked_since)
+            holding.naked_since = 0
+        elif not holding.naked_since:
+            holding.naked_since = self.now
+        stop = holding.stop
+        if not holding.lots:
+            if stop:
+                done = self.change(stop, CANCEL)
+        elif stop is None:
+            holding.stop = self.place_own(instrument, STOP, STOP_MARKET, holding.stop_ticks)
+            done = holding.stop is not None
+            self.stats["stops_placed"] += done
+        elif stop.status in ("new", "partially_filled"):
+            if stop.side * holding.lots > 0:
+                done = self.change(stop, CANCEL)
+            elif stop.qty - stop.cum != abs(holding.lots) or stop.stop != holding.stop_ticks:
+                done = self.change(stop, AMEND, stop.cum + abs(holding.lots), holding.stop_ticks)
+        holding.retry = int(not done)
+        if holding.naked_since:
+            self.deadlines.append(holding.naked_since + self.limits["stop_confirm_ns"])
+        if holding.retry:
+            self.deadlines.append(self.now + 1)
+
+    def flatten(self, instrument: int) -> None:
+        """Close at the market, one close at a time."""
+        holding = self.holdings[instrument]
+        if holding.lots and holding.close is None:
+            holding.close = self.place_own(instrument, FLATTEN, MARKET, 0)
+            self.stats["flattens"] += holding.close is not None
+
+    # --- events of the venue -----------------------------------------------------------------------------------------
+    def known(self, message: Message) -> int:
+        """Its instrument, -1 if there is no such one."""
+        return message["instrument"] if message["instrument"] < len(self.instruments) else -1
+
+    def on_event(self, event: Message) -> None:
+        """Journal first, then apply, then protect. What was applied before a restart is not applied again."""
+        self.now = max(self.now, event["ts_ns"])
+        if 0 < event["event_seq"] <= self.last_seq:
+            return
+        self.write("event", event["ts_ns"], self.known(event), 0, event)
+        touched, stop_refused = self.apply(event)
+        if stop_refused:
+            self.flatten(touched)  # the same stop again would be refused again
+        elif touched >= 0 and self.state != RECOVERING:
+            self.protect(touched)
+
+    def apply(self, event: Message) -> tuple[int, bool]:
+        """Orders and positions after an event: the instrument to look at (-1: none), was its stop refused?"""
+        nothing = -1, False
+        kind, index = event["kind"], self.known(event)
+        self.last_seq = event["event_seq"] or self.last_seq
+        if kind == QUERY_END:
+            if event["id_hi"] == self.epoch:
+                self.asking = False
+            return nothing
+        if index < 0:
+            self.alarms += 1
+            return nothing
+        if kind == FUNDING:
+            self.holdings[index].funding += event["cash_e8"]
+            self.mark(index)
+            return nothing
+        order = self.find(event)
+        if kind == FILL:
+            return (index, False) if self.on_fill(order, event) else nothing
+        if order is None:
+            self.alarms += kind not in (NOT_FOUND, CANCEL_REJECT, ORDER)
+            return nothing
+        order.venue_id = event["venue_order_id"] or order.venue_id
+        code = event["code"]
+        happened = HAPPENED.get(kind, "")
+        if kind == REJECT and code == DUPLICATE_ID:
+            happened = "ambiguous"  # that id was used before: by whom, only a query tells
+        elif kind == REPLACED:
+            order.asked, order.asked_stop = event["qty_lots"], event["price_ticks"]
+        elif kind == ORDER:
+            happened = ANSWERED.get(event["status"], "ack")
+            if event["status"] == ACK:  # asked after every cancel and amend, so the answer holds them
+                order.qty = event["qty_lots"]
+                order.over -= {"cancel", "replace"}
+        legal = bool(happened) and order.handle(happened)
+        self.alarms += not legal
+        if legal and happened == "replaced":
+            order.stop = order.asked_stop
+        if kind == REJECT:
+            order.code = code
+            if 0 < code < N_CODES and not self.folding:
+                self.wires.rejects[code] += 1
+            if code not in (NOTHING_TO_REDUCE, WOULD_TRIGGER, POST_ONLY_TAKES):
+                self.on_failure()
+        self.stats["stops_triggered"] += kind == TRIGGERED
+        if order.status in DEAD:
+            self.tell(order, event, TOLD[order.status], NEVER_LANDED if order.status == "never_landed" else code)
+            refused = order.leg == STOP and order.status == "rejected" and self.holdings[order.instrument].lots != 0
+            self.end(order)
+            return (order.instrument, True) if refused else (index, False)
+        if order.of_a_shard:
+            self.tell(order, event, ACK if kind == ORDER else kind, code)
+        return index, False
+
+    def find(self, event: Message) -> Order | None:
+        """The order an event speaks of: by the row it echoes if the id fits, else by the id."""
+        wanted = event["id_hi"], event["id_lo"]
+        echoed = self.orders.get(event["order_row"])
+        if echoed and echoed.id == wanted:
+            return echoed
+        return next((order for order in self.in_rows() if order.id == wanted), None)
+
+    def on_fill(self, order: Order | None, event: Message) -> bool:
+        """A fill is always applied, whatever the order's state; a trade that was told before is none."""
+        index = event["instrument"]
+        holding, side, lots = self.holdings[index], event["side"], event["qty_lots"]
+        if event["trade_id"] <= holding.last_trade:
+            return False
+        was = holding.lots
+        holding.last_trade = event["trade_id"]
+        holding.fill(side, event["price_ticks"], lots)
+        holding.fees += event["fee_e8"]
+        self.stats["fills"] += 1
+        opens = holding.lots * side > 0
+        if order is None:
+            self.alarms += 1
+        else:
+            legal = order.handle("fill")
+            self.alarms += not legal or lots > order.leaves  # more than was asked for
+            order.cum += lots
+            if order.leg == ENTRY and order.stop > 0 and opens:
+                holding.stop_ticks = order.stop
+        if holding.lots and (abs(holding.lots) > abs(was) or holding.lots * was < 0) and not holding.naked_since:
+            holding.naked_since = event["ts_ns"] - self.session["report_latency_ns"]
+        self.mark(index)
+        if order is not None:
+            self.tell(order, event, FILL, 0)
+            if order.status == "filled":
+                self.end(order)
+        return True
+
+    def end(self, order: Order) -> None:
+        """The order is over: its row is free, and it is nobody's stop or close any more."""
+        for holding in self.holdings:
+            holding.stop = None if holding.stop is order else holding.stop
+            holding.close = None if holding.close is order else holding.close
+        del self.orders[order.row]
+        self.free.append(order.row)
+
+    def on_failure(self) -> None:
+        """Enough failures of the venue within the window, and it is left alone for a while."""
+        if self.now - self.breaker_since > self.limits["breaker_window_ns"]:
+            self.breaker_since, self.failures = self.now, 0
+        self.failures += 1
+        if self.failures >= self.limits["breaker_failures"]:
+            self.breaker_until = self.now + self.limits["breaker_open_ns"]
+            self.failures = 0
+            self.next_grid = 0  # the shards hear of it at once
+
+    # --- to journal and shards ---------------------------------------------------------------------------------------
+    def write(self, kind: str, ts_ns: int, instrument: int, code: int, body: Message) -> None:
+        """One record, with what execution knew at that moment."""
+        record = Record(kind, ts_ns, instrument, code, body)
+        record.account = self.equity, self.high_water, self.day_start
+        if instrument >= 0:
+            of = self.holdings[instrument]
+            record.holding = of.lots, of.cost, of.realised, of.bid, of.ask, of.fees
+        self.journal.append(record)
+
+    def report(self, shard: int, report: Message) -> None:
+        """To a shard; once its ring was full it gets nothing but the full picture."""
+        if self.folding:
+            return
+        ring = self.wires.reports[shard]
+        if self.lost[shard] or not ring.room:
+            self.lost[shard] = True
+            return
+        ring.append({**report, "ts_ns": self.now + self.session["internal_latency_ns"]})
+
+    def tell(self, order: Order, event: Message, kind: int, code: int) -> None:
+        """What happened to an order, to its shard."""
+        report = event | {name: order.intent[name] for name in ("id_hi", "id_lo", "instrument", "shard", "side", "leg")}
+        self.report(
+            order.shard, report | {"kind": kind, "code": code, "cum_lots": order.cum, "leaves_lots": order.leaves}
+        )
+
+    def send_totals(self, shard: int) -> None:
+        """The account's figures."""
+        totals = blank((*TOTALS_FIELDS, "instrument", "shard", "kind"), shard=shard, kind=TOTALS)
+        totals |= {
+            "equity_e8": self.equity,
+            "high_water_e8": self.high_water,
+            "day_start_e8": self.day_start,
+            "open_orders": len(self.orders),
+            "breaker": self.breaker_open,
+            "gate": int(self.state == ACTIVE),
+        }
+        self.report(shard, totals)
+
+    def resync(self, shard: int) -> bool:
+        """The full picture: positions, open orders, totals, end mark; all of it or nothing."""
+        if self.wires.reports[shard].room < len(self.instruments) + len(self.orders) + 4:
+            return False
+        self.lost[shard] = False
+        for index, holding in enumerate(self.holdings):
+            if self.instruments[index]["shard"] == shard:
+                self.report(
+                    shard,
+                    blank(
+                        REPORT_FIELDS,
+                        kind=POSITION,
+                        instrument=index,
+                        shard=shard,
+                        qty_lots=holding.lots,
+                        cash_e8=holding.cost,
+                    ),
+                )
+        for order in self.in_rows():
+            if order.of_a_shard and order.shard == shard:
+                same = ("id_hi", "id_lo", "instrument", "shard", "side", "leg", "price_ticks", "order_row")
+                report = blank(REPORT_FIELDS, **{name: order.intent[name] for name in same})
+                report |= {"kind": ORDER, "status": ACK, "qty_lots": order.qty, "cum_lots": order.cum}
+                self.report(shard, report | {"leaves_lots": order.leaves})
+        self.send_totals(shard)
+        self.report(shard, blank(REPORT_FIELDS, kind=QUERY_END, shard=shard))
+        return True
+
+    # --- start and recovery ------------------------------------------------------------------------------------------
+    def fold(self) -> None:
+        """What the journal alone tells: the same rules, and nothing goes out."""
+        self.folding = True
+        for number, record in enumerate(self.journal, 1):
+            self.now = max(self.now, record.ts_ns)
+            if record.instrument >= 0:
+                holding = self.holdings[record.instrument]
+                lots, _, _, bid, ask, _ = record.holding
+                if bid > 0:
+                    holding.bid, holding.ask = bid, ask
+                if record.kind != "event" and lots != holding.lots:
+                    raise ContradictionError(number)
+            getattr(self, f"fold_{record.kind}")(record)
+            _, high_water, self.day_start = record.account
+            self.high_water = max(self.high_water, high_water)
+            self.day = (self.now + self.limits["day_offset_ns"]) // DAY_NS
+            self.day_begun = self.day_start != 0
+        self.folding = False
+
+    def fold_start(self, record: Record) -> None:
+        """A life of the process began: nobody knows what became of what was open."""
+        for order in self.orders.values():
+            order.handle("ambiguous")
+
+    def fold_sample(self, record: Record) -> None:
+        """Only a figure for the report."""
+
+    def fold_denied(self, record: Record) -> None:
+        """An intent that went nowhere."""
+        self.stats["intents"] += 1
+
+    def fold_intent(self, record: Record) -> None:
+        """An order that may have gone out."""
+        intent = record.body
+        row = intent["order_row"]
+        place = self.free.index(row)  # the top of the stack fills the hole
+        self.free[place] = self.free[-1]
+        self.free.pop()
+        holding = self.holdings[record.instrument]
+        if intent["leg"] <= EXIT:
+            self.note_opening(intent)
+            holding.last_event_no = intent["event_no"]
+            self.stats["intents"] += 1
+        order = self.orders[row] = Order(row, intent)
+        order.handle("send")
+        self.stats["orders"] += 1
+        if intent["leg"] > EXIT:
+            holding.own_orders = intent["event_no"]
+        if intent["leg"] == STOP:
+            holding.stop = order
+            self.stats["stops_placed"] += 1
+        elif intent["leg"] == FLATTEN:
+            holding.close = order
+            self.stats["flattens"] += 1
+
+    def fold_request(self, record: Record) -> None:
+        """A cancel or amend that may have gone out."""
+        order = self.orders.get(record.body["order_row"])
+        if order is None:
+            return
+        if record.body["action"] == CANCEL:
+            order.handle("cancel_request")
+        elif record.body["action"] == QUERY_ORDER:
+            order.handle("ambiguous")
+        elif order.handle("replace_request"):
+            order.asked, order.asked_stop = record.body["qty_lots"], record.body["stop_ticks"]
+
+    def fold_event(self, record: Record) -> None:
+        """An event that was applied."""
+        self.apply(record.body)
+        for holding in self.holdings:
+            if self.is_covered(holding):
+                holding.naked_since = 0
+
+    def start(self) -> bool:
+        """Open for business, or ask about every open order and never send one again; False without room to ask."""
+        live = [order for order in self.in_rows() if order.status in OPEN]
+        if self.wires.requests.room < len(live) + 1 or self.room < 1:
+            return False
+        self.epoch = sum(record.kind == "start" for record in self.journal) + 1
+        self.write("start", self.now, -1, 0, {"epoch": self.epoch})
+        self.deadlines = []
+        if self.epoch == 1:
+            self.state = ACTIVE
+            return True
+        self.state, self.asking, self.unknown = RECOVERING, True, len(live)
+        for order in live:
+            order.handle("ambiguous")
+            self.request(self.question(order))
+        self.request(blank(INTENT_FIELDS, action=QUERY_TRADES, id_hi=self.epoch, aux=self.last_seq))
+        return True
+
+    def finish_recovery(self) -> None:
+        """Every answer is in: open the gate, look at every position, give every shard the full picture."""
+        self.state, self.unknown, self.next_grid = ACTIVE, 0, 0
+        for instrument in range(len(self.holdings)):
+            self.protect(instrument)
+        self.lost = [True] * len(self.lost)
