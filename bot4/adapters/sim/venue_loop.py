@@ -111,7 +111,7 @@ def venue_step(venue, wires, instruments, session, max_items):
     -----
     Invariant (paced): a record of the market at m is applied only when no request can arrive before m any more, a
     request that arrives at a only after every record with time <= a. Errors: 0 items with work waiting means that the
-    events ring or the ledger buffer is full.
+    events ring or the ledger buffer is full. Twin: tests/reference/adapters/sim/venue_loop.py
     """
     core = venue.core
     desk = core.desk[0]
@@ -183,6 +183,7 @@ def venue_idle(venue, wires):
     Notes
     -----
     With CLOCK_VENUE at INT64_MAX this means that the venue is through with the stream.
+    Twin: tests/reference/adapters/sim/venue_loop.py
     """
     return (
         venue.core.desk[0]["n_events"] == 0
