@@ -175,6 +175,7 @@ def execution_step(x, wires, instruments, limits, session, max_items):
     Notes
     -----
     Complexity: O(max_items * n_shards). Errors: reject codes in wires.rejects[n_shards].
+    Twin: tests/reference/engine/execution.py
     """
     account = x.account[0]
     paced = session[0]["paced"] != 0

@@ -59,7 +59,12 @@ def _has_own_id(x, session, instrument, leg):
 
 @kernel
 def check_intent(x, wires, instruments, limits, session, shard):
-    """Everything that may stand between an intent and the wire, cheapest first. Returns a reject code."""
+    """Everything that may stand between an intent and the wire, cheapest first. Returns a reject code.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     intent = x.intent[0]
     account = x.account[0]
     instrument = np.int64(intent["instrument"])
@@ -115,6 +120,12 @@ def _cancel_for_shard(x, wires, session, shard):
 
 @kernel
 def on_intent(x, wires, instruments, limits, session, shard):
+    """Take one intent: cancel, refuse or send it.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     intent = x.intent[0]
     account = x.account[0]
     intent["shard"] = shard  # the ring tells whose it is

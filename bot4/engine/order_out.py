@@ -49,6 +49,12 @@ from bot4.shm.wires import (
 
 @kernel
 def take_row(x):
+    """A free row of the order table, -1 if there is none.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     count = x.free[0]
     if count == 0:
         return -1
@@ -58,6 +64,12 @@ def take_row(x):
 
 @kernel
 def release_row(x, row):
+    """The row is free again, and the next one to be taken.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     x.orders[row]["base"] = BASE_FREE
     x.free[0] += 1
     x.free[x.free[0]] = row
@@ -65,7 +77,12 @@ def release_row(x, row):
 
 @kernel
 def fill_row(x, row, intent):
-    """Order row from an intent; the same when it is read back from the journal."""
+    """Order row from an intent; the same when it is read back from the journal.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     order = x.orders[row]
     order["id_hi"] = intent["id_hi"]
     order["id_lo"] = intent["id_lo"]
@@ -91,7 +108,12 @@ def fill_row(x, row, intent):
 
 @kernel
 def send_order(x, wires, session, row):
-    """Hand the scratch request to the venue; the caller has asked for room and written the journal."""
+    """Hand the scratch request to the venue; the caller has asked for room and written the journal.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     order = x.orders[row]
     transition(order, EV_SEND)
     order["sent_ns"] = x.account[0]["now_ns"]
@@ -102,7 +124,12 @@ def send_order(x, wires, session, row):
 
 @kernel
 def place_own(x, wires, instruments, session, instrument, leg, order_type, stop_ticks):
-    """Place a protective order (stop or market close) for the whole position. Returns its row, -1 without room."""
+    """Place a protective order (stop or market close) for the whole position. Returns its row, -1 without room.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     account = x.account[0]
     position = x.positions[instrument]
     if journal_room(x.header, x.records) < 1 or not has_space(wires.requests, 1):
@@ -145,7 +172,12 @@ def place_own(x, wires, instruments, session, instrument, leg, order_type, stop_
 
 @kernel
 def change_order(x, wires, session, row, action, qty_lots, stop_ticks):
-    """Cancel or amend one of our orders: journal first, then out. False without room or when it is not the time."""
+    """Cancel or amend one of our orders: journal first, then out. False without room or when it is not the time.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     order = x.orders[row]
     if journal_room(x.header, x.records) < 1 or not has_space(wires.requests, 1):
         return False
@@ -183,6 +215,10 @@ def query_order(x, wires, session, row):
     """Ask the venue what became of an order, by client id: the only thing that is ever done about an unknown one.
 
     Journaled when it makes the order unknown: what the answer does to it depends on that, also when it is read back.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
     """
     order = x.orders[row]
     was_known = order["overlay"] & OVERLAY_UNKNOWN == 0
@@ -205,7 +241,12 @@ def query_order(x, wires, session, row):
 
 @kernel
 def question_silent_orders(x, wires, session):
-    """Orders that the venue has said nothing about for IN_FLIGHT_NS become UNKNOWN; it is asked until it answers."""
+    """Orders that the venue has said nothing about for IN_FLIGHT_NS become UNKNOWN; it is asked until it answers.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     account = x.account[0]
     now = account["now_ns"]
     for row in range(len(x.orders)):
@@ -223,7 +264,12 @@ def question_silent_orders(x, wires, session):
 
 @kernel
 def halt(x, wires, session):
-    """The kill word is set: shut the gate for good, cancel everything but protective orders."""
+    """The kill word is set: shut the gate for good, cancel everything but protective orders.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     x.account[0]["killed"] = 1
     x.account[0]["state"] = STATE_HALTED
     for row in range(len(x.orders)):

@@ -32,7 +32,12 @@ from bot4.shm.wires import (
 
 @kernel
 def is_covered(x, instrument):
-    """True if a confirmed stop stands for the whole position, or there is none to protect."""
+    """True if a confirmed stop stands for the whole position, or there is none to protect.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     position = x.positions[instrument]
     lots = position["lots"]
     if lots == 0:
@@ -61,7 +66,12 @@ def _covered_at_last(x, position):
 
 @kernel
 def protect(x, wires, instruments, limits, session, instrument):
-    """Bring stop and position together: place, resize, remove; nothing if that is under way already."""
+    """Bring stop and position together: place, resize, remove; nothing if that is under way already.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     account = x.account[0]
     position = x.positions[instrument]
     position["retry"] = 0
@@ -106,7 +116,12 @@ def protect(x, wires, instruments, limits, session, instrument):
 
 @kernel
 def flatten(x, wires, instruments, session, instrument):
-    """Close the position at the market unless a close is in flight."""
+    """Close the position at the market unless a close is in flight.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     position = x.positions[instrument]
     if position["lots"] == 0 or position["flatten_row"] >= 0:
         return

@@ -75,6 +75,10 @@ def execution_fold(x, wires, instruments, limits, session):
     Returns
     -------
     int64: 0, or the number of the record whose own risk snapshot contradicts what the fold arrived at
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
     """
     account = x.account[0]
     account["folding"] = 1
@@ -152,6 +156,10 @@ def execution_start(x, wires, session, epoch):
     Returns
     -------
     bool: False if the request ring has no room for the queries yet (call again)
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
     """
     account = x.account[0]
     open_count = np.int64(0)
@@ -188,7 +196,12 @@ def execution_start(x, wires, session, epoch):
 
 @kernel
 def finish_recovery(x, wires, instruments, limits, session):
-    """All answers are in: open the gate, put every position's protection right, give the shards the full picture."""
+    """All answers are in: open the gate, put every position's protection right, give the shards the full picture.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     account = x.account[0]
     account["state"] = STATE_ACTIVE
     account["unknown"] = 0

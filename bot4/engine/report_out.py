@@ -32,6 +32,12 @@ from bot4.shm.spsc_ring import has_space, push_order
 
 @kernel
 def write_journal(x, kind, ts_ns, instrument, code, body):
+    """One record with what execution knows at this moment.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     account = x.account[0]
     record = x.record[0]
     record["type"] = kind
@@ -57,6 +63,12 @@ def write_journal(x, kind, ts_ns, instrument, code, body):
 
 @kernel
 def count_alarm(x):
+    """Something a person has to look at.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     x.account[0]["alarms"] += 1
 
 
@@ -68,7 +80,12 @@ def clear_report(x):
 
 @kernel
 def send_report(x, wires, session, shard):
-    """Push the scratch report; a full ring is remembered, and the shard gets a full picture later."""
+    """Push the scratch report; a full ring is remembered, and the shard gets a full picture later.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     if x.account[0]["folding"] != 0:
         return
     x.report[0]["ts_ns"] = x.account[0]["now_ns"] + session[0]["internal_latency_ns"]
@@ -81,7 +98,12 @@ def send_report(x, wires, session, shard):
 
 @kernel
 def forward_event(x, wires, session, order, kind, code):
-    """Tell the shard what happened to its order (or to its position, for execution's own orders)."""
+    """Tell the shard what happened to its order (or to its position, for execution's own orders).
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     for word in range(ORDER_WORDS):
         x.report_words[word] = x.event_words[word]
     report = x.report[0]
@@ -100,7 +122,12 @@ def forward_event(x, wires, session, order, kind, code):
 
 @kernel
 def deny_intent(x, wires, session, shard, code):
-    """Refuse the intent in hand: counter, journal (while there is plenty of room), report."""
+    """Refuse the intent in hand: counter, journal (while there is plenty of room), report.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     intent = x.intent[0]
     wires.rejects[session[0]["n_shards"], code] += 1
     if journal_room(x.header, x.records) > 4 * PROTECTIVE_RESERVE:
@@ -124,6 +151,12 @@ def deny_intent(x, wires, session, shard, code):
 
 @kernel
 def send_totals(x, wires, session, shard):
+    """The account's figures, to one shard.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     account = x.account[0]
     clear_report(x)
     totals = x.totals[0]
@@ -140,7 +173,12 @@ def send_totals(x, wires, session, shard):
 
 @kernel
 def resync_shard(x, wires, instruments, session, shard):
-    """Everything a shard must know, as after its restart: positions, its open orders, totals, end mark."""
+    """Everything a shard must know, as after its restart: positions, its open orders, totals, end mark.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     ring = wires.reports[shard]
     if not has_space(ring, len(x.positions) + x.account[0]["open_orders"] + 4):
         return False

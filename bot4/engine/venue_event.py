@@ -89,7 +89,12 @@ def _find_row(x, event):
 
 @kernel
 def mark_position(x, instruments, instrument):
-    """Fold an instrument's new open profit into the account's equity, high-water mark and drawdown."""
+    """Fold an instrument's new open profit into the account's equity, high-water mark and drawdown.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     account = x.account[0]
     position = x.positions[instrument]
     now_worth = unrealised_e8(position, instruments[instrument]["value_e8"])
@@ -108,7 +113,12 @@ def mark_position(x, instruments, instrument):
 
 @kernel
 def note_failure(x, limits):
-    """Count a failure of the venue; enough of them within the window open the breaker."""
+    """Count a failure of the venue; enough of them within the window open the breaker.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     account = x.account[0]
     now = account["now_ns"]
     if now - account["breaker_window_start_ns"] > limits[0]["breaker_window_ns"]:
@@ -178,7 +188,12 @@ def _apply_fill(x, wires, instruments, session, row):
 
 @kernel
 def end_order(x, instruments, row):
-    """An order is over: give back what it held in the views and forget it as stop or close."""
+    """An order is over: give back what it held in the views and forget it as stop or close.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     order = x.orders[row]
     instrument = order["instrument"]
     position = x.positions[instrument]
@@ -199,6 +214,10 @@ def apply_event(x, wires, instruments, limits, session):
     Returns
     -------
     int64: instrument whose protection must be looked at, -1: none
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
     """
     event = x.event[0]
     account = x.account[0]
@@ -305,6 +324,12 @@ def apply_event(x, wires, instruments, limits, session):
 
 @kernel
 def on_event(x, wires, instruments, limits, session):
+    """Journal one venue event, apply it, and see to the protection of what it touched.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
     event = x.event[0]
     account = x.account[0]
     account["now_ns"] = max(account["now_ns"], event["ts_ns"])
