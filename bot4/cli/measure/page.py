@@ -19,6 +19,7 @@ _COLOURS = 5
 _LIMIT_DASHES = ("8 4", "2 2", "12 3 2 3")
 _WORST = 0.00001  # the rarest event that is drawn, where a suite has so many samples
 _LEAST_NS = 0.01
+_FIRST_TEXT = 8  # column of the tables from which words stand, set left
 _READING = (
     "Each percentile is the median of the repeats, the maximum is the worst of all samples. Grey, broken lines are the "
     "limits, measured in the same run."
@@ -39,10 +40,10 @@ def bench_page(result: dict[str, Any]) -> str:
     listed = "".join(f"<li><span>{escape(name)}</span> <b>{escape(str(value))}</b></li>" for name, value in facts)
     quick = '<p class="banner">A quick run: the repeats are too few and too short for figures.</p>'
     body = [
-        f'<header><h1>Bot4 bench</h1><ul class="facts">{listed}</ul>{quick if about["quick"] else ""}</header>',
+        f'<header><h1>Bot4 bench</h1><ul class="facts">{listed}</ul>{quick if about["quick"] else ""}',
+        f'<p class="note facts">{_READING}</p></header>',
         *(_section(name, cases, result["limits"]) for name, cases in result["suites"].items()),
         f"<section><h2>Limits of this machine</h2>{_table(result['limits'])}</section>",
-        f"<footer><p>{_READING}</p></footer>",
     ]
     return document("Bot4 bench", "", "\n".join(body))
 
@@ -113,11 +114,23 @@ def _table(cases: dict[str, Any]) -> str:
             shown = [f"{value:,.4g} {escape(unit)}" if value is not None else "" for value in values]
         rate = f"{figures['rate']:,.0f} {escape(unit)}" if "rate" in figures else ""
         ratio = f"{figures['ratio']:,.4g} × {escape(figures['limit'])}" if "ratio" in figures else ""
-        others = " ".join(
-            f"{figures[key]:,.4g} × {escape(key[2:] if key.startswith('x_') else 'C++')}"
-            for key in figures
-            if key == "cpp_ratio" or key.startswith("x_")
-        )
-        rows.append([f"<b>{escape(name)}</b>", f"{figures['n']:,}", *shown, rate, ratio, others])
-    heads = ("Case", "Samples", "p50", "p90", "p99", "p99.9", "Max", "Rate", "Ratio to its limit", "Beside")
-    return table(heads, rows, (1, 2, 3, 4, 5, 6, 7))
+        faster = {key[2:]: figures[key] for key in figures if key.startswith("x_")}
+        if "cpp_ratio" in figures:
+            faster["C++"] = 1 / figures["cpp_ratio"] if "rate" in figures else figures["cpp_ratio"]
+        others = [f'<span class="stage">{escape(other)} {times:,.4g} ×</span>' for other, times in faster.items()]
+        rows.append([f"<b>{escape(name)}</b>", f"{figures['n']:,}", *shown, rate, ratio, "<br>".join(others)])
+    heads = (
+        "Case",
+        "Samples",
+        "p50",
+        "p90",
+        "p99",
+        "p99.9",
+        "Max",
+        "Rate",
+        "Ratio to its limit",
+        "Others, times as fast",
+    )
+    kept = [column for column in range(len(heads)) if any(row[column] for row in rows)]
+    right = [place for place, column in enumerate(kept) if 0 < column < _FIRST_TEXT]
+    return table([heads[column] for column in kept], [[row[column] for column in kept] for row in rows], right)
