@@ -29,6 +29,10 @@ from bot4.shm.wires import (
     GAUGE_SHARD_GATE_OPEN,
     GAUGE_SHARD_INTENTS,
     GAUGE_SHARD_STEPS,
+    STAGE_FEED_TO_SHARD,
+    STAGE_STEP,
+    STAGE_TICK_TO_INTENT,
+    STAGES,
 )
 
 INDICATORS = ("mid", "microprice", "imbalance", "open", "high", "low", "close", "volume", "atr", "vwap")
@@ -60,6 +64,7 @@ class ShardPair:
             VIEW.names,
         )
         self.drained = 0
+        self.measured = bool(self.twin.session["measure"] and not self.twin.session["paced"])
 
     def tick(self, *arguments: Any, **more: Any) -> None:
         """One record of the feed."""
@@ -101,6 +106,8 @@ class ShardPair:
             for name in ORDER_INTENT.names[:-1]:
                 if name == "score":
                     assert near(intent[name], twin[name])
+                elif name in ("tsc", "tsc_read") and self.measured:
+                    assert 0 <= intent["tsc"] <= intent["tsc_read"] > 0
                 else:
                     assert intent[name] == twin[name], (name, intent, twin)
         self.drained = len(self.twin.sent)
@@ -116,6 +123,10 @@ class ShardPair:
         assert (gauges[GAUGE_ITEMS], gauges[GAUGE_EVENT_TIME_NS]) == (twin.items, twin.event_ns)
         assert (gauges[GAUGE_SHARD_STEPS], gauges[GAUGE_SHARD_INTENTS]) == (twin.steps, twin.intents)
         assert gauges[GAUGE_SHARD_GATE_OPEN] == twin.open_gates
+        counts = [int(histogram[0]) for histogram in wires.histograms]
+        alone = self.measured and k == 0  # one writer a row: the first shard
+        expected = {STAGE_FEED_TO_SHARD: twin.steps, STAGE_STEP: twin.steps, STAGE_TICK_TO_INTENT: twin.intents}
+        assert counts == [expected.get(stage, 0) if alone else 0 for stage in range(len(STAGES))]
         row = wires.rejects[k]
         assert {int(code): int(row[code]) for code in np.flatnonzero(row)} == +twin.rejects
         status = self.rig.agent.memory.status[0]

@@ -63,7 +63,9 @@ class Stream:
             n_shards=n_shards,
             k=n_shards - 1,
             intent_slots=4,
-            session_changes={"paced": seed % 2, "account": pick((1, 40_000)), "feed_generation": 1 + seed},
+            session_changes={
+                "paced": seed % 2, "measure": seed // 8 % 2, "account": pick((1, 40_000)), "feed_generation": 1 + seed,
+            },
             limit_changes={
                 "position_bps": pick((150, 200)), "order_lots": 8_000, "order_notional_e8": 4_000 * 10**8,
                 "open_orders": pick((1, 2)), "quote_age_ns": 200 * MS, "cool_down_ns": pick((0, 300 * MS, SECOND)),
