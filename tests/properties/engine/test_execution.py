@@ -109,7 +109,9 @@ class Watched(RefExecution):
         holding = self.holdings[event["instrument"]]
         was = holding.lots
         over = order is not None and event["qty_lots"] > order.leaves
+        beside = over and order.of_a_shard and self.pending(order.instrument, order.side) > order.leaves
         done = super().on_fill(order, event)
+        self.seen["overfill beside another order"] += done and beside
         if self.folding:
             self.seen["fill folded"] += 1
         elif not done:
@@ -614,8 +616,10 @@ SCENARIOS = {
         | codes(
             e.RISK_POSITION, e.RISK_NOTIONAL, e.RISK_ORDER_SIZE, e.RISK_COLLAR, e.RISK_STOP_MISSING, e.RISK_STOP_SIDE,
             e.RISK_BAD_ORDER, e.RISK_MIN_NOTIONAL, e.EXEC_DUPLICATE, e.EXEC_UNKNOWN_INSTRUMENT,
-        ),
+        )
+        | {"overfill beside another order"},
         pair={"limit_changes": {"open_orders": 8}},
+        trouble=0.2,
     ),
     "narrow": Scenario(
         {**USUAL, "venue_reads": 12, "shard_reads": 2, "sleep": 1, "choke": 2, "restart": 4, "pause": 6, "noise": 15},
