@@ -17,6 +17,7 @@ import sys
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a forking template must have one thread
 
@@ -31,6 +32,23 @@ else:
     import numba
 
     JIT = not numba.config.DISABLE_JIT
+if JIT:
+    from numba.core.registry import CPUDispatcher
+
+    class _Kernel(CPUDispatcher):
+        """A compiled function that other kernels know by its version without a door for Python."""
+
+        @property
+        def _numba_type_(self):
+            return numba.types.Dispatcher(self.callee)
+
+    def _short_name(bundle):
+        """A symbol's part for a bundle of arrays: its hash, where Numba spells every field of every record, 10 kB."""
+        return bundle.instance_class.__name__, (hashlib.sha256(bundle.name.encode()).hexdigest()[:16],)
+
+    numba.types.NamedTuple.mangling_args = property(_short_name)
+
+
 _INSTALLED = tuple(
     str(Path(sysconfig.get_paths()[key]).resolve()) for key in ("stdlib", "platstdlib", "purelib", "platlib")
 )
@@ -123,12 +141,34 @@ def _compile(function: Callable, **options) -> Callable:
     if refusal:  # Numba would quietly keep its files elsewhere, where an edited callee goes unnoticed
         print(refusal, file=sys.stderr)
         raise SystemExit(2)  # nothing compiled can be imported: one line, whoever tried
-    numba.config.CACHE_DIR = str(cache_root() / source_digest(function.__code__.co_filename))
-    compiler = numba.njit(cache=True, nogil=True, error_model="numpy", **options)
+    if not JIT:
+        return function
+    options |= {"cache": True, "nogil": True, "error_model": "numpy"}
+    # Two versions, compiled when they are first needed: what other kernels call has no door for Python, which is a
+    # third of the time to compile where the arguments are bundles of arrays.
+    folder = cache_root() / source_digest(function.__code__.co_filename)
     try:
-        return compiler(function)
+        numba.config.CACHE_DIR = str(folder / "callee")
+        callee = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)(function)
+        numba.config.CACHE_DIR = str(folder)
+        made = numba.njit(**options)(function)
     except KeyError:  # a Numba without the private option
         raise RuntimeError("this Numba does not know the option _nrt; install the pinned version") from None
+    made.__class__ = _Kernel
+    made.callee = callee
+    return made
+
+
+def is_compiled(function: Any) -> bool:
+    """True if the cache has some version of a kernel as its sources are now, for Python or for other kernels."""
+    folders = (Path(dispatcher.stats.cache_path) for dispatcher in (function, function.callee))
+    return any(True for folder in folders for _ in folder.glob(f"*.{function.__name__}-*.nbi"))
+
+
+def compile_callee(function: Any, *arguments: object) -> None:
+    """Compile the version that other kernels call, for arguments of these types, and keep it in the cache."""
+    if JIT:
+        function.callee.compile(tuple(numba.typeof(argument) for argument in arguments))
 
 
 def kernel(function: Callable) -> Callable:

@@ -7,33 +7,20 @@ heartbeat is stamped by the work loop itself: a loop that hangs is seen.
 
 import gc
 import importlib
-import os
-import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+
+import numpy as np
 
 from bot4.adapters.system.affinity import pin
 from bot4.adapters.system.process import sharpen_timers
 from bot4.model.errors import Bot4Error
-from bot4.shm.layout import CONTROL_STOP
-from bot4.shm.wires import GAUGE_BEGAN_NS, GAUGE_HEARTBEAT_NS, Wires
+from bot4.settings.schema import IDLE_STRATEGIES
+from bot4.shm.layout import CLOCK_FEED, CLOCK_VENUE, CONTROL_STOP, LINE, RING_HEAD
+from bot4.shm.waiting import HOLD, NEVER, WAITER_FLAG, WAITER_ORDER, WAYS, idle_words, rest_once, wake_peers
+from bot4.shm.wires import EXECUTION_ROW, FEED_ROW, GAUGE_BEGAN_NS, GAUGE_HEARTBEAT_NS, VENUE_ROW, Wires
 from workers.plan import Plan, WorkerSpec, kind_of, rows_of
-
-
-class Patience(NamedTuple):
-    """How long `backoff` waits in which way."""
-
-    spins: int  # empty polls before the core is offered to others
-    yields: int  # offers before the first nap
-    nap_first_s: float
-    nap_last_s: float  # bounds the delay of the first message after a quiet time
-
-
-FREE = Patience(spins=64, yields=64, nap_first_s=50e-6, nap_last_s=1e-3)
-# Paced by event time the peers answer within microseconds, if they get a core. A yield goes behind everybody else who
-# wants the core, a nap wakes before them: on two busy cores short naps gave 8,400 messages/s, long yields 650.
-PACED = Patience(spins=5, yields=20, nap_first_s=1e-6, nap_last_s=50e-6)
 
 
 class Agent(Protocol):
@@ -48,31 +35,109 @@ class Agent(Protocol):
         ...
 
 
-class Idle:
-    """Waiting: `spin` never gives the core away, `backoff` spins, then yields, then naps, `block` naps at once."""
+class Runner(Agent, Protocol):
+    """An agent whose kernel polls, waits and wakes by itself."""
 
-    def __init__(self, strategy: str, patience: Patience = FREE) -> None:
-        if strategy not in ("spin", "backoff", "block"):
-            raise Bot4Error(f"idle strategy {strategy!r} is none of spin, backoff, block")
-        self._spins = sys.maxsize if strategy == "spin" else patience.spins if strategy == "backoff" else 0
-        self._naps_after = self._spins + (patience.yields if strategy == "backoff" else 0)
-        self._patience = patience
+    def run(self, idle: np.ndarray, peers: np.ndarray) -> int:
+        """Handle one bounded batch, or wait as `idle` says; wake the peers after news."""
+        ...
+
+
+SPINS = 400  # some 20 us of empty polls in a kernel
+SPINS_OUTSIDE = 16  # the same from Python
+YIELDS = 64
+# Paced by event time the peers answer within microseconds, if they get a core: who spins keeps it from them.
+SPINS_PACED, YIELDS_PACED = 5, 20
+POLLS = 20_000  # of one call in a kernel: a heartbeat a millisecond
+TIME_OUT_NS = 10_000_000  # of a sleep: heartbeat, stop word and kill latch are looked at so often
+NAP_NS = 1_000_000  # where nobody wakes: a feed paced by the wall clock, several agents in one process
+
+
+def idle_strategy(way: str, paced: bool, inside: bool, time_out_ns: int) -> np.ndarray:
+    """How to wait, as words for a kernel: `spin` never gives the core away, `backoff` spins, then yields, then sleeps,
+    `block` sleeps at once. `inside`: the polls are a kernel's, not Python's.
+    """
+    if way == "spin":
+        return idle_words(NEVER, 0, time_out_ns, POLLS)
+    if way == "backoff":
+        spins = SPINS_PACED if paced else SPINS if inside else SPINS_OUTSIDE
+        return idle_words(spins, YIELDS_PACED if paced else YIELDS, time_out_ns, POLLS)
+    if way == "block":
+        return idle_words(0, 0, time_out_ns, POLLS)
+    raise Bot4Error(f"idle strategy {way!r} is none of {', '.join(IDLE_STRATEGIES)}")
+
+
+class Duty:
+    """The turns of one worker: work, and wait where there is none, and wake those whom news concerns.
+
+    A `controlled` worker waits in the way that the order word of its line says at the moment, or holds still.
+    """
+
+    def __init__(self, plan: Plan, wires: Wires, spec: WorkerSpec, agents: Sequence[Any]) -> None:
+        self._agents = agents
+        self._waiters = wires.waiters
+        self._row = rows_of(spec.agents[0], plan.n_shards)[0]
+        self._order = self._row * LINE + WAITER_ORDER
+        alone = len(agents) == 1
+        inside = alone and hasattr(agents[0], "run")
+        woken = alone and spec.agents[0] != "bot" and (spec.agents[0] != "feed" or plan.replayed)
+        ways = WAYS[:HOLD] if spec.idle == "controlled" else (spec.idle,)
+        paced = bool(plan.session[0]["paced"])
+        self._idles = [idle_strategy(way, paced, inside, TIME_OUT_NS if woken else NAP_NS) for way in ways]
+        self._controlled = len(ways) > 1
+        self._peers = np.array(sorted({row for name in spec.agents for row in peers_of(name, plan)}), np.int64)
+        self._published = [words for name in spec.agents for words in published_by(name, wires, plan.n_shards)]
         self._empty = 0
+        self.turn: Callable[[], object] = self._run if inside else self._poll
 
-    def worked(self) -> None:
-        """There was something to do."""
-        self._empty = 0
+    def _idle(self) -> np.ndarray | None:
+        """The strategy of the moment; None: hold still."""
+        order = int(self._waiters[self._order]) if self._controlled else 0
+        return self._idles[order] if 0 <= order < len(self._idles) else None
 
-    def wait(self) -> None:
-        """There was nothing to do."""
-        self._empty += 1
-        if self._empty <= self._spins:
+    def _run(self) -> None:
+        idle = self._idle()
+        if idle is None:
+            time.sleep(NAP_NS * 1e-9)
+        else:
+            self._agents[0].run(idle, self._peers)
+
+    def _poll(self) -> None:
+        idle = self._idle()
+        if idle is None:
+            time.sleep(NAP_NS * 1e-9)
             return
-        if self._empty <= self._naps_after:
-            os.sched_yield()
-            return
-        naps = self._empty - self._naps_after
-        time.sleep(min(self._patience.nap_last_s, self._patience.nap_first_s * naps))
+        told = [int(word[0]) for word in self._published]
+        done = 0
+        for agent in self._agents:
+            done += agent.do_work()
+        if done or told != [int(word[0]) for word in self._published]:
+            if self._empty:
+                self._waiters[self._row * LINE + WAITER_FLAG] = 0
+            self._empty = 0
+            wake_peers(self._waiters, self._peers)
+        else:
+            self._empty = max(0, rest_once(self._waiters, self._row, idle, self._empty))
+
+
+def peers_of(agent: str, plan: Plan) -> list[int]:
+    """Rows of the agents that may wait for what `agent` does."""
+    shards = list(range(plan.n_shards))
+    execution, venue, feed = (plan.n_shards + row for row in (EXECUTION_ROW, VENUE_ROW, FEED_ROW))
+    readers = {"feed": [*shards, execution, venue], "shard": [execution], "venue": [execution], "bot": []}
+    readers["execution"] = [*shards, venue]
+    room = [feed] if plan.replayed and agent not in ("feed", "bot") else []  # a replay's feed waits for room
+    return readers[kind_of(agent)] + room
+
+
+def published_by(agent: str, wires: Wires, n_shards: int) -> list[np.ndarray]:
+    """Words that change whenever an agent driven from Python has published something, each as int64[1]."""
+    if agent == "feed":
+        rings = [*wires.ticks[:n_shards], wires.market, wires.quotes]
+        return [ring[RING_HEAD : RING_HEAD + 1] for ring in rings] + [wires.clocks[CLOCK_FEED : CLOCK_FEED + 1]]
+    if agent == "venue":
+        return [wires.events[RING_HEAD : RING_HEAD + 1], wires.clocks[CLOCK_VENUE : CLOCK_VENUE + 1]]
+    return []
 
 
 def builder(path: str) -> Callable[..., Any]:
@@ -95,24 +160,17 @@ def worker_main(plan: Plan, wires: Wires, spec: WorkerSpec, attempt: int) -> Non
     agents = build_agents(plan, wires, spec.agents, attempt)
     gc.collect()
     gc.freeze()
-    idle = Idle(spec.idle, PACED if plan.session[0]["paced"] else FREE)
+    turn = Duty(plan, wires, spec, agents).turn
     control = wires.control
     clock = time.monotonic_ns
-    works = [agent.do_work for agent in agents]
     for gauges in heartbeats:
         gauges[GAUGE_BEGAN_NS] = gauges[GAUGE_BEGAN_NS] or clock()
     try:
         while not control[CONTROL_STOP]:  # read anew by the interpreter each time; the batch before is finished
-            done = 0
-            for work in works:
-                done += work()
+            turn()
             now = clock()
             for gauges in heartbeats:
                 gauges[GAUGE_HEARTBEAT_NS] = now
-            if done:
-                idle.worked()
-            else:
-                idle.wait()
     finally:
         for agent in agents:
             agent.close()

@@ -5,15 +5,20 @@ from types import ModuleType
 import numpy as np
 
 from bot4.adapters.sim.venue import VenueAgent
+from bot4.adapters.sim.venue_loop import venue_step
 from bot4.adapters.system.latch import FILE_NAME
 from bot4.engine.execution import ExecutionAgent
+from bot4.engine.execution_step import execution_step
 from bot4.engine.feed import FeedAgent
+from bot4.engine.feed_step import feed_step
 from bot4.engine.shard import ShardAgent, generate_module, load_loop
 from bot4.engine.shard_loop import shard_step
+from bot4.jit import compile_callee
 from bot4.shm.wires import Wires
 from workers import composed_loop as template
 from workers import execution, shard, venue
 from workers.bootstrap import Agent
+from workers.composed_loop import FEED_BATCH, STEP_BATCH
 from workers.execution import LatchReader
 from workers.feed import Pace, feed_agent
 from workers.plan import Plan
@@ -82,3 +87,20 @@ def build(plan: Plan, wires: Wires, name: str, attempt: int) -> LatchReader:
         plan.speed,
     )
     return LatchReader(agent, wires, plan.state_folder / FILE_NAME)
+
+
+def compile_part(plan: Plan, wires: Wires, name: str) -> None:
+    """Compile one agent's step as the composed loop calls it."""
+    tables = (plan.instruments, plan.limits, plan.session)
+    if name == "feed":
+        memory = feed_agent(plan, wires).memory
+        compile_callee(feed_step, memory, wires, plan.instruments, plan.session, np.int64(0), True, FEED_BATCH)
+    elif name == "venue":
+        made = venue.build(plan, wires, name, 0)
+        compile_callee(venue_step, made.memory, wires, plan.instruments, plan.session, STEP_BATCH)
+        made.close()
+    elif name == "execution":
+        compile_callee(execution_step, execution.execution_agent(plan, wires).memory, wires, *tables, STEP_BATCH)
+    else:
+        loop = load_loop(plan.strategy_module)
+        compile_callee(loop.shard_step, shard.build(plan, wires, name, 0).memory, wires, *tables, 0, STEP_BATCH)

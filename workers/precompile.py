@@ -1,32 +1,52 @@
-"""Compiles the simulated venue beside the template: on an empty cache that halves the time to the first tick.
+"""Compiles the agents beside each other: on an empty cache that divides the time to the first tick by the cores.
 
-The venue is about as much to compile as feed, shard and execution together, and Numba compiles on one core. What this
-process compiles lands in the cache on disk, where the template finds it. Usage: python -m workers.precompile
+Numba compiles on one core. The step of each agent is a tree of kernels of its own, so a forked process each compiles it
+and leaves it in the cache on disk, where the template finds it a moment later.
 """
 
-import subprocess
-import sys
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
-import numpy as np
-
-from bot4.adapters.sim import venue_loop
-from bot4.jit import JIT, cache_root, source_digest
-from bot4.model.records import INSTRUMENT, SESSION
-from bot4.shm.wires import private_wires
-
-
-def start() -> subprocess.Popen[bytes] | None:
-    """Begin, if the cache has nothing of the venue yet; the caller waits for the process."""
-    if not JIT or (cache_root() / source_digest(str(venue_loop.__file__))).is_dir():
-        return None
-    return subprocess.Popen([sys.executable, "-m", __name__], stdin=subprocess.DEVNULL)
+from bot4.adapters.sim.venue_loop import venue_step
+from bot4.engine.execution_step import execution_step
+from bot4.engine.feed_step import feed_step
+from bot4.engine.shard import load_loop
+from bot4.jit import JIT, is_compiled
+from workers.plan import Plan
 
 
-def main() -> None:
-    """One call with the types of a session is enough."""
-    venue = venue_loop.venue_memory(1, 0)
-    venue_loop.venue_step(venue, private_wires(1, 1), np.zeros(1, INSTRUMENT), np.zeros(1, SESSION), 1)
+def compile_apart(plan: Plan, compile_agent: Callable[[str], object]) -> None:
+    """Compile the steps that the cache does not have, in as many processes as there are cores.
+
+    Parameters
+    ----------
+    compile_agent : called in a forked process with the agent's name
+
+    What cannot be compiled is not told here: the caller meets it again, and has words for it.
+    """
+    if not JIT:
+        return
+    cold = [name for name, step in _steps(plan).items() if not is_compiled(step)]
+    cores = len(os.sched_getaffinity(0))
+    if len(cold) < 2 or cores < 2:
+        return
+    running = 0
+    for name in cold:
+        if running == cores:
+            os.wait()
+            running -= 1
+        if os.fork() == 0:
+            with suppress(BaseException):  # never back into the parent's code
+                compile_agent(name)
+            os._exit(0)
+        running += 1
+    for _ in range(running):
+        os.wait()
 
 
-if __name__ == "__main__":
-    main()
+def _steps(plan: Plan) -> dict[str, Any]:
+    """The step of each agent, the dearest first."""
+    shard_step = load_loop(plan.strategy_module).shard_step
+    return {"venue": venue_step, "feed": feed_step, "execution": execution_step, "shard-0": shard_step}

@@ -7,13 +7,18 @@ forked afterwards compile nothing. The wires, the journal and the ledger of this
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from bot4.adapters.system.latch import KillLatch
 from bot4.shm.layout import CONTROL_RESYNC, CONTROL_SNAPSHOT
+from bot4.shm.waiting import idle_words
 from bot4.shm.wires import private_wires
-from workers import precompile
 from workers.bootstrap import build_agents
+from workers.composed import compile_part
 from workers.plan import FeedSpec, Plan
+from workers.precompile import compile_apart
 
 ROUNDS = 400  # of one batch each: some seconds of the synthetic market, with orders and fills
 RESTART_AT = 200  # a shard starts anew here: snapshot and resync are answered
@@ -28,7 +33,7 @@ def warm(plan: Plan) -> None:
             plan, feed=FeedSpec(kind="synthetic", seed=1), speed=0.0, state_folder=place, session_folder=place
         )
         shards = [f"shard-{k}" for k in range(plan.n_shards)]
-        _compile_on_two_cores(short, shards)
+        compile_apart(short, lambda name: _start(short, name))
         wires = private_wires(plan.n_shards, plan.n_instruments)
         names = ["bot"] if plan.composed else ["venue", "execution", *shards, "feed"]
         agents = build_agents(short, wires, names, 0)
@@ -39,6 +44,7 @@ def warm(plan: Plan) -> None:
             for agent in agents:
                 agent.do_work()
         for agent in agents:
+            _run(agent)
             agent.close()
         if not plan.composed:
             restarted = build_agents(short, wires, ["execution", *shards], 1)  # the way back: journal scan, empty state
@@ -47,18 +53,26 @@ def warm(plan: Plan) -> None:
                 agent.close()
 
 
-def _compile_on_two_cores(plan: Plan, shards: list[str]) -> None:
-    """On an empty cache: the venue in a process of its own, everything else here, at the same time."""
-    beside = precompile.start()
-    if beside is None:
+def _start(plan: Plan, name: str) -> None:
+    """One agent alone, on wires where nothing is to be done: its step compiles."""
+    wires = private_wires(plan.n_shards, plan.n_instruments)
+    apart = replace(plan, session_folder=_folder(plan, name))
+    if plan.composed:
+        compile_part(apart, wires, name)
         return
-    place = plan.session_folder / "apart"
-    place.mkdir()
-    apart = replace(plan, session_folder=place)
-    for agent in build_agents(
-        apart, private_wires(plan.n_shards, plan.n_instruments), ["execution", *shards, "feed"], 0
-    ):
-        for _ in range(2):  # execution opens with the first call and steps with the second
-            agent.do_work()
-        agent.close()
-    beside.wait()
+    agent = build_agents(apart, wires, [name], 0)[0]
+    for _ in range(2):  # execution opens with the first call and steps with the second
+        agent.do_work()
+    _run(agent)
+
+
+def _run(agent: Any) -> None:
+    """The loop that waits by itself, where the agent has one."""
+    if hasattr(agent, "run"):
+        agent.run(idle_words(0, 0, 1, 1), np.zeros(0, np.int64))
+
+
+def _folder(plan: Plan, name: str) -> Path:
+    folder = plan.session_folder / name
+    folder.mkdir()
+    return folder

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bot4.engine.execution_memory import ITEM_RECORDS, execution_memory
-from bot4.engine.execution_step import execution_step
+from bot4.engine.execution_step import execution_run, execution_step
 from bot4.engine.journal import DEFAULT_RECORDS, JournalFile
 from bot4.engine.recovery import execution_fold, execution_start
 from bot4.model.errors import JournalError
@@ -76,12 +76,25 @@ class ExecutionAgent:
 
     def do_work(self) -> int:
         """One batch; returns the number of items handled, 0 when there is nothing to do."""
+        if not self._opened():
+            return 1
+        return execution_step(self.memory, self.wires, self.instruments, self.limits, self.session, BATCH)
+
+    def run(self, idle: np.ndarray, peers: np.ndarray) -> int:
+        """The same, again and again for about a millisecond, waiting as `idle` says and waking `peers` after news."""
+        if not self._opened():
+            return 1
+        tables = (self.instruments, self.limits, self.session)
+        return int(execution_run(self.memory, self.wires, *tables, BATCH, idle, peers))
+
+    def _opened(self) -> bool:
+        """True if the start is behind us; one more step of it otherwise."""
         if self.journal.room < ITEM_RECORDS:
             raise JournalError(f"{self.journal.path}: full after {self.journal.count} records; nothing can go on")
         if not self.started:
             self.started = execution_start(self.memory, self.wires, self.session, self.epoch)
-            return 1
-        return execution_step(self.memory, self.wires, self.instruments, self.limits, self.session, BATCH)
+            return False
+        return True
 
     def close(self) -> None:
         """Nothing to write: whatever counts is in the journal already."""

@@ -45,9 +45,12 @@ from bot4.shm.layout import (
     CONTROL_KILL,
     CONTROL_RESYNC,
     LINE,
+    RING_HEAD,
 )
 from bot4.shm.spsc_ring import consume, has_space, next_time, peek_order, peek_tick, unread_time
+from bot4.shm.waiting import IDLE_POLLS, SLEPT, rest, rise, wake
 from bot4.shm.wires import (
+    EXECUTION_ROW,
     GAUGE_EVENT_TIME_NS,
     GAUGE_EXEC_ALARMS,
     GAUGE_EXEC_BREAKER,
@@ -320,3 +323,46 @@ def _publish(x, wires, session, items):
         out[POSITION_STOP_TICKS] = position["stop_ticks"]
         stop = position["stop_row"]
         out[POSITION_STOP_LOTS] = 0 if stop < 0 else x.orders[stop]["qty_lots"] - x.orders[stop]["cum_lots"]
+
+
+@inlined
+def _told(wires, session):
+    """Changes with whatever execution has published: a request, a report, a promise."""
+    told = wires.requests[RING_HEAD] + wires.clocks[CLOCK_EXEC_VENUE] + wires.clocks[CLOCK_EXEC_SHARD]
+    for shard in range(session[0]["n_shards"]):
+        told += wires.reports[shard, RING_HEAD]
+    return told
+
+
+@kernel
+def execution_run(x, wires, instruments, limits, session, max_items, idle, peers):
+    """Poll `idle[IDLE_POLLS]` times, or until a sleep is over, and wake the peers after each poll that had news.
+
+    Parameters
+    ----------
+    x .. max_items : as for `execution_step`
+    idle : int64[IDLE_WORDS], how to wait
+    peers : int64[n], rows of those that wait for execution
+
+    Returns
+    -------
+    int64, items handled
+    """
+    row = session[0]["n_shards"] + EXECUTION_ROW
+    handled = np.int64(0)
+    empty = np.int64(0)
+    for _ in range(idle[IDLE_POLLS]):
+        told = _told(wires, session)
+        done = execution_step(x, wires, instruments, limits, session, max_items)
+        handled += done
+        if done > 0 or _told(wires, session) != told:
+            empty = rise(wires.waiters, row, idle, empty)
+            wake(wires.waiters, peers)
+            if handled >= max_items:
+                break
+        else:
+            empty = rest(wires.waiters, row, idle, empty)
+            if empty == SLEPT:
+                break
+    rise(wires.waiters, row, idle, empty)  # nobody need wake a process that does not sleep
+    return handled

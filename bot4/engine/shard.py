@@ -216,7 +216,7 @@ class ShardAgent:
         # a report alone is enough to make it a restart: it may have told of a position that this life would not know
         fresh = bool(ring[RING_TAIL] == 0 and wires.reports[k][RING_TAIL] == 0 and wires.intents[k][RING_HEAD] == 0)
         self.memory = shard_memory(loop_module, strategy_params, instruments, session, k, fresh)
-        self._step = loop_module.shard_step
+        self._step, self._run = loop_module.shard_step, loop_module.shard_run
         self._arguments = (wires, instruments, limits, session, k)
         ring_recover(wires.intents[k])
         if not fresh:
@@ -227,6 +227,10 @@ class ShardAgent:
     def do_work(self) -> int:
         """Handle a bounded batch of reports and ticks; returns how many."""
         return int(self._step(self.memory, *self._arguments, MAX_BATCH))
+
+    def run(self, idle: np.ndarray, peers: np.ndarray) -> int:
+        """The same, again and again for about a millisecond, waiting as `idle` says and waking `peers` after news."""
+        return int(self._run(self.memory, *self._arguments, MAX_BATCH, idle, peers))
 
     def close(self) -> None:
         """Nothing to release: all memory is the process's own or belongs to the wires."""

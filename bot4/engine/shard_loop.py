@@ -71,8 +71,18 @@ from bot4.model.enums import (
 )
 from bot4.model.records import ORDER_WORDS, TICK_WORDS
 from bot4.shm.histogram import histogram_record
-from bot4.shm.layout import CLOCK_EXEC_SHARD, CLOCK_FEED, CLOCK_SHARD, CONTROL_KILL, CONTROL_SNAPSHOT, LINE
+from bot4.shm.layout import (
+    CLOCK_EXEC_SHARD,
+    CLOCK_FEED,
+    CLOCK_SHARD,
+    CONTROL_KILL,
+    CONTROL_RESYNC,
+    CONTROL_SNAPSHOT,
+    LINE,
+    RING_HEAD,
+)
 from bot4.shm.spsc_ring import consume, has_space, next_time, peek_order, peek_tick, push_order
+from bot4.shm.waiting import IDLE_POLLS, SLEPT, rest, rise, wake
 from bot4.shm.wires import (
     GAUGE_EVENT_TIME_NS,
     GAUGE_ITEMS,
@@ -684,4 +694,49 @@ def shard_step(shard, wires, instruments, limits, session, k, max_items):
             tick_ns = next_time(ticks, TICK_WORDS)
             if tick_ns > promised:
                 store_release(wires.clocks, clock, tick_ns)
+    return handled
+
+
+@inlined
+def _told(wires, k):
+    """Changes with whatever this shard has published: an intent, a promise, a question."""
+    line = k * LINE
+    asked = wires.control[CONTROL_SNAPSHOT + line] + wires.control[CONTROL_RESYNC + line]
+    return wires.intents[k, RING_HEAD] + wires.clocks[CLOCK_SHARD + line] + asked
+
+
+@kernel
+def shard_run(shard, wires, instruments, limits, session, k, max_items, idle, peers):
+    """Poll `idle[IDLE_POLLS]` times, or until a sleep is over, and wake the peers after each poll that had news.
+
+    Parameters
+    ----------
+    shard .. max_items : as for `shard_step`
+    idle : int64[IDLE_WORDS], how to wait
+    peers : int64[n], rows of those that wait for this shard
+
+    Returns
+    -------
+    int64, items handled
+
+    Notes
+    -----
+    With a strategy that spins this makes no system call. Twin: tests/reference/engine/shard.py, for each step.
+    """
+    handled = np.int64(0)
+    empty = np.int64(0)
+    for _ in range(idle[IDLE_POLLS]):
+        told = _told(wires, k)
+        done = shard_step(shard, wires, instruments, limits, session, k, max_items)
+        handled += done
+        if done > 0 or _told(wires, k) != told:
+            empty = rise(wires.waiters, k, idle, empty)
+            wake(wires.waiters, peers)
+            if handled >= max_items:
+                break
+        else:
+            empty = rest(wires.waiters, k, idle, empty)
+            if empty == SLEPT:
+                break
+    rise(wires.waiters, k, idle, empty)  # nobody need wake a process that does not sleep
     return handled

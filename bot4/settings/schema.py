@@ -61,7 +61,8 @@ FEE_BPS = Amount("FEE_BPS", "-100", "1000", "basis points", Decimal("0.01"))  # 
 SHARDS = AutoInteger("SHARDS", 1, MAX_SHARDS, "shard processes")
 COMPOSE = Choice("COMPOSE", ("auto", "one", "processes"))
 CORES = AutoCores("CORES", 1_023)
-IDLE = Choice("IDLE", ("spin", "backoff", "block"))
+IDLE_STRATEGIES = ("spin", "backoff", "block", "controlled")
+IDLE = Choice("IDLE", IDLE_STRATEGIES)
 HEARTBEAT_MS = Integer("HEARTBEAT_MS", 1_000, 600_000, "milliseconds")
 RESTARTS = Integer("RESTARTS", 0, 1_000, "restarts")
 

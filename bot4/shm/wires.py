@@ -16,7 +16,7 @@ import numpy as np
 from bot4.model.enums import N_CODES, N_INPUT_REASONS, N_KINDS
 from bot4.model.records import ORDER_WORDS, TICK_WORDS
 from bot4.shm.histogram import HISTOGRAM_WORDS
-from bot4.shm.layout import CLOCK_WORDS, CONTROL_WORDS
+from bot4.shm.layout import CLOCK_WORDS, CONTROL_WORDS, LINE
 from bot4.shm.spsc_ring import private_rings
 
 # rows of gauges and rejects, after the shards 0 .. n_shards-1
@@ -102,6 +102,7 @@ class Wires(NamedTuple):
     book_checks: np.ndarray  # [n_instruments, 2] compared with the venue's best quote, equal
     positions: np.ndarray  # [n_instruments, N_POSITION_COLUMNS]
     histograms: np.ndarray  # [len(STAGES), HISTOGRAM_WORDS]
+    waiters: np.ndarray  # [(n_shards + 3) * LINE] who sleeps, a line per agent, rows as in gauges
 
 
 TICK_RING_CAPACITY = 16_384  # more than the records of the largest message (a snapshot of 5,000 levels a side)
@@ -122,6 +123,7 @@ def plain_shapes(n_shards: int, n_instruments: int) -> dict[str, tuple[int, ...]
         "book_checks": (n_instruments, 2),
         "positions": (n_instruments, N_POSITION_COLUMNS),
         "histograms": (len(STAGES), HISTOGRAM_WORDS),
+        "waiters": (rows * LINE,),
     }
 
 

@@ -18,7 +18,11 @@ from bot4.shm.segment import FOLDER, Segment, attach, create, owner_alive, segme
 from bot4.shm.spsc_ring import ring_check, ring_create
 from bot4.shm.wires import ORDER_RING_CAPACITY, TICK_RING_CAPACITY, Wires, plain_shapes
 
-_ALONE = ("clocks", "control")  # of the plain arrays these have a segment of their own: a door may map just one
+_ALONE = (
+    "clocks",
+    "control",
+    "waiters",
+)  # of the plain arrays these have a segment of their own: a door may map just one
 
 
 class SharedWires:

@@ -309,4 +309,4 @@ def test_a_killed_supervisor_takes_everything_with_it(tmp_path):
         if handle is not None:
             assert handle.wait(10.0)
             handle.close()
-    assert len(unlink_leftovers(os.getuid(), name)) == 10
+    assert len(unlink_leftovers(os.getuid(), name)) == 11

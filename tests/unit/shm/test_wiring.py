@@ -16,7 +16,8 @@ from bot4.shm.spsc_ring import peek_tick, push_tick, ring_check
 from bot4.shm.wires import private_wires
 from bot4.shm.wiring import attach_wires, create_wires, leftovers, unlink_leftovers
 
-ROLES = ["ticks", "market", "quotes", "intents", "reports", "requests", "events", "clocks", "control", "tables"]
+RINGS = ["ticks", "market", "quotes", "intents", "reports", "requests", "events"]
+ROLES = [*RINGS, "clocks", "control", "waiters", "tables"]
 SMALL = {"n_shards": 2, "n_instruments": 3, "ticks": 16}
 
 

@@ -1,54 +1,129 @@
 """Waiting, building, and what the command line means."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+from sim.ring_pair import ring_pair_plan
 
 from bot4.adapters.system.latch import KillLatch
 from bot4.model.errors import Bot4Error, HaltedError, InputError
-from workers import bootstrap
-from workers.bootstrap import FREE, Idle, Patience, builder
-from workers.plan import FeedSpec, kind_of, rows_of
+from bot4.shm.layout import CLOCK_VENUE, LINE
+from bot4.shm.waiting import WAITER_ORDER, WAYS
+from bot4.shm.wires import EXECUTION_ROW, VENUE_ROW, private_wires
+from workers.bootstrap import SPINS_OUTSIDE, YIELDS, Duty, builder, peers_of
+from workers.plan import FeedSpec, WorkerSpec, kind_of, rows_of
 from workers.session import parse_feed, parse_pace, parse_speed, refuse_if_tripped
 from workers.view import SessionLabel
 
 
-@pytest.fixture
-def waits(monkeypatch):
-    """What an idle worker does, instead of doing it: yields and naps in order."""
-    done = []
-    monkeypatch.setattr(bootstrap.os, "sched_yield", lambda: done.append("yield"))
-    monkeypatch.setattr(bootstrap.time, "sleep", done.append)
-    return done
+class Busy:
+    """An agent with so many turns of work."""
+
+    def __init__(self, turns=0):
+        self.turns, self.calls = turns, 0
+
+    def do_work(self):
+        self.calls += 1
+        self.turns -= 1
+        return int(self.turns >= 0)
 
 
-def test_backoff_spins_then_yields_then_naps_longer_and_longer(waits):
-    idle = Idle("backoff", Patience(spins=2, yields=3, nap_first_s=1.0, nap_last_s=2.5))
-    for _ in range(9):
-        idle.wait()
-    assert waits == ["yield"] * 3 + [1.0, 2.0, 2.5, 2.5]
-    idle.worked()
-    waits.clear()
-    for _ in range(3):
-        idle.wait()
-    assert waits == ["yield"], "after work it begins anew"
+def duty(agent, idle, name="venue", **changes):
+    """The turns of one worker on private wires, and the wires."""
+    plan = replace(ring_pair_plan("duty", Path(), ticks=1), **changes)
+    wires = private_wires(1, 1, 64)
+    return Duty(plan, wires, WorkerSpec(name=name, agents=(name,), core=None, idle=idle), [agent]), wires
 
 
-def test_spin_never_gives_the_core_away(waits):
-    idle = Idle("spin")
+def line_of(wires, row):
+    """Flag, sleeps and time-outs of a waiter."""
+    return [int(word) for word in wires.waiters[row * LINE : row * LINE + 3]]
+
+
+VENUE = 1 + VENUE_ROW
+
+
+def test_block_shows_its_flag_polls_once_more_and_sleeps():
+    agent = Busy()
+    made, wires = duty(agent, "block")
+    made.turn()
+    assert (agent.calls, line_of(wires, VENUE)) == (1, [1, 0, 0])
+    made.turn()
+    assert agent.calls == 2, "the look after the flag is set: what came in between is not slept over"
+    assert line_of(wires, VENUE)[1] == 1
+
+
+def test_work_after_the_flag_takes_it_back():
+    agent = Busy()
+    made, wires = duty(agent, "block")
+    made.turn()
+    agent.turns = 1
+    made.turn()
+    assert line_of(wires, VENUE) == [0, 0, 0]
+
+
+def test_spin_never_shows_a_flag():
+    made, wires = duty(Busy(), "spin")
     for _ in range(1000):
-        idle.wait()
-    assert waits == []
+        made.turn()
+    assert line_of(wires, VENUE) == [0, 0, 0]
 
 
-def test_block_naps_at_once(waits):
-    idle = Idle("block")
-    idle.wait()
-    idle.wait()
-    assert waits == [FREE.nap_first_s, 2 * FREE.nap_first_s]
+def test_backoff_sleeps_after_its_spins_and_yields():
+    agent = Busy()
+    made, wires = duty(agent, "backoff")
+    for _ in range(SPINS_OUTSIDE + YIELDS):
+        made.turn()
+    assert line_of(wires, VENUE) == [0, 0, 0]
+    made.turn()
+    assert line_of(wires, VENUE)[0] == 1
+
+
+def test_news_wakes_those_it_concerns_and_nobody_else():
+    made, wires = duty(Busy(1), "block")
+    wires.waiters[::LINE] = 1  # all of them sleep
+    made.turn()
+    asleep = [row for row in range(4) if wires.waiters[row * LINE]]
+    assert asleep == [0, 1 + VENUE_ROW], "execution is told, and the feed, which may wait for room"
+
+
+def test_a_promise_is_news_although_nothing_was_handled():
+    class Promising(Busy):
+        def do_work(self):
+            wires.clocks[CLOCK_VENUE] += 1
+            return 0
+
+    made, wires = duty(Promising(), "block")
+    wires.waiters[(1 + EXECUTION_ROW) * LINE] = 1
+    made.turn()
+    assert wires.waiters[(1 + EXECUTION_ROW) * LINE] == 0
+
+
+def test_a_feed_paced_by_the_wall_clock_is_woken_by_nobody():
+    plan = replace(ring_pair_plan("duty", Path(), ticks=1), speed=1.0)
+    assert peers_of("venue", plan) == [1 + EXECUTION_ROW] and peers_of("shard-0", plan) == [1 + EXECUTION_ROW]
+
+
+def test_a_controlled_worker_waits_as_it_is_told_or_holds_still():
+    agent = Busy()
+    made, wires = duty(agent, "controlled")
+    order = VENUE * LINE + WAITER_ORDER
+    for way, flag in (("spin", 0), ("block", 1)):
+        wires.waiters[order] = WAYS.index(way)
+        for _ in range(2):  # the first of another way may still belong to the old one
+            made.turn()
+        assert line_of(wires, VENUE)[0] == flag
+    wires.waiters[order] = WAYS.index("hold")
+    calls = agent.calls
+    for _ in range(3):
+        made.turn()
+    assert agent.calls == calls
 
 
 def test_an_unknown_way_of_waiting_is_refused():
-    with pytest.raises(Bot4Error, match="none of spin, backoff, block"):
-        Idle("sleep")
+    with pytest.raises(Bot4Error, match="none of spin, backoff, block, controlled"):
+        duty(Busy(), "sleep")
 
 
 def test_a_builder_is_found_by_its_path():

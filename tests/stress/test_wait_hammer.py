@@ -1,0 +1,18 @@
+"""No wake-up is lost: two processes that sleep for each other, a hundred thousand times."""
+
+from functools import partial
+
+import pytest
+from rig.hammer import hammer
+
+pytestmark = pytest.mark.compiled
+run = partial(hammer, "wait_hammer.py")
+
+
+@pytest.mark.parametrize(("spins", "yields"), [(0, 0), (20, 0), (20, 5)])
+def test_no_sleep_ends_by_its_time_out(spins, yields):
+    rounds = 100_000
+    found = run(rounds=rounds, spins=spins, yields=yields)
+    assert found["answered"] == rounds
+    assert found["time_outs"] == 0
+    assert found["sleeps"] > (rounds if spins == 0 else 100), "they really slept"
