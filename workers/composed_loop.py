@@ -6,7 +6,7 @@ so the order of the round cannot change a result; it only decides how soon it is
 This file is a template like the shard loop that it imports: for another strategy the import line is replaced.
 """
 
-from bot4.adapters.sim.venue_loop import venue_step
+from bot4.adapters.sim.venue_loop import ledger_first, venue_step
 from bot4.engine.execution_step import execution_step
 from bot4.engine.feed import feed_step
 from bot4.engine.shard_loop import shard_step
@@ -18,7 +18,7 @@ STEP_BATCH = 256
 
 @kernel
 def composed_step(feed, shards, execution, venue, wires, instruments, limits, session, until_ns, wait, rounds):
-    """Run up to `rounds` rounds of all agents; ends early when a round did nothing.
+    """Run up to `rounds` rounds of all agents; ends early when a round did nothing or events wait for the ledger.
 
     Parameters
     ----------
@@ -43,6 +43,6 @@ def composed_step(feed, shards, execution, venue, wires, instruments, limits, se
         done += execution_step(execution, wires, instruments, limits, session, STEP_BATCH)
         done += venue_step(venue, wires, instruments, session, STEP_BATCH)
         total += done
-        if done == 0:
+        if done == 0 or ledger_first(venue):
             break
     return total

@@ -1,5 +1,8 @@
 """The ledger: what really happened at the venue, one JSON object a line, appended and flushed, never changed.
 
+A batch of lines is there as a whole or not at all: where the disk is full, what was written of it is taken back, nobody
+has been told of it yet, and nothing is written any more.
+
 It is the judge of every test of execution, so it is written by the venue's process alone, from the venue's own entries,
 and says everything that is needed to recompute the account: integers with their scale, the contract's kind, the fee's
 rate, the request's bytes. Fields of a line (those that mean something for its kind; null where there is none):
@@ -18,6 +21,8 @@ rate, the request's bytes. Fields of a line (those that mean something for its k
 """
 
 import base64
+import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -85,23 +90,35 @@ class LedgerFile:
     """Turns ledger entries into lines and appends them; one per venue process."""
 
     def __init__(self, path: Path, instruments: np.ndarray, symbols: list[str]):
-        self._file = path.open("ab", buffering=1 << 16)
+        self._path = path
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        self._whole_bytes = os.fstat(self._descriptor).st_size
+        self._failure = ""
         self._symbols = symbols
         self._contracts = ["spot" if row["is_spot"] else "linear" for row in instruments]
         self._scales = [{name: int(row[name]) for name in ("tick_e8", "lot_e8", "value_e8")} for row in instruments]
 
     def write(self, entries: np.ndarray) -> None:
-        """Append entries (LEDGER_ENTRY[n]) and flush them to the operating system."""
+        """Append entries (LEDGER_ENTRY[n]), all or none. A failure is final: it is raised again by any later call."""
+        if self._failure:
+            raise Bot4Error(self._failure)
+        text = b"".join(orjson.dumps(self._line(entry), option=orjson.OPT_APPEND_NEWLINE) for entry in entries)
+        left = memoryview(text)
         try:
-            for entry in entries:
-                self._file.write(orjson.dumps(self._line(entry), option=orjson.OPT_APPEND_NEWLINE))
-            self._file.flush()
+            while left:  # a full disk takes a part first, then nothing
+                left = left[os.write(self._descriptor, left) :]
         except OSError as error:
-            raise Bot4Error(f"{self._file.name}: the ledger cannot be written: {error.strerror}") from None
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, self._whole_bytes)
+            self._failure = f"{self._path}: the ledger cannot be written: {error.strerror}"
+            raise Bot4Error(self._failure) from None
+        self._whole_bytes += len(text)
 
     def close(self) -> None:
-        """Flush and close the file."""
-        self._file.close()
+        """Close the file."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def _line(self, entry: np.void) -> dict:
         kind = int(entry["kind"])

@@ -1,7 +1,7 @@
 """The simulated venue as an agent: the compiled step, and its ledger drained to the file after each batch.
 
-The ledger is never behind what execution may act on by more than one batch, and never incomplete when the loop goes
-idle or is asked to stop: each `do_work` ends with the drain.
+The ledger is never behind what execution is told, and never incomplete when the loop goes idle or is asked to stop: the
+step ends where events wait for entries to be drained, and each `do_work` ends with the drain.
 """
 
 from pathlib import Path
@@ -48,9 +48,13 @@ class VenueAgent:
 
     def do_work(self) -> int:
         """Handle a bounded batch and write its ledger entries. Returns the number of items handled."""
-        items = venue_step(self.memory, self._wires, self._instruments, self._session, BATCH_ITEMS)
-        self.drain()
-        return int(items)
+        items = 0
+        while True:
+            left = BATCH_ITEMS - items
+            items += int(venue_step(self.memory, self._wires, self._instruments, self._session, left))
+            drained = self.drain()
+            if items == BATCH_ITEMS or not (drained and self.memory.core.desk[0]["n_events"]):
+                return items
 
     def drain(self) -> int:
         """Move all waiting ledger entries to the file; whoever drives `venue_step` himself calls this in between."""

@@ -6,8 +6,9 @@
 
 At equal times the market goes first; one message of the market is applied whole before a request is looked at. A
 request is taken off its ring only after everything it caused stands in the events ring: execution counts on that when
-it computes how far event time may advance. When the events ring or the ledger buffer is full the venue takes nothing
-more; it never loses an event or an entry.
+it computes how far event time may advance. Nobody is told what the ledger does not hold yet: with events and entries
+both waiting the batch ends, whoever drives the step drains the entries, and the next batch begins with the events.
+When the events ring or the ledger buffer is full the venue takes nothing more; it never loses an event or an entry.
 
 Budget: 100 ns a record of the market with nothing open, 1 us a request, 2 us an order that is filled at once, all
 entries made (`benches/bench_matching.py`).
@@ -91,6 +92,13 @@ def _push_events(venue, wires, session):
     return True
 
 
+@inlined
+def ledger_first(venue):
+    """True if events wait while entries are not in the ledger's file yet: drain these, then the events may go out."""
+    desk = venue.core.desk[0]
+    return desk["n_events"] > 0 and desk["n_entries"] > 0
+
+
 @kernel
 def venue_step(venue, wires, instruments, session, max_items):
     """Handle up to `max_items` requests and records of the market in event-time order.
@@ -110,8 +118,9 @@ def venue_step(venue, wires, instruments, session, max_items):
     Notes
     -----
     Invariant (paced): a record of the market at m is applied only when no request can arrive before m any more, a
-    request that arrives at a only after every record with time <= a. Errors: 0 items with work waiting means that the
-    events ring or the ledger buffer is full. Twin: tests/reference/adapters/sim/venue_loop.py
+    request that arrives at a only after every record with time <= a; no event goes out before the ledger has what it
+    came with. Errors: 0 items with work waiting means that the events ring is full or that entries wait to be drained.
+    Twin: tests/reference/adapters/sim/venue_loop.py
     """
     core = venue.core
     desk = core.desk[0]
@@ -119,7 +128,7 @@ def venue_step(venue, wires, instruments, session, max_items):
     paced = session[0]["paced"] != 0
     items = np.int64(0)
     while items < max_items:
-        if not _push_events(venue, wires, session):
+        if ledger_first(venue) or not _push_events(venue, wires, session):
             break
         if desk["answer_next"] > 0:
             answer_trades(core, venue.request[0])

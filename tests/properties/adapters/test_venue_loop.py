@@ -113,7 +113,9 @@ class LoopPair(Pair):
         """Both, compared."""
         self.loop.ledger_full = self.random.random() < 0.05
         least = LEDGER_CAPACITY - ITEM_ENTRIES  # still room for one item, whatever it causes
-        self.memory.desk[0]["n_entries"] = least + 1 if self.loop.ledger_full else least if most == 1 else 0
+        waiting = least + 1 if self.loop.ledger_full else least if most == 1 and self.random.random() < 0.5 else 0
+        self.memory.desk[0]["n_entries"] = waiting
+        self.loop.undrained = waiting > 0
         found = venue_step(self.venue, self.wires, self.instruments, self.session, most)
         assert found == self.loop.work(most)
         self.memory.desk[0]["n_entries"] = 0
@@ -159,8 +161,8 @@ def test_random_runs_equal_the_twin(seed):
 
 
 BOTH = {
-    "ledger full", "market", "market before a request of its time", "message before a request", "no room", "nothing",
-    "request", "request waits", "waits within a message",
+    "ledger first", "ledger full", "market", "market before a request of its time", "message before a request",
+    "no room", "nothing", "request", "request waits", "waits within a message",
 }  # fmt: skip
 FREE = BOTH | {"request at rest"}
 PACED = BOTH | {"market waits", "unread event"}

@@ -37,7 +37,7 @@ class RefVenueLoop:
         self.ring: deque[tuple] = deque()
         self.feed_ns = self.exec_ns = 0
         self.clock_ns = self.items = 0
-        self.in_message = self.in_hand = self.ledger_full = False
+        self.in_message = self.in_hand = self.ledger_full = self.undrained = False
         self.seen: Counter[str] = Counter()
 
     def deliver(self) -> bool:
@@ -52,12 +52,16 @@ class RefVenueLoop:
         """Up to `most` items; how many."""
         handled = 0
         while handled < most and self.next_item():
+            self.undrained = self.undrained or bool(self.venue.events)  # no event comes without an entry
             handled += 1
         self.items += handled
         return handled
 
     def next_item(self) -> bool:
         """One request or one record, whichever is due; False if neither is."""
+        if self.venue.events and self.undrained:  # nobody is told what the ledger does not hold yet
+            self.seen["ledger first"] += 1
+            return False
         if not self.deliver():
             self.seen["no room"] += 1
             return False

@@ -3,6 +3,8 @@
 import base64
 import json
 import random
+import resource
+import signal
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from bot4.adapters.sim.venue import VenueAgent
 from bot4.adapters.sim.venue_loop import venue_step
 from bot4.kernels.matching.state import ITEM_ENTRIES, LEDGER_CAPACITY
 from bot4.model import enums as e
+from bot4.model.errors import Bot4Error
 from bot4.model.records import EXEC_REPORT, ORDER_INTENT, ORDER_WORDS, SESSION, TICK, TICK_WORDS, words
 from bot4.shm.layout import CLOCK_EXEC_VENUE, CLOCK_FEED, CLOCK_VENUE
 from bot4.shm.spsc_ring import consume, next_time, peek_order, push_order, push_tick, unread_time
@@ -210,30 +213,69 @@ def test_the_promise_holds_while_events_wait_for_room(stage):
 
 
 def test_a_full_ledger_buffer_stops_the_venue_and_loses_nothing(stage):
+    """Missing records make entries without events, so nothing but the buffer's end stops the batch."""
+    stage.clock(CLOCK_FEED, e.INT64_MAX)
+    stage.clock(CLOCK_EXEC_VENUE, e.INT64_MAX)
+    gaps = 0
+    while not stage.market_left() and gaps < LEDGER_CAPACITY - 500:
+        for _ in range(250):
+            stage.push(1_000, e.TICK_STATUS, e.FLAG_SNAPSHOT | e.FLAG_LAST, e.STATUS_CLEAR)
+            stage.number += 1
+            stage.trade(1_000)
+        gaps += 250
+        venue_step(stage.agent.memory, stage.wires, stage.instruments, stage.session, 10_000)
+    waiting = stage.agent.memory.core.desk[0]["n_entries"]
+    assert LEDGER_CAPACITY - ITEM_ENTRIES < waiting <= LEDGER_CAPACITY
+    assert venue_step(stage.agent.memory, stage.wires, stage.instruments, stage.session, 10_000) == 0
+    assert stage.market_left()
+    assert stage.agent.drain() == waiting
+    assert stage.agent.do_work() > 0
+    assert not stage.market_left()
+    lines = stage.lines()
+    assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
+    assert sum(line["kind"] == "fault" for line in lines) == gaps
+
+
+def test_nobody_is_told_what_the_ledger_does_not_hold(stage):
+    """Whoever drives the step: an event is in the ring only after the entries that came with it have been drained."""
     stage.clock(CLOCK_FEED, e.INT64_MAX)
     stage.clock(CLOCK_EXEC_VENUE, e.INT64_MAX)
     stage.book(500)
-    total = 0
-    while total < LEDGER_CAPACITY - ITEM_ENTRIES:
-        for _ in range(500):
-            stage.send(1_000, number=7)
-        total += venue_step(stage.agent.memory, stage.wires, stage.instruments, stage.session, 10_000)
-        stage.take()
-        if stage.requests_left():
-            break
-    waiting = stage.agent.memory.core.desk[0]["n_entries"]
-    assert waiting <= LEDGER_CAPACITY
-    assert venue_step(stage.agent.memory, stage.wires, stage.instruments, stage.session, 10_000) == 0
-    assert stage.requests_left()
-    assert stage.agent.drain() == waiting
-    assert stage.agent.do_work() > 0
-    for _ in range(5):
-        stage.take()
+    for number in range(3):
+        stage.send(1_000 + number)
+    told = 0
+    while stage.market_left() or stage.requests_left():
+        venue_step(stage.agent.memory, stage.wires, stage.instruments, stage.session, 10_000)
+        told += len(stage.take())
+        written = sum(line["kind"] in ("order", "fill") and line.get("status") != "filled" for line in stage.lines())
+        assert told <= written, "an event without its line"
+        stage.agent.drain()
+    assert told == 6
+
+
+def test_a_failing_ledger_keeps_its_events_to_itself(stage):
+    """The disk is full: the batch of lines is taken back, and execution never hears of what they said."""
+    stage.clock(CLOCK_FEED, e.INT64_MAX)
+    stage.clock(CLOCK_EXEC_VENUE, e.INT64_MAX)
+    stage.book(500)
+    stage.agent.do_work()
+    before = stage.path.read_bytes()
+    stage.send(1_000)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, hard))  # half a line still goes out
+        with pytest.raises(Bot4Error, match="the ledger cannot be written"):
+            stage.agent.do_work()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, old)
+    assert stage.path.read_bytes() == before
+    assert stage.take() == []
+    with pytest.raises(Bot4Error, match="the ledger cannot be written"):  # for good, even with room again
         stage.agent.do_work()
-    assert not stage.requests_left()
-    lines = stage.lines()
-    assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
-    assert sum(line["kind"] == "request" for line in lines) == stage.ids
+    assert stage.path.read_bytes() == before and stage.take() == []
+    stage.agent.memory.core.desk[0]["n_entries"] = 0  # so that it can be closed
 
 
 def test_free_running_takes_what_is_there(free):
