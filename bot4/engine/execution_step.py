@@ -100,6 +100,7 @@ def _on_tick(x, wires, instruments):
     elif kind == TICK_STATUS:
         position["whole"] = 1 if tick["w0"] == STATUS_WHOLE else 0
         wires.positions[instrument, POSITION_WHOLE] = position["whole"]
+    _publish_position(x, wires, instrument)
 
 
 @kernel
@@ -139,6 +140,7 @@ def _on_time(x, wires, instruments, limits, session):
                 account["next_deadline_ns"] = min(account["next_deadline_ns"], now + limits[0]["stop_confirm_ns"])
             if position["retry"] != 0 or since != 0:
                 protect(x, wires, instruments, limits, session, instrument)
+                _publish_position(x, wires, np.int64(instrument))
 
 
 @inlined
@@ -227,6 +229,7 @@ def execution_step(x, wires, instruments, limits, session, max_items):
             on_event(x, wires, instruments, limits, session)
             if account["asking"] == 0:
                 finish_recovery(x, wires, instruments, limits, session)
+                account["shown"] = 0
             consume(wires.events)  # last: the venue counts what an unread event may still cause
             items += 1
             continue
@@ -243,6 +246,8 @@ def execution_step(x, wires, instruments, limits, session, max_items):
                 break
             peek_order(wires.events, x.event_words, 0)
             on_event(x, wires, instruments, limits, session)
+            if np.int64(x.event[0]["instrument"]) < len(x.positions):
+                _publish_position(x, wires, np.int64(x.event[0]["instrument"]))
             consume(wires.events)
         elif quote_time >= 0 and quote_time < event_bound and quote_time <= shard_bound:
             peek_tick(wires.quotes, x.tick_words, 0)
@@ -285,8 +290,26 @@ def _serve_shards(x, wires, instruments, session):
 
 
 @kernel
+def _publish_position(x, wires, instrument):
+    """One position for whoever looks on; the others have not changed."""
+    position = x.positions[instrument]
+    out = wires.positions[instrument]
+    out[POSITION_LOTS] = position["lots"]
+    out[POSITION_COST_TL] = position["cost_tl"]
+    out[POSITION_REALISED_TL] = position["realised_tl"]
+    out[POSITION_FEES_E8] = position["fees_e8"]
+    out[POSITION_FUNDING_E8] = position["funding_e8"]
+    out[POSITION_BID] = position["bid_ticks"]
+    out[POSITION_ASK] = position["ask_ticks"]
+    out[POSITION_QUOTE_NS] = position["quote_ts_ns"]
+    out[POSITION_STOP_TICKS] = position["stop_ticks"]
+    stop = position["stop_row"]
+    out[POSITION_STOP_LOTS] = 0 if stop < 0 else x.orders[stop]["qty_lots"] - x.orders[stop]["cum_lots"]
+
+
+@kernel
 def _publish(x, wires, session, items):
-    """Gauges and positions for whoever looks on."""
+    """Gauges for whoever looks on, and the first time all positions."""
     row = wires.gauges[session[0]["n_shards"]]
     account = x.account[0]
     row[GAUGE_ITEMS] += items
@@ -309,20 +332,10 @@ def _publish(x, wires, session, items):
     row[GAUGE_EXEC_BREAKER] = 1 if account["now_ns"] < account["breaker_open_until_ns"] else 0
     row[GAUGE_EXEC_UNKNOWN] = account["unknown"]
     row[GAUGE_EXEC_ALARMS] = account["alarms"]
-    for instrument in range(len(x.positions)):
-        position = x.positions[instrument]
-        out = wires.positions[instrument]
-        out[POSITION_LOTS] = position["lots"]
-        out[POSITION_COST_TL] = position["cost_tl"]
-        out[POSITION_REALISED_TL] = position["realised_tl"]
-        out[POSITION_FEES_E8] = position["fees_e8"]
-        out[POSITION_FUNDING_E8] = position["funding_e8"]
-        out[POSITION_BID] = position["bid_ticks"]
-        out[POSITION_ASK] = position["ask_ticks"]
-        out[POSITION_QUOTE_NS] = position["quote_ts_ns"]
-        out[POSITION_STOP_TICKS] = position["stop_ticks"]
-        stop = position["stop_row"]
-        out[POSITION_STOP_LOTS] = 0 if stop < 0 else x.orders[stop]["qty_lots"] - x.orders[stop]["cum_lots"]
+    if account["shown"] == 0 or account["state"] == STATE_RECOVERING:
+        account["shown"] = 1  # from then on whatever touches a position shows it
+        for instrument in range(len(x.positions)):
+            _publish_position(x, wires, np.int64(instrument))
 
 
 @inlined

@@ -57,6 +57,7 @@ ACCOUNT = np.dtype(
         ("epoch", "i8"),
         ("published_shard", "i8"),  # promises as last published
         ("published_venue", "i8"),
+        ("shown", "i8"),  # 1: all positions are in wires.positions, what changes is shown as it changes
     ]
 )
 
