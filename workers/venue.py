@@ -1,5 +1,6 @@
 """Wires the simulated venue: its account, its rings, its ledger."""
 
+from bot4.adapters.files.report import symbol_keys
 from bot4.adapters.sim.venue import VenueAgent
 from bot4.shm.wires import Wires
 from workers.plan import Plan
@@ -13,5 +14,5 @@ def build(plan: Plan, wires: Wires, name: str, attempt: int) -> VenueAgent:
         plan.session,
         int(plan.session[0]["start_equity_e8"]),
         plan.ledger_path,
-        [symbol for symbol, _ in plan.symbols],
+        symbol_keys(plan.symbols),
     )

@@ -148,3 +148,13 @@ def test_a_continuation_without_its_snapshot_trades_nothing(data_dir, tmp_path):
     assert report["orders"] == report["fills"] == 0
     (book,) = report["book"].values()
     assert not book["whole"] and book["compared"] == 0
+
+
+def test_one_symbol_on_two_venues_is_told_apart(data_dir, tmp_path):
+    """The ledger's names are the report's, so that the oracle can compare them."""
+    files = ["usdm/btcusdt_20240808.gz", "spot/btcusdt_20240808.gz"]
+    result = start(tmp_path, "--feed", feed_of(data_dir, files), "--compose", "one")
+    assert result.returncode == 0, result.stderr
+    assert set(session(tmp_path)["positions"]) == {"BTCUSDT.binance_usdm", "BTCUSDT.binance_spot"}
+    judged = oracle(tmp_path)
+    assert judged.returncode == 0, judged.stdout + judged.stderr

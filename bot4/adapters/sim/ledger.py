@@ -9,6 +9,7 @@ rate, the request's bytes. Fields of a line (those that mean something for its k
 
     seq, t_ns, kind            1, 2, 3, ...; event time; request | order | fill | balance | fault
     venue_order_id, client_order_id, symbol, side
+    symbol      the symbol, with its venue (BTCUSDT.binance_spot) where two instruments of the session share it
     contract    "spot" or "linear"
     scale       {"tick_e8", "lot_e8", "value_e8"}: price = price_ticks * tick_e8, quantity = qty_lots * lot_e8,
                 value = price_ticks * qty_lots * value_e8, each in 1e-8

@@ -1,16 +1,22 @@
 """Waiting, building, and what the command line means."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from rig.sim_venue import bench_instruments
 from sim.ring_pair import ring_pair_plan
 
 from bot4.adapters.system.latch import KillLatch
 from bot4.model.errors import Bot4Error, HaltedError, InputError
-from bot4.shm.layout import CLOCK_VENUE, LINE
+from bot4.model.records import ORDER_INTENT, words
+from bot4.shm.layout import CLOCK_FEED, CLOCK_VENUE, LINE
+from bot4.shm.spsc_ring import push_order
 from bot4.shm.waiting import WAITER_ORDER, WAYS
 from bot4.shm.wires import EXECUTION_ROW, VENUE_ROW, private_wires
+from workers import venue
 from workers.bootstrap import SPINS_OUTSIDE, YIELDS, Duty, builder, peers_of
 from workers.plan import FeedSpec, WorkerSpec, kind_of, rows_of
 from workers.session import parse_feed, parse_pace, parse_speed, refuse_if_tripped
@@ -183,3 +189,25 @@ def test_event_pace_is_the_default_of_a_replay_at_max_alone():
     for pace, speed in (("event", 1.0), ("fast", 0.0)):
         with pytest.raises(InputError, match="--pace"):
             parse_pace(pace, replay, speed)
+
+
+def test_the_ledger_names_instruments_like_the_report(tmp_path):
+    """One symbol on two venues: each line says which of the two it means."""
+    symbols = (("BTCUSDT", "binance_usdm"), ("BTCUSDT", "binance_spot"))
+    plan = replace(
+        ring_pair_plan("names", tmp_path, ticks=1), instruments=bench_instruments(), symbols=symbols,
+        session_folder=tmp_path,
+    )  # fmt: skip
+    wires = private_wires(1, 2, 64)
+    wires.clocks[CLOCK_FEED] = 2_000
+    agent = venue.build(plan, wires, "venue", 0)
+    request = np.zeros(1, ORDER_INTENT)
+    for number in range(2):
+        request["ts_ns"], request["id_lo"], request["instrument"], request["action"] = 1_000, number + 1, number, 1
+        push_order(wires.requests, words(request), 0)
+    while agent.do_work():
+        pass
+    agent.close()
+    lines = [json.loads(line) for line in plan.ledger_path.read_text().splitlines()]
+    named = [line["symbol"] for line in lines if line["kind"] == "request"]
+    assert named == ["BTCUSDT.binance_usdm", "BTCUSDT.binance_spot"]
