@@ -26,6 +26,7 @@ from bot4.adapters.system.affinity import available_cores
 from bot4.adapters.system.instance import (
     InstanceFile,
     InstanceLock,
+    SessionLabel,
     instance_of,
     kill_orphans,
     remove_instance,
@@ -48,7 +49,7 @@ from workers.feed import chosen_instruments
 from workers.plan import FeedSpec, Plan, WorkerSpec
 from workers.supervisor import Outcome, Supervisor
 from workers.template import warm_up
-from workers.view import Rates, SessionLabel, View, WorkerState, snapshot
+from workers.view import Rates, View, WorkerState, snapshot
 
 MAX_SPEED = 1_000_000.0
 _SPEED = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,6})?)x")
@@ -325,7 +326,7 @@ class Session:
             began_ns=supervisor.began_ns,
             session_folder=str(self._plan.session_folder),
             report_folder=str(self._prepared.report_folder),
-            label=label_fields(label),
+            label=label,
             template=supervisor.template,
             workers={name: watched.identity for name, watched in workers.items() if watched.alive},
             cores={name: watched.core for name, watched in workers.items()},
@@ -488,10 +489,10 @@ def status(state: Path) -> dict[str, Any]:
             )
             for name, rows in found.rows.items()
         }
-        if not found.began_ns:
+        if not found.began_ns or found.label is None:
             return base | {"session": None}  # the kernels are being loaded or compiled
         elapsed_s = (time.monotonic_ns() - found.began_ns) / 1e9
-        shot = snapshot(shared.wires, label_of(found.label), states, elapsed_s)
+        shot = snapshot(shared.wires, found.label, states, elapsed_s)
         return base | {"session": Rates().add(shot)}  # one look: the rates are those since the begin
     finally:
         shared.close()
@@ -548,17 +549,6 @@ def reset(state: Path, reason: str) -> bool:
         return before.tripped
     finally:
         lock.release()
-
-
-def label_fields(label: SessionLabel) -> dict[str, Any]:
-    """The label as JSON types."""
-    return {name: getattr(label, name) for name in SessionLabel.__dataclass_fields__}
-
-
-def label_of(fields: dict[str, Any]) -> SessionLabel:
-    """The label that `label_fields` took apart."""
-    lists = {name: tuple(fields[name]) for name in ("symbols", "values_e8")}
-    return SessionLabel(**(fields | lists))
 
 
 def build(config: Path) -> float:

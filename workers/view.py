@@ -14,6 +14,7 @@ from typing import Any, Protocol, TextIO
 import numpy as np
 import orjson
 
+from bot4.adapters.system.instance import SessionLabel
 from bot4.model.enums import INT64_MAX, REJECT_NAMES
 from bot4.model.units import from_e8
 from bot4.shm import wires as w
@@ -22,21 +23,6 @@ from bot4.shm.layout import CLOCK_FEED, CONTROL_KILL, CONTROL_STOP
 
 EXEC_STATES = ("starting", "recovering", "active", "halted")
 PLAIN_EVERY_S = 5.0  # a log wants a heartbeat, not a film
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionLabel:
-    """What stays the same while a session runs."""
-
-    instance: str
-    feed: str
-    synthetic: bool
-    pace: str
-    speed: str
-    symbols: tuple[str, ...]
-    values_e8: tuple[int, ...]  # value of one tick x lot, by instrument
-    start_equity_e8: int
-    cycles_per_ns: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,14 +10,18 @@ import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+import msgspec
 import orjson
+from msgspec import Meta
 
 from bot4.adapters.system.latch import FILE_NAME as LATCH_NAME
 from bot4.adapters.system.latch import KillLatch
 from bot4.adapters.system.process import ProcessId, open_process
 from bot4.model.errors import Bot4Error, SettingsError
+from bot4.settings.schema import MAX_INSTRUMENTS, MAX_SHARDS
+from bot4.shm.wires import N_OTHER_ROWS
 
 LOCK_NAME = "instance.lock"
 INSTANCE_NAME = "instance.json"
@@ -29,25 +33,45 @@ def instance_of(folder: Path) -> str:
     return "b" + hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:12]
 
 
-@dataclass(slots=True)
-class InstanceFile:
-    """What a running instance says about itself."""
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Signed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Row = Annotated[int, Meta(ge=0, lt=MAX_SHARDS + N_OTHER_ROWS)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionLabel:
+    """What stays the same while a session runs, for whoever shows it."""
 
     instance: str
+    feed: str
+    synthetic: bool
+    pace: str
+    speed: str
+    symbols: tuple[str, ...]
+    values_e8: tuple[Signed, ...]  # value of one tick x lot, by instrument
+    start_equity_e8: Signed
+    cycles_per_ns: float
+
+
+@dataclass(slots=True)
+class InstanceFile:
+    """What a running instance says about itself; a file that does not fit these types is not readable."""
+
+    instance: Annotated[str, Meta(pattern="^b[0-9a-f]{1,12}$")]
     supervisor: ProcessId
-    generation: int  # of the shared memory
-    n_shards: int
-    n_instruments: int
-    started_ns: int  # wall clock
-    began_ns: int  # monotonic: when the last worker had been started; 0 before
+    generation: Count  # of the shared memory
+    n_shards: Annotated[int, Meta(ge=1, le=MAX_SHARDS)]
+    n_instruments: Annotated[int, Meta(ge=1, le=MAX_INSTRUMENTS)]
+    started_ns: Count  # wall clock
+    began_ns: Count  # monotonic: when the last worker had been started; 0 before
     session_folder: str
     report_folder: str
-    label: dict[str, Any] = field(default_factory=dict)  # what does not change while it runs, for whoever shows it
+    label: SessionLabel | None = None
     template: ProcessId | None = None
     workers: dict[str, ProcessId] = field(default_factory=dict)
     cores: dict[str, int | None] = field(default_factory=dict)
-    restarts: dict[str, int] = field(default_factory=dict)
-    rows: dict[str, list[int]] = field(default_factory=dict)  # of the gauges, by worker
+    restarts: dict[str, Count] = field(default_factory=dict)
+    rows: dict[str, list[Row]] = field(default_factory=dict)  # of the gauges, by worker
 
     def processes(self) -> dict[str, ProcessId]:
         """Everything below the supervisor, by name."""
@@ -55,6 +79,15 @@ class InstanceFile:
         if self.template is not None:
             found["template"] = self.template
         return found
+
+    def consistent(self) -> bool:
+        """True if the parts fit each other."""
+        label, last_row = self.label, self.n_shards + N_OTHER_ROWS - 1
+        return (
+            self.rows.keys() == self.cores.keys() == self.restarts.keys()
+            and all(rows and max(rows) <= last_row for rows in self.rows.values())
+            and (label is None or len(label.symbols) == len(label.values_e8) == self.n_instruments)
+        )
 
 
 class InstanceLock:
@@ -119,13 +152,10 @@ def write_instance(folder: Path, content: InstanceFile) -> None:
 def read_instance(folder: Path) -> InstanceFile | None:
     """What the last instance on this folder said about itself; None if there is nothing readable."""
     try:
-        found = orjson.loads((Path(folder) / INSTANCE_NAME).read_bytes())
-        found["supervisor"] = ProcessId(**found["supervisor"])
-        found["template"] = ProcessId(**found["template"]) if found["template"] else None
-        found["workers"] = {name: ProcessId(**identity) for name, identity in found["workers"].items()}
-        return InstanceFile(**found)
-    except (OSError, ValueError, TypeError, KeyError):
+        found = msgspec.json.decode((Path(folder) / INSTANCE_NAME).read_bytes(), type=InstanceFile)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+    return found if found.consistent() else None
 
 
 def running_instance(folder: Path) -> InstanceFile | None:

@@ -10,6 +10,9 @@ import select
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
 
 from bot4.model.errors import Bot4Error
 from bot4.shm.segment import process_start
@@ -23,8 +26,8 @@ _PR_SET_NAME = 15
 class ProcessId:
     """One process for good: `start` is its start time in clock ticks since boot."""
 
-    pid: int
-    start: int
+    pid: Annotated[int, Meta(ge=0, le=2**31 - 1)]
+    start: Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
     @property
     def alive(self) -> bool:

@@ -180,6 +180,17 @@ def test_status_and_stop_where_nothing_runs(config, tmp_path):
     assert result.returncode == 0 and json.loads(result.stdout) == {"stopped": False}
 
 
+def test_a_damaged_instance_file_stops_no_command(config, tmp_path):
+    state = tmp_path / "state"
+    assert run_command("kill", "--state", state, "--reason", "x").returncode == 0
+    assert run_command("reset", "--state", state, "--reason", "y").returncode == 0
+    for text in ('{"supervisor":{"pid":1,"start":0},"template":null,"workers":[]}', '{"supervisor":{"pid":"a"}}'):
+        (state / "instance.json").write_text(text)
+        for command in (("status",), ("stop",), ("kill", "--reason", "x"), ("reset", "--reason", "y")):
+            result = run_command(*command, "--state", state)
+            assert result.returncode == 0 and not result.stderr, result.stderr
+
+
 def test_the_supervisor_never_imports_numba(config, tmp_path):
     """Neither the doors nor a prepared session."""
     code = (

@@ -20,7 +20,7 @@ from workers import venue
 from workers.bootstrap import SPINS_OUTSIDE, YIELDS, Duty, builder, peers_of
 from workers.plan import FeedSpec, WorkerSpec, kind_of, rows_of
 from workers.session import parse_feed, parse_pace, parse_speed, refuse_if_tripped
-from workers.view import SessionLabel
+from workers.view import View
 
 
 class Busy:
@@ -133,7 +133,7 @@ def test_an_unknown_way_of_waiting_is_refused():
 
 
 def test_a_builder_is_found_by_its_path():
-    assert builder("workers.view:SessionLabel") is SessionLabel
+    assert builder("workers.view:View") is View
 
 
 def test_agents_and_their_rows():

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from bot4.adapters.files.report import symbol_keys
+from bot4.adapters.system.instance import SessionLabel
 from bot4.model.enums import INT64_MAX, RISK_COLLAR
 from bot4.shm import wires as w
 from bot4.shm.histogram import histogram_record
@@ -19,7 +20,6 @@ from workers.view import (
     LiveView,
     PlainView,
     Rates,
-    SessionLabel,
     WorkerState,
     choose_view,
     live_page,

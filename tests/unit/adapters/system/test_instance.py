@@ -1,5 +1,6 @@
 """One supervisor per state folder, and a clean-up that touches nobody else."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from bot4.adapters.system.instance import (
     InstanceFile,
     InstanceLock,
+    SessionLabel,
     instance_of,
     kill_orphans,
     read_instance,
@@ -54,6 +56,13 @@ def content(supervisor: ProcessId, **more) -> InstanceFile:
         instance="b0", supervisor=supervisor, generation=1, n_shards=1, n_instruments=1, started_ns=0, began_ns=0,
         session_folder="s", report_folder="r", **more,
     )  # fmt: skip
+
+
+LABEL = SessionLabel(
+    instance="b0", feed="synthetic", synthetic=True, pace="event", speed="max", symbols=("A",), values_e8=(1,),
+    start_equity_e8=10**13, cycles_per_ns=2.5,
+)  # fmt: skip
+WHOLE = {"cores": {"feed": 1}, "restarts": {"feed": 0}, "rows": {"feed": [3]}, "label": LABEL}
 
 
 @pytest.fixture
@@ -146,17 +155,60 @@ def test_the_name_comes_from_the_real_path(tmp_path):
 
 def test_instance_file_comes_back_as_written(tmp_path):
     me = identify(os.getpid())
-    written = content(me, template=me, workers={"feed": me}, cores={"feed": 1}, label={"feed": "synthetic"})
+    written = content(me, **WHOLE | {"template": me, "workers": {"feed": me}})
     write_instance(tmp_path, written)
     assert read_instance(tmp_path) == written == running_instance(tmp_path)
     remove_instance(tmp_path)
     assert read_instance(tmp_path) is None
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"supervisor": 3}', "\0"])
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"supervisor": 3}', "\0", "[" * 100_000], ids=lambda text: text[:20])
 def test_an_unreadable_instance_file_is_no_instance(tmp_path, text):
     (tmp_path / "instance.json").write_text(text)
     assert read_instance(tmp_path) is None
+    assert kill_orphans(tmp_path) == []
+
+
+DAMAGE = [
+    {"workers": []},
+    {"supervisor": {"pid": "a", "start": 0}},
+    {"supervisor": {"pid": 2**70, "start": 1}},
+    {"supervisor": {"pid": -1, "start": 1}},
+    {"supervisor": {"pid": 1}},
+    {"template": {"pid": 1, "start": 2**70}},
+    {"workers": {"feed": {"pid": None, "start": 1}}},
+    {"n_shards": "x"},
+    {"n_shards": 0},
+    {"n_shards": 10**6},
+    {"n_instruments": -1},
+    {"generation": 2**64},
+    {"instance": "../b0"},
+    {"instance": None},
+    {"began_ns": "now"},
+    {"cores": {}},
+    {"restarts": {"feed": -1}},
+    {"rows": {"feed": []}},
+    {"rows": {"feed": [4]}},
+    {"rows": {"feed": [-1]}},
+    {"label": {"feed": "synthetic"}},
+    {"label": {"symbols": ["A", "B"]}},
+    {"label": {"start_equity_e8": 2**63}},
+    {"label": {"cycles_per_ns": "fast"}},
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=str)
+def test_a_damaged_instance_file_is_no_instance(tmp_path, damage):
+    """Valid JSON whose values do not fit: as unreadable as random bytes."""
+    me = identify(os.getpid())
+    write_instance(tmp_path, content(me, **WHOLE | {"template": me, "workers": {"feed": me}}))
+    assert running_instance(tmp_path) is not None
+    whole = json.loads((tmp_path / "instance.json").read_text())
+    damaged = whole | damage
+    if "label" in damage and "feed" not in damage["label"]:
+        damaged["label"] = whole["label"] | damage["label"]
+    (tmp_path / "instance.json").write_text(json.dumps(damaged))
+    assert read_instance(tmp_path) is None and running_instance(tmp_path) is None
     assert kill_orphans(tmp_path) == []
 
 
