@@ -61,6 +61,10 @@ NEEDS_DATA = 1  # 1: a source is hungry
 DONE = 2
 N_STATE = 4
 
+# rows of FeedMemory.snapshots, after the shards: 0 venue
+READER_EXECUTION = 1
+N_OTHER_READERS = 2
+
 
 class FeedMemory(NamedTuple):
     """All that the feed's step works on; process-private."""
@@ -75,7 +79,7 @@ class FeedMemory(NamedTuple):
     lots: np.ndarray  # int64[2, MAX_LEVELS]
     out: np.ndarray  # TICK[OUT_RECORDS]: the message in hand
     out_words: np.ndarray  # int64, the same memory
-    snapshots: np.ndarray  # int64[n_shards, 3]: requests answered, request in work, its next instrument
+    snapshots: np.ndarray  # int64[n_shards + 2, 3]: requests answered, request in work, its next instrument
 
 
 class Source(Protocol):
@@ -116,7 +120,7 @@ def feed_memory(instruments: np.ndarray, sources: Sequence[Source], n_shards: in
     ----------
     instruments : INSTRUMENT[n]
     sources : one per instrument, in their order
-    n_shards : shards that may ask for snapshots
+    n_shards : shards that may ask for snapshots, beside venue and execution
     """
     if len(sources) != len(instruments):
         raise InputError(f"{len(sources)} sources for {len(instruments)} instruments; there has to be one each")
@@ -142,7 +146,7 @@ def feed_memory(instruments: np.ndarray, sources: Sequence[Source], n_shards: in
         lots=np.zeros((2, MAX_LEVELS), np.int64),
         out=out,
         out_words=words(out),
-        snapshots=np.zeros((n_shards, 3), np.int64),
+        snapshots=np.zeros((n_shards + N_OTHER_READERS, 3), np.int64),
     )
 
 

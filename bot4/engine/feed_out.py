@@ -3,13 +3,14 @@
     shard of the instrument, venue    everything
     execution                         quotes, marks, states of the book
 
-A shard that lost its place asks for a snapshot; it alone gets one, instrument by instrument.
+Who lost its place asks for a snapshot (a shard, the venue); it alone gets one, instrument by instrument. Execution
+needs only to know whether each book is whole, and is told when its ring has missed something.
 """
 
 import numpy as np
 
 from bot4.atomics import load_acquire, rdtsc
-from bot4.engine.feed_memory import OUT_COUNT
+from bot4.engine.feed_memory import OUT_COUNT, READER_EXECUTION
 from bot4.jit import inlined, kernel
 from bot4.kernels.book import book_depth, book_level
 from bot4.model.enums import (
@@ -26,7 +27,14 @@ from bot4.model.enums import (
     TICK_TRADE,
 )
 from bot4.model.records import TICK_WORDS
-from bot4.shm.layout import CLOCK_FEED, CONTROL_SNAPSHOT, LINE, RING_CAPACITY_WORD
+from bot4.shm.layout import (
+    CLOCK_FEED,
+    CONTROL_SNAPSHOT,
+    CONTROL_SNAPSHOT_VENUE,
+    LINE,
+    RING_CAPACITY_WORD,
+    RING_DROPPED,
+)
 from bot4.shm.spsc_ring import count_dropped, has_space, push_tick
 from bot4.shm.wires import FEED_ROW, GAUGE_FEED_DROPPED, GAUGE_FEED_TICKS
 
@@ -150,7 +158,7 @@ def publish(feed, wires, instruments, session, wait):
     return True
 
 
-# --- snapshots for shards that ask -----------------------------------------------------------------------------------
+# --- snapshots for readers that missed records -----------------------------------------------------------------------
 
 
 @kernel
@@ -160,56 +168,83 @@ def _snapshot_tick(feed, instrument, ts_ns, kind, flags, w0, w1, w2, w3):
 
 
 @kernel
-def _snapshot(feed, instrument, ts_ns):
-    """The book of one instrument as the message in hand."""
+def _snapshot(feed, instrument, ts_ns, levels):
+    """The book of one instrument as the message in hand; without `levels` only whether it is whole."""
     state = feed.states[instrument]
     book = feed.books[instrument]
     update = state["book_u"]
-    _snapshot_tick(feed, instrument, ts_ns, TICK_STATUS, 0, STATUS_CLEAR, update, 0, 0)
-    for turn in range(2):
-        side = 1 - 2 * turn
-        for level in range(book_depth(book, side)):
-            price, lots = book_level(book, side, level)
-            _snapshot_tick(feed, instrument, ts_ns, TICK_LEVEL, 0, price, lots, side, update)
-    if state["quote_u"] >= 0:
-        quote = state["quote"]
-        older = FLAG_BOOK_NEWER if state["whole"] != 0 and state["quote_u"] <= update else 0
-        _snapshot_tick(feed, instrument, ts_ns, TICK_QUOTE, older, quote[0], quote[1], quote[2], quote[3])
+    if levels:
+        _snapshot_tick(feed, instrument, ts_ns, TICK_STATUS, 0, STATUS_CLEAR, update, 0, 0)
+        for turn in range(2):
+            side = 1 - 2 * turn
+            for level in range(book_depth(book, side)):
+                price, lots = book_level(book, side, level)
+                _snapshot_tick(feed, instrument, ts_ns, TICK_LEVEL, 0, price, lots, side, update)
+        if state["quote_u"] >= 0:
+            quote = state["quote"]
+            older = FLAG_BOOK_NEWER if state["whole"] != 0 and state["quote_u"] <= update else 0
+            _snapshot_tick(feed, instrument, ts_ns, TICK_QUOTE, older, quote[0], quote[1], quote[2], quote[3])
     status = STATUS_WHOLE if state["whole"] != 0 else STATUS_STALE
     _snapshot_tick(feed, instrument, ts_ns, TICK_STATUS, FLAG_LAST, status, update, 0, 0)
 
 
+@inlined
+def _asked(wires, n_shards, reader):
+    """How many snapshots a reader has asked for: shard, venue, execution.
+
+    Execution gets a part of the records and cannot see a hole in their numbers: what its ring missed asks for it.
+    """
+    if reader == n_shards + READER_EXECUTION:
+        return wires.quotes[RING_DROPPED]
+    # SYNC POINT: pairs with store_release in the reader: it asks after it has thrown its book away.
+    word = CONTROL_SNAPSHOT + reader * LINE if reader < n_shards else CONTROL_SNAPSHOT_VENUE
+    return load_acquire(wires.control, word)
+
+
 @kernel
-def _answer(feed, wires, instruments, shard):
-    """Send what fits of the snapshot that a shard asked for; the rest next time."""
-    work = feed.snapshots[shard]
-    ring = wires.ticks[shard]
+def _answer(feed, wires, instruments, n_shards, reader):
+    """Send what fits of the snapshot that a reader asked for; the rest next time. True when all of it is out."""
+    work = feed.snapshots[reader]
+    ring = wires.market
+    if reader < n_shards:
+        ring = wires.ticks[reader]
+    elif reader == n_shards + READER_EXECUTION:
+        ring = wires.quotes
+    levels = reader != n_shards + READER_EXECUTION
     clock = load_acquire(wires.clocks, CLOCK_FEED)
     while work[2] < len(instruments):
         instrument = work[2]
-        if np.int64(instruments[instrument]["shard"]) == shard:
+        if reader >= n_shards or np.int64(instruments[instrument]["shard"]) == reader:
             book = feed.books[instrument]
-            if not has_space(ring, book_depth(book, 1) + book_depth(book, -1) + 3):
-                return
-            # never before what was promised; at the end of the stream, when nothing is promised, at its last time
-            ts_ns = clock if clock != INT64_MAX else feed.states[instrument]["last_recv_ns"]
-            _snapshot(feed, instrument, ts_ns)
-            _push_all(feed, ring, feed.state[OUT_COUNT])
-            feed.state[OUT_COUNT] = 0
+            size = book_depth(book, 1) + book_depth(book, -1) + 3 if levels else 1
+            if _must_wait(ring, size):
+                return False
+            if has_space(ring, size):
+                # not before what was promised; at the end of the stream, when nothing is promised, at its last time
+                ts_ns = clock if clock != INT64_MAX else feed.states[instrument]["last_recv_ns"]
+                _snapshot(feed, instrument, ts_ns, levels)
+                _push_all(feed, ring, feed.state[OUT_COUNT])
+                feed.state[OUT_COUNT] = 0
+            else:
+                _miss(ring, wires.gauges[n_shards + FEED_ROW], size)  # larger than the ring
         work[2] += 1
     work[0] = work[1]
+    return True
 
 
 @kernel
 def serve_snapshots(feed, wires, instruments, session):
-    """Answer the shards that ask; only between messages (nothing may be in hand)."""
-    for shard in range(session[0]["n_shards"]):
-        work = feed.snapshots[shard]
+    """Answer the readers that ask; only between messages (nothing may be in hand). True if one still waits for room."""
+    n_shards = session[0]["n_shards"]
+    waiting = False
+    for reader in range(len(feed.snapshots)):
+        work = feed.snapshots[reader]
         if work[0] == work[1]:
-            # SYNC POINT: pairs with store_release in the shard: it asks after it has thrown its book away.
-            asked = load_acquire(wires.control, CONTROL_SNAPSHOT + shard * LINE)
+            asked = _asked(wires, n_shards, reader)
             if asked == work[0]:
                 continue
             work[1] = asked
             work[2] = 0
-        _answer(feed, wires, instruments, shard)
+        if not _answer(feed, wires, instruments, n_shards, reader):
+            waiting = True
+    return waiting

@@ -139,13 +139,14 @@ def feed_step(feed, wires, instruments, session, until_ns, wait, max_messages):
     wires : Wires
     instruments, session : INSTRUMENT[n], SESSION[1]
     until_ns : int64, event time up to which lines may be read (INT64_MAX: all)
-    wait : bool, True: a message waits until every ring has room; False: a ring without room misses it, counted
+    wait : bool, True: a message waits until every ring has room, and for snapshots that were asked for; False: a ring
+    without room misses it, counted
     max_messages : int64, bound of the batch
 
     Returns
     -------
-    int64, lines read; 0 with feed.state[NEEDS_DATA] set when a source must be fed first, while a message waits for
-    room, when nothing is due by `until_ns`, or at the end
+    int64, lines read; 0 with feed.state[NEEDS_DATA] set when a source must be fed first, while a message or a snapshot
+    waits for room, when nothing is due by `until_ns`, or at the end
 
     Notes
     -----
@@ -156,7 +157,10 @@ def feed_step(feed, wires, instruments, session, until_ns, wait, max_messages):
     row = wires.gauges[session[0]["n_shards"] + FEED_ROW]
     if not publish(feed, wires, instruments, session, wait):
         return handled
-    serve_snapshots(feed, wires, instruments, session)
+    # Where it waits for room, a snapshot goes first: messages would take each place that becomes free, and a shard that
+    # lost its place would be blind to the end. The next message waits as for a full ring, its time promised, so the
+    # readers come to the end of what they have, and there is room (tests/unit/engine/test_feed.py).
+    held = serve_snapshots(feed, wires, instruments, session) and wait
     while handled < max_messages and feed.state[DONE] == 0 and feed.state[NEEDS_DATA] == 0:
         index = _earliest(feed)
         if index < 0:
@@ -170,7 +174,7 @@ def feed_step(feed, wires, instruments, session, until_ns, wait, max_messages):
         if promise > clock:
             # SYNC POINT: pairs with load_acquire in every reader: everything before this time has been pushed.
             store_release(wires.clocks, CLOCK_FEED, promise)
-        if due_ns > until_ns:
+        if due_ns > until_ns or held:
             break
         take_line(feed, wires, source)
         source["ready"] = 0

@@ -52,6 +52,7 @@ CONTROL_FEED_DONE = 2 * LINE  # 1: the feed has sent its last tick
 CONTROL_SNAPSHOT = 3 * LINE  # + k * LINE: shard k asks for a snapshot of its books; counts up
 CONTROL_RESYNC = 67 * LINE  # + k * LINE: shard k asks execution for positions and open orders; counts up
 MAX_SHARDS = 64
+CONTROL_SNAPSHOT_VENUE = 131 * LINE  # the venue asks for a snapshot of all books; counts up
 CONTROL_WORDS = 132 * LINE
 CLOCK_WORDS = (4 + MAX_SHARDS) * LINE
 

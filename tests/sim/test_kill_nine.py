@@ -15,8 +15,9 @@ from oracle.recompute import main as recompute
 
 from bot4.adapters.system.process import identify, open_process
 from bot4.engine.journal import read_journal
-from bot4.model.enums import LEG_ENTRY
+from bot4.model.enums import LEG_ENTRY, LEG_EXIT
 from bot4.model.records import JOURNAL_INTENT, JOURNAL_START, ORDER_INTENT
+from bot4.shm.wires import TICK_RING_CAPACITY
 from workers.session import Session, StartOptions, prepare
 
 pytestmark = [pytest.mark.compiled, pytest.mark.data]
@@ -54,6 +55,7 @@ class Killer:
         choose = random.Random(seed)
         self.moments = sorted(choose.randrange(FIRST_NS, LAST_NS) for _ in range(KILLS))
         self.victims = choose.sample(victims * (KILLS // len(victims)), KILLS)
+        self.kills = KILLS
         self.killed: list[str] = []
         self.open_orders: list[int] = []  # when it killed
         self.notes: list[str] = []
@@ -64,7 +66,9 @@ class Killer:
         """One look."""
         self.seen.update(identify(worker["pid"]) for worker in shot["workers"].values() if worker["alive"])
         done = len(self.killed)
-        if done == KILLS or shot["event_time_ns"] < self.moments[done] or self.victims[done] not in shot["workers"]:
+        if done == self.kills or shot["event_time_ns"] < self.moments[done]:
+            return
+        if self.victims[done] not in shot["workers"]:
             return
         pid = shot["workers"][self.victims[done]]["pid"]
         handle = open_process(identify(pid)) if pid not in self.ended else None
@@ -148,3 +152,48 @@ def test_a_feed_that_is_killed_goes_on_where_it_was(tmp_path, data_dir, reposito
     assert reports["processes"]["workers"]["feed"]["restarts"] == len(killer.killed) > 2
     for key in ("digest", "messages", "levels", "rejected_input", "dropped", "fills", "positions", "book"):
         assert reports["one"][key] == reports["processes"][key], key
+
+
+class OneShot(Killer):
+    """Kills shard-0 once, when half of the recording is over."""
+
+    def __init__(self) -> None:
+        super().__init__(0, "shard-0")
+        self.moments, self.victims = [(FIRST_NS + LAST_NS) // 2], ["shard-0"]
+        self.kills = 1
+        self.at_ns = 0
+
+    def show(self, shot):
+        """One look; notes how far the shard was."""
+        super().show(shot)
+        if self.killed and not self.at_ns:
+            self.at_ns = shot["event_time_ns"]
+
+
+def intents_from(path: Path, ts_ns: int) -> int:
+    """Entries and exits of the journal from that event time on."""
+    records = read_journal(path)
+    intents = np.ascontiguousarray(records["body"][records["type"] == JOURNAL_INTENT]).view(ORDER_INTENT)
+    return int(np.count_nonzero((intents["ts_ns"] >= ts_ns) & (intents["leg"] <= LEG_EXIT)))
+
+
+@pytest.mark.parametrize("pace", ["event", "free"])
+def test_a_shard_that_is_killed_trades_again(tmp_path, data_dir, repository, pace):
+    """The feed that waits for room lets the snapshot go first, so the shard's gate opens again."""
+    config = settings(tmp_path / "config", repository)
+    killer = OneShot()
+    hit = prepare(options_of(tmp_path / "hit", config, data_dir / RECORDING, pace, "processes"))
+    outcome, _, report = Session(hit, killer).run()
+    assert outcome.exit_code == 0, (outcome, killer.notes)
+    assert report["workers"]["shard-0"]["restarts"] == 1
+    # what lay in the ring before the snapshot, and the message in hand
+    assert report["rejects"].get("DATA_GAP", 0) < 2 * TICK_RING_CAPACITY
+    found = intents_from(hit.plan.journal_path, killer.at_ns)
+    if pace == "free":
+        assert found > 0  # free-running at max the market runs ahead: how many is a matter of speed
+        return
+    calm = prepare(options_of(tmp_path / "calm", config, data_dir / RECORDING, pace, "one"))
+    assert Session(calm, Killer(0, "nobody")).run()[0].exit_code == 0
+    expected = intents_from(calm.plan.journal_path, killer.at_ns)
+    print(f"{found} orders after the kill, {expected} undisturbed; refused: {report['rejects']}")
+    assert expected > 100 and 2 * found >= expected

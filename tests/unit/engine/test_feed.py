@@ -21,8 +21,9 @@ from bot4.model.enums import (
     TICK_STATUS,
 )
 from bot4.model.errors import Bot4Error, InputError
-from bot4.model.records import SESSION
+from bot4.model.records import SESSION, TICK, words
 from bot4.shm.layout import CLOCK_FEED, CONTROL_FEED_DONE, CONTROL_SNAPSHOT, LINE, RING_DROPPED
+from bot4.shm.spsc_ring import consume, has_space, peek_tick
 from bot4.shm.wires import FEED_ROW, GAUGE_FEED_DROPPED, GAUGE_FEED_MESSAGES, private_wires
 
 ETH = SPOT._replace(symbol="ETHUSDT")
@@ -314,6 +315,60 @@ def test_books_that_do_not_fit_the_ring_together_are_sent_one_after_the_other():
         rig.agent.do_work()
         rig.drain()
     assert len(rig.records("shard-0")) == before + 2 * len(answer)
+
+
+def test_a_snapshot_goes_before_messages_that_wait_for_the_same_room():
+    """A reader takes record by record from a full ring: each place would go to a message, and never to the snapshot."""
+    text = b"".join(snapshot(START_NS + i, 10 + i) for i in range(3))
+    text += b"".join(quote(START_NS + 10 + i, 20 + i) for i in range(300))
+    rig = FeedRig([text], [SPOT], capacity=16)
+    for _ in range(20):
+        rig.agent.do_work()
+        rig.drain("market", "quotes")
+    assert not has_space(rig.wires.ticks[0], 2)
+    ask(rig)
+    scratch = np.zeros(1, TICK)
+    taken = 0
+    while not (peek_tick(rig.wires.ticks[0], words(scratch), np.int64(0)) and scratch[0]["flags"] & FLAG_SNAPSHOT):
+        consume(rig.wires.ticks[0])
+        taken += 1
+        assert taken <= 16 + 1, "what was in the ring, and the message in hand"
+        rig.agent.do_work()
+        rig.drain("market", "quotes")
+    rig.run()
+    assert sum(record.kind == TICK_QUOTE for record in rig.records("market")) == 300
+
+
+def test_a_waiting_snapshot_promises_the_next_message():
+    """Or a reader whose promises reach no further than its input would never make the room."""
+    rig = FeedRig([snapshot(START_NS, 10) + quote(START_NS + 5, 11) + quote(START_NS + 90, 12)], [SPOT], capacity=8)
+    rig.agent.until_ns = START_NS + 5
+    rig.agent.do_work()
+    rig.agent.do_work()
+    rig.drain("market", "quotes")
+    ask(rig)
+    rig.agent.until_ns = INT64_MAX
+    rig.agent.do_work()
+    rig.drain("market", "quotes")
+    assert rig.records()[-1].ts_ns == START_NS + 5
+    assert rig.wires.clocks[CLOCK_FEED] == START_NS + 90
+    rig.run()
+    answer = [record for record in rig.records("shard-0") if record.flags & FLAG_SNAPSHOT]
+    assert {record.ts_ns for record in answer} == {START_NS + 90}
+    assert rig.records("shard-0")[-1] == rig.records()[-1]
+
+
+def test_a_snapshot_that_no_ring_can_hold_keeps_nobody_waiting():
+    bids = [(f"9.{99 - i:02d}", "1") for i in range(20)]
+    text = depth(START_NS, 11, 11) + quote(START_NS + 1, 11)
+    rig = FeedRig([snapshot(START_NS, 10, bids=bids) + text], [SPOT], capacity=64)
+    rig.run()
+    small = FeedRig([text], [SPOT], capacity=16)
+    small.agent.memory.books[0] = rig.agent.memory.books[0]
+    ask(small)
+    small.run()
+    assert small.wires.ticks[0][RING_DROPPED] == 24
+    assert [record.kind for record in small.records("shard-0")] == [TICK_QUOTE]
 
 
 def test_a_snapshot_of_a_stale_book_says_so():
