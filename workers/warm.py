@@ -20,8 +20,8 @@ from workers.composed import compile_part
 from workers.plan import FeedSpec, Plan
 from workers.precompile import compile_apart
 
-ROUNDS = 400  # of one batch each: some seconds of the synthetic market, with orders and fills
-RESTART_AT = 200  # a shard starts anew here: snapshot and resync are answered
+ROUNDS = 40  # of one batch each: some seconds of the synthetic market
+RESTART_AT = 20  # a shard starts anew here: snapshot and resync are answered
 
 
 def warm(plan: Plan) -> None:

@@ -37,12 +37,19 @@ from bot4.cli.measure.page import bench_page
 from bot4.jit import JIT
 from bot4.model.errors import Bot4Error, InputError
 
-SUITES = {  # each is a module of `measure` with `cases`, and with `twins` where benches/cpp has a program of its name
+# Each is a module of `measure` with `cases`, perhaps with `limits` of its own, and with `twins` where benches/cpp has a
+# program of its name.
+SUITES = {
     "ring": "one hop and one-way throughput between two pinned processes",
     "mpmc": "the ring of many: alone, and fed by up to 256 processes",
     "histogram": "what it costs to count one latency",
     "step": "the compiled shard step on prepared ticks, and its parts",
     "tick_to_intent": "from the tick's stamp to the order intent, two processes",
+    "tick_to_execution": "from the tick's stamp to execution and the request it sends, spinning and asleep",
+    "wait": "how soon a waiting process hears the news, by the way it waits",
+    "shards": "steps a second over 1 to all cores",
+    "start": "until the engine works, and works again after a kill",
+    "memory": "what each worker of a session holds",
 }
 ON_REQUEST = {  # the same, run only if named
     "peers": "other transports between two pinned processes, with our ring beside them",
@@ -78,6 +85,8 @@ def run(names: list[str], quick: bool, tell: Callable[[str], None] = lambda _: N
             tell(f"compiling {name}")
             suite = importlib.import_module(f"bot4.cli.measure.{name}")
             suite_cases[name] = suite.cases(quick, ghz, cores)
+            if hasattr(suite, "limits"):
+                limit_cases += suite.limits(quick, ghz, cores)
             if hasattr(suite, "left_out") and (missing := suite.left_out()):
                 left_out[name] = missing
             if cpp.available(name):

@@ -5,7 +5,6 @@ Heavy imports happen inside the commands, and without Numba: this process watche
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +28,7 @@ Config = Annotated[Path, typer.Option("--config", help="The session's settings f
 State = Annotated[Path | None, typer.Option("--state", help="State folder, in place of the one in the settings.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 DEFAULT_CONFIG = Path("config/paper.toml")
+PATIENCE_S = 5.0  # a reader that takes nothing for so long is given up at the end of a session
 
 
 @app.command(
@@ -60,7 +60,8 @@ def start(
 ) -> None:
     """Run a session: on recorded data, or on the synthetic market by default."""
     with _door(json), _stoppable():
-        from workers.session import Session, StartOptions, prepare
+        from bot4.adapters.system.output import standard_output
+        from workers.session import Session, StartOptions, prepare, undisturbed
         from workers.view import choose_view
 
         options = StartOptions(
@@ -68,20 +69,21 @@ def start(
             shards=shards,
         )  # fmt: skip
         prepared = prepare(options)
-        view = choose_view(json, sys.stdout.isatty())
+        view = choose_view(json, standard_output().terminal)
         try:
             outcome, lines, content = Session(prepared, view, until_end).run()
         finally:
             view.close()
         if json:
             end = {"kind": "end", "exit_code": outcome.exit_code, "state": outcome.state, "message": outcome.message}
-            _print_json(end | {"report_folder": str(prepared.report_folder), "lines": lines, "report": content})
-        else:
-            for line in lines:
-                typer.echo(line)
-        if outcome.message:
-            typer.echo(f"{NAME}: {outcome.message}", err=True)
-        raise typer.Exit(outcome.exit_code)
+            end |= {"report_folder": str(prepared.report_folder), "lines": lines, "report": content}
+            lines = [_json_text(end)]
+        with undisturbed():
+            if outcome.message:
+                _complain(outcome.message)
+            written = prepared.report_folder if content is not None else None
+            told = _tell_the_end(lines, f"; the report is in {written}" if written else "")
+        raise typer.Exit(outcome.exit_code or (0 if told else 1))
 
 
 @app.command(epilog="Example: bot4-supervisor status --json")
@@ -94,10 +96,9 @@ def status(config: Config = DEFAULT_CONFIG, state: State = None, json: Json = Fa
 
         found = find(state_folder(config, state))
         if json:
-            _print_json(found)
+            _say(_json_text(found))
         else:
-            for line in status_lines(found):
-                typer.echo(line)
+            _say("\n".join(status_lines(found)))
         raise typer.Exit(3 if found["latch"] and found["latch"]["tripped"] else 0)
 
 
@@ -179,7 +180,7 @@ def _stoppable() -> Iterator[None]:
     try:
         yield
     except _Stop:
-        typer.echo(f"{NAME}: stopped before the session began", err=True)
+        _complain("stopped before the session began")
         raise typer.Exit(0) from None
     finally:
         for number, handler in before.items():
@@ -201,29 +202,63 @@ def _door(json: bool = False) -> Iterator[None]:
     except Bot4Error as error:
         message = " ".join(str(error).split())
         if json:
-            _print_json({"kind": "end", "exit_code": error.exit_code, "state": "refused", "message": message})
-        typer.echo(f"{NAME}: {message}", err=True)
+            _tell_the_end([_json_text(refusal(error.exit_code, message))])
+        _complain(message)
         raise typer.Exit(error.exit_code) from None
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  whoever read us has gone
-        raise typer.Exit(1) from None
+
+
+def refusal(exit_code: int, message: str) -> dict[str, Any]:
+    """What --json says when nothing was done."""
+    return {"kind": "end", "exit_code": exit_code, "state": "refused", "message": message}
 
 
 def _answer(json: bool, content: dict[str, Any], text: str) -> None:
-    if json:
-        _print_json(content)
-    else:
-        typer.echo(text)
+    _say(_json_text(content) if json else text)
 
 
-def _print_json(content: dict[str, Any]) -> None:
+def _json_text(content: dict[str, Any]) -> str:
     import orjson
 
-    typer.echo(orjson.dumps(content).decode())
+    return orjson.dumps(content).decode()
+
+
+def _say(text: str) -> None:
+    """Lines of a command that has all the time its reader takes; the end with exit code 1 if nobody can have them."""
+    from bot4.adapters.system.output import standard_output
+
+    if not standard_output().line(text, None):
+        _complain_of_output(standard_output())
+        raise typer.Exit(1)
+
+
+def _tell_the_end(lines: list[str], besides: str = "") -> bool:
+    """The last lines; False if the reader does not take them within some seconds: then they are left out."""
+    from bot4.adapters.system.output import standard_output
+
+    output = standard_output()
+    if all(output.line(line, PATIENCE_S) for line in lines):
+        return True
+    _complain_of_output(output, besides)
+    return False
+
+
+def _complain_of_output(output: Any, besides: str = "") -> None:
+    if not output.gone:  # who has closed his end does not want to hear more
+        _complain(f"standard output cannot be written: {output.failure or 'nobody reads it'}{besides}")
+
+
+def _complain(message: str) -> None:
+    """One line on standard error, if anybody takes it."""
+    from bot4.adapters.system.output import standard_error
+
+    standard_error().line(f"{NAME}: {message}", PATIENCE_S)
 
 
 def main() -> None:
     """Entry point of the command."""
+    from bot4.adapters.system.output import hold_standard_descriptors
+
+    hold_standard_descriptors()
     app()
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.compiled
+_CORES = len(os.sched_getaffinity(0))
+_COUNTS = {2**power for power in range(16) if 2**power <= _CORES} | {_CORES}
 SUITES = {
     "ring": {"hop_64", "rate_64", "hop_128", "rate_128"},
     "mpmc": {"push_pop", "rate_from_1", "rate_from_4", "rate_from_16"},
@@ -20,7 +22,18 @@ SUITES = {
         *("indicators", "decision", "breaker", "risk", "order_write"),
         *("each_32", "each_breaker", "each_risk"),
     },
-    "tick_to_intent": {"trade_written", "trade_read", "quote_written", "quote_read"},
+    "tick_to_intent": {
+        f"{kind}_{moment}" for kind in ("trade", "quote", "open_100000", "open_5000") for moment in ("written", "read")
+    },
+    "tick_to_execution": {
+        f"{way}_{moment}" for way in ("spin", "spin_open", "block") for moment in ("seen", "inside", "request")
+    },
+    "wait": {"spin", "backoff", "block", "yield_shared", "block_shared"},
+    "shards": {f"shards_{count}" for count in _COUNTS},
+    "start": {"warm", "restart_polls"},
+    "memory": {
+        f"{name}_{part}" for name in ("shard-0", "execution", "feed", "venue") for part in ("private", "pss_5_sharers")
+    },
 }
 ON_REQUEST = ["peers"]
 PERCENTILES = ("p50", "p90", "p99", "p99_9", "max")
@@ -46,9 +59,9 @@ def result(tmp_path_factory):
 
 
 def check_figures(figures: dict) -> None:
-    assert figures["unit"] in ("ns", "messages/s")
+    assert figures["unit"] in ("ns", "ms", "MB", "messages/s", "steps/s")
     assert isinstance(figures["n"], int) and figures["n"] > 0
-    if figures["unit"] == "messages/s":
+    if figures["unit"].endswith("/s"):
         assert figures["rate"] > 0 and not set(PERCENTILES) & set(figures)
         return
     values = [figures[name] for name in PERCENTILES]

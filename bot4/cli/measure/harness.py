@@ -8,7 +8,7 @@ measured in the same run, never absolute times.
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,11 @@ class Samples:
         self.durations.append(kept)
         self.n += len(kept)
 
+    def add_value(self, value: float) -> None:
+        """One repeat's only sample, whatever its unit."""
+        self.durations.append(np.array([value]))
+        self.n += 1
+
     def add_rate(self, n: int, seconds: float) -> None:
         """One repeat's count and time."""
         self.rates.append(n / seconds)
@@ -60,7 +65,7 @@ class Samples:
         each = [np.quantile(one, ratios, method="higher") for one in self.durations]
         medians = [round(float(value), 3) for value in np.median(each, axis=0)]
         figures: Figures = {"unit": self.unit, "n": self.n} | dict(zip(PERCENTILES, medians, strict=False))
-        figures["max"] = round(float(max(one.max() for one in self.durations)), 2)
+        figures["max"] = round(float(max(one.max() for one in self.durations)), 3)
         figures["curve"] = [list(point) for point in zip(reached, medians[len(PERCENTILES) :], strict=True)]
         return figures
 
@@ -134,7 +139,7 @@ def scratch(n_words: int) -> Segment:
     return segment
 
 
-def run_pinned(works: list[Callable[[], None]], cores: list[int], timeout_s: float = TIMEOUT_S) -> None:
+def run_pinned(works: Sequence[Callable[[], None]], cores: Sequence[int], timeout_s: float = TIMEOUT_S) -> None:
     """Fork one process per work, pinned; return when all have ended well, end them all if one fails or none comes back.
 
     The kernels that they call have been compiled by the caller before, so a child starts within milliseconds.

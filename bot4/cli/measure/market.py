@@ -43,24 +43,22 @@ class Market(NamedTuple):
     warm: int
 
 
-def market(n_instruments: int, n: int, trade_ratio: float, always: bool, seed: int = SEED) -> Market:
+def market(n_instruments: int, n: int, trade_ratio: float, always: bool, in_turn: bool = False) -> Market:
     """A market of `n` ticks after the warm-up.
 
     Parameters
     ----------
-    n_instruments : each tick belongs to a random one
+    n_instruments : each tick belongs to a random one, or (`in_turn`) to the next
     n : ticks
     trade_ratio : share of trades, each of which closes a bar; the others are quotes
     always : True: every message makes an order; False: thresholds as in a paper session
-    seed : of the random walk
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     warm = BARS_TO_WARM * n_instruments
     opening = _opening(n_instruments)
     walk = np.zeros(warm + n, TICK)
-    walk["instrument"] = np.concatenate(
-        [np.tile(np.arange(n_instruments), BARS_TO_WARM), rng.integers(0, n_instruments, n)]
-    )
+    whose = np.arange(n) % n_instruments if in_turn else rng.integers(0, n_instruments, n)
+    walk["instrument"] = np.concatenate([np.tile(np.arange(n_instruments), BARS_TO_WARM), whose])
     trade = rng.random(warm + n) < trade_ratio
     trade[:warm] = True
     mid = _START_TICKS + np.cumsum(rng.integers(-3, 4, warm + n))
@@ -132,7 +130,7 @@ def _instruments(n: int) -> np.ndarray:
 def _limits() -> np.ndarray:
     row = np.zeros(1, LIMITS)
     row["position_bps"], row["collar_bps"], row["drawdown_bps"], row["daily_loss_bps"] = 200, 100, 1_500, 300
-    row["order_notional_e8"], row["order_lots"], row["open_orders"] = 10**13, 10_000_000, 16
+    row["order_notional_e8"], row["order_lots"], row["open_orders"] = 10**13, 10_000_000, 1_024
     row["bucket_tokens"], row["bucket_refill_ns"] = 1_000_000, 1
     row["stop_confirm_ns"], row["quote_age_ns"] = 10**9, _DAY_NS
     return row
