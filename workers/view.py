@@ -1,20 +1,19 @@
 """What a running session looks like: one snapshot of the wires, shown as a live page, a JSON line or a plain line.
 
 A snapshot is read without stopping anybody: counters are single words, so each is right, though not all of one instant.
+What nobody takes at once is left out: a reader that has gone or stands still must not hold up the supervisor.
 """
 
-import select
-import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol, TextIO
+from typing import IO, Any, Protocol, cast
 
 import numpy as np
 import orjson
 
 from bot4.adapters.system.instance import SessionLabel
+from bot4.adapters.system.output import TerminalFile, standard_output
 from bot4.model.enums import INT64_MAX, REJECT_NAMES
 from bot4.model.units import from_e8
 from bot4.shm import wires as w
@@ -155,12 +154,12 @@ class JsonView:
 
     every_s = 1.0
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream if stream is not None else sys.stdout
+    def __init__(self, write: Callable[[str], object] | None = None) -> None:
+        self._write = write if write is not None else standard_output().line
         self._rates = Rates()
 
     def _line(self, content: dict[str, Any]) -> None:
-        write_line(self._stream, orjson.dumps(content).decode())
+        self._write(orjson.dumps(content).decode())
 
     def show(self, shot: dict[str, Any]) -> None:
         """{"kind": "status", ...}"""
@@ -179,8 +178,8 @@ class PlainView:
 
     every_s = PLAIN_EVERY_S
 
-    def __init__(self, write: Callable[[str], None] | None = None) -> None:
-        self._write = write if write is not None else _print
+    def __init__(self, write: Callable[[str], object] | None = None) -> None:
+        self._write = write if write is not None else standard_output().line
         self._rates = Rates()
 
     def show(self, shot: dict[str, Any]) -> None:
@@ -193,22 +192,6 @@ class PlainView:
 
     def close(self) -> None:
         """Nothing is left open."""
-
-
-def _print(text: str) -> None:
-    write_line(sys.stdout, text)
-
-
-def write_line(stream: TextIO, text: str) -> None:
-    """One line, unless nobody takes it: a reader that has gone or stands still must not hold up the supervisor."""
-    with suppress(OSError, ValueError):
-        try:
-            ready = bool(select.select([], [stream], [], 0)[1])
-        except (OSError, ValueError):
-            ready = True  # no descriptor to ask: a stream in memory
-        if ready:
-            stream.write(text + "\n")
-            stream.flush()
 
 
 def plain_line(shot: Mapping[str, Any]) -> str:
@@ -240,12 +223,12 @@ class LiveView:
 
     every_s = 0.5
 
-    def __init__(self) -> None:
+    def __init__(self, file: IO[str] | None = None) -> None:
         from rich.console import Console
         from rich.live import Live
 
         self._rates = Rates()
-        self._console = Console()
+        self._console = Console(file=file or cast("IO[str]", TerminalFile(standard_output())))
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._live.start()
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -242,6 +243,45 @@ def test_instance_json_that_cannot_be_written_does_not_end_the_session(config, t
     result = run_command("start", "--config", config, "--pace", "event", "--report", tmp_path / "report")
     assert result.returncode == 0, result.stderr
     assert json.loads((tmp_path / "report" / "session.json").read_text())["fills"] > 0
+
+
+@pytest.mark.parametrize("target", [">&-", ">/dev/full", ">/dev/full --json"])
+def test_output_that_cannot_be_written_costs_the_lines_alone(config, tmp_path, target):
+    """Closed or full: one line, exit code 1, the report is there and the shared memory is gone."""
+    command = '"$0" -m bot4.cli.supervisor start --config "$1" --pace event --compose one --report "$2" ' + target
+    result = subprocess.run(
+        ["sh", "-c", command, sys.executable, str(config), str(tmp_path / "report")],
+        stderr=subprocess.PIPE, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert result.returncode == 1 and len(result.stderr.splitlines()) == 1, result.stderr
+    assert result.stderr.startswith("bot4-supervisor: standard output cannot be written: ")
+    assert json.loads((tmp_path / "report" / "session.json").read_text())["fills"] > 0
+    assert not left(tmp_path / "state") and read_instance(tmp_path / "state") is None
+
+
+def test_a_reader_that_stalls_does_not_hold_up_the_end(config, tmp_path):
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while os.write(writer, bytes(65_536)):
+            pass
+    os.set_blocking(writer, True)
+    command = [sys.executable, "-m", "bot4.cli.supervisor", "start", "--config", config, "--speed", "20x", "--stay",
+               "--report", tmp_path / "report", "--json"]  # fmt: skip
+    process = subprocess.Popen([str(part) for part in command], stdout=writer, stderr=subprocess.PIPE, text=True)
+    try:
+        os.close(writer)
+        while not (found := read_instance(tmp_path / "state")) or not found.began_ns:
+            assert process.poll() is None
+            time.sleep(0.05)
+        assert run_command("stop", "--config", config).returncode == 0
+        _, error = process.communicate(timeout=60)
+        assert process.returncode == 1 and "nobody reads it; the report is in" in error and len(error.splitlines()) == 1
+        assert (tmp_path / "report" / "session.json").exists() and not left(tmp_path / "state")
+    finally:
+        process.kill()
+        process.communicate()
+        os.close(reader)
 
 
 def test_a_damaged_journal_does_not_cost_the_report(start, config, tmp_path):

@@ -191,6 +191,17 @@ def test_a_damaged_instance_file_stops_no_command(config, tmp_path):
             assert result.returncode == 0 and not result.stderr, result.stderr
 
 
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_an_answer_that_cannot_be_written_is_one_line(config, more):
+    for command in ("status", "stop"):
+        with open("/dev/full", "w") as full:  # noqa: PTH123
+            result = subprocess.run(
+                [sys.executable, "-m", "bot4.cli.supervisor", command, "--config", str(config), *more],
+                stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+            )  # fmt: skip
+        refused(result, 1, "standard output cannot be written: No space left on device")
+
+
 def test_the_supervisor_never_imports_numba(config, tmp_path):
     """Neither the doors nor a prepared session."""
     code = (

@@ -2,9 +2,6 @@
 
 import io
 import json
-import os
-import signal
-from contextlib import suppress
 
 import pytest
 from rich.console import Console
@@ -26,7 +23,6 @@ from workers.view import (
     plain_line,
     snapshot,
     status_lines,
-    write_line,
 )
 
 SYMBOLS = symbol_keys([("BTCUSDT", "binance_spot"), ("BTCUSDT", "binance_usdm"), ("ETHUSDT", "binance_spot")])
@@ -102,12 +98,12 @@ def test_rates_are_those_since_the_last_look(wires):
 
 
 def test_json_lines_are_json_lines(wires):
-    stream = io.StringIO()
-    view = JsonView(stream)
+    lines = []
+    view = JsonView(lines.append)
     view.show(snapshot(wires, label(), WORKERS, 2.0))
     view.note("worker\nended")
     view.close()
-    status, note = map(json.loads, stream.getvalue().splitlines())
+    status, note = map(json.loads, lines)
     assert status["kind"] == "status" and status["ticks_per_s"] == 2000
     assert note["kind"] == "note" and note["text"] == "worker\nended"
 
@@ -157,12 +153,13 @@ def test_the_view_fits_where_the_output_goes():
     view.close()
 
 
-def test_the_live_view_draws_and_gives_the_terminal_back(wires, capsys):
-    view = LiveView()
+def test_the_live_view_draws_and_gives_the_terminal_back(wires):
+    file = io.StringIO()
+    view = LiveView(file)
     view.note("worker [shard-0] ended")
     view.show(snapshot(wires, label(), WORKERS, 1.0))
     view.close()
-    assert "worker [shard-0] ended" in capsys.readouterr().out
+    assert "worker [shard-0] ended" in file.getvalue()
 
 
 def test_status_lines(wires):
@@ -178,37 +175,3 @@ def test_status_lines(wires):
     assert lines[0] == "running as pid 5; report goes to r" and lines[1] == "kill latch: clear"
     assert any(line.startswith("position ETHUSDT: 0 lots") for line in lines)
     assert any("worker feed: pid 8, any core, dead, 0 restarts" in line for line in lines)
-
-
-def test_nobody_who_does_not_read_holds_up_the_view():
-    """A full pipe, a closed one and a stream without a descriptor: the line is lost, nothing waits, nothing raises."""
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    with suppress(BlockingIOError):
-        while os.write(writer, bytes(65_536)):
-            pass
-    os.set_blocking(writer, True)
-    stream = os.fdopen(writer, "w")
-
-    def too_long(number, frame):
-        raise AssertionError("the view waits for its reader")
-
-    before = signal.signal(signal.SIGALRM, too_long)
-    signal.alarm(5)
-    try:
-        write_line(stream, "lost")
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-    os.read(reader, 1 << 20)
-    write_line(stream, "seen")
-    assert os.read(reader, 1 << 20).endswith(b"seen\n")
-    os.close(reader)
-    write_line(stream, "nobody is there")
-    with suppress(BrokenPipeError):  # the line that nobody took is still in its buffer
-        stream.close()
-    memory = io.StringIO()
-    write_line(memory, "kept")
-    assert memory.getvalue() == "kept\n"
-    memory.close()
-    write_line(memory, "closed")
