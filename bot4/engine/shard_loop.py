@@ -84,6 +84,7 @@ from bot4.shm.layout import (
 from bot4.shm.spsc_ring import consume, has_space, next_time, peek_order, peek_tick, push_order
 from bot4.shm.waiting import IDLE_POLLS, SLEPT, rest, rise, wake
 from bot4.shm.wires import (
+    GAPPED_SHARD,
     GAUGE_EVENT_TIME_NS,
     GAUGE_ITEMS,
     GAUGE_SHARD_GATE_OPEN,
@@ -600,6 +601,15 @@ def _count_open_gates(shard, instruments, k):
 
 
 @inlined
+def _tell_gaps(shard, wires, instruments, k):
+    for i in range(len(instruments)):
+        if np.int64(instruments[i]["shard"]) == k:
+            gapped = np.int64(0) if shard.states[i]["synced"] else np.int64(1)
+            if wires.gapped[i, GAPPED_SHARD] != gapped:
+                wires.gapped[i, GAPPED_SHARD] = gapped
+
+
+@inlined
 def _take_tick(shard, wires, instruments, limits, session, k):
     """One tick from the ring through the step; what comes of it goes out before the tick is taken."""
     measure = session["measure"] != 0 and session["paced"] == 0
@@ -690,6 +700,7 @@ def shard_step(shard, wires, instruments, limits, session, k, max_items):
         wires.gauges[k, GAUGE_ITEMS] += handled
         wires.gauges[k, GAUGE_EVENT_TIME_NS] = max(wires.gauges[k, GAUGE_EVENT_TIME_NS], last_ns)
         wires.gauges[k, GAUGE_SHARD_GATE_OPEN] = _count_open_gates(shard, instruments, k)
+        _tell_gaps(shard, wires, instruments, k)
         if not paced:
             tick_ns = next_time(ticks, TICK_WORDS)
             if tick_ns > promised:

@@ -77,6 +77,10 @@ POSITION_WHOLE = 9  # the book is whole: what execution finds again when it is r
 POSITION_QUOTE_NS = 10
 N_POSITION_COLUMNS = 16
 
+# columns of gapped: 1 while that reader has missed records of the instrument and waits for a snapshot
+GAPPED_SHARD = 0
+GAPPED_VENUE = 1
+
 # rows of histograms: stages of the path, in cycles of the time-stamp counter
 STAGES = ("feed_to_shard", "step", "tick_to_intent", "tick_to_execution", "order_inside")
 STAGE_FEED_TO_SHARD, STAGE_STEP, STAGE_TICK_TO_INTENT, STAGE_TICK_TO_EXECUTION, STAGE_ORDER_INSIDE = range(5)
@@ -101,6 +105,7 @@ class Wires(NamedTuple):
     levels: np.ndarray  # [n_instruments] LEVEL records made
     book_checks: np.ndarray  # [n_instruments, 2] compared with the venue's best quote, equal
     positions: np.ndarray  # [n_instruments, N_POSITION_COLUMNS]
+    gapped: np.ndarray  # [n_instruments, 2] a writer per word: the instrument's shard, the venue
     histograms: np.ndarray  # [len(STAGES), HISTOGRAM_WORDS]
     waiters: np.ndarray  # [(n_shards + 3) * LINE] who sleeps, a line per agent, rows as in gauges
 
@@ -122,6 +127,7 @@ def plain_shapes(n_shards: int, n_instruments: int) -> dict[str, tuple[int, ...]
         "levels": (n_instruments,),
         "book_checks": (n_instruments, 2),
         "positions": (n_instruments, N_POSITION_COLUMNS),
+        "gapped": (n_instruments, 2),
         "histograms": (len(STAGES), HISTOGRAM_WORDS),
         "waiters": (rows * LINE,),
     }

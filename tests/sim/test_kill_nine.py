@@ -4,15 +4,18 @@ Whatever the moment: the run goes on to its end, and the venue's ledger, which i
 The strategy follows the imbalance of the best quote, so that something is always on its way.
 """
 
+import os
 import random
 import re
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from oracle.recompute import main as recompute
 
+from bot4.adapters.files.report_series import fills_of
 from bot4.adapters.system.process import identify, open_process
 from bot4.engine.journal import read_journal
 from bot4.model.enums import LEG_ENTRY, LEG_EXIT
@@ -186,6 +189,7 @@ def test_a_shard_that_is_killed_trades_again(tmp_path, data_dir, repository, pac
     outcome, _, report = Session(hit, killer).run()
     assert outcome.exit_code == 0, (outcome, killer.notes)
     assert report["workers"]["shard-0"]["restarts"] == 1
+    assert not any("lost its place" in warning for warning in report["warnings"])
     # what lay in the ring before the snapshot, and the message in hand
     assert report["rejects"].get("DATA_GAP", 0) < 2 * TICK_RING_CAPACITY
     found = intents_from(hit.plan.journal_path, killer.at_ns)
@@ -197,3 +201,39 @@ def test_a_shard_that_is_killed_trades_again(tmp_path, data_dir, repository, pac
     expected = intents_from(calm.plan.journal_path, killer.at_ns)
     print(f"{found} orders after the kill, {expected} undisturbed; refused: {report['rejects']}")
     assert expected > 100 and 2 * found >= expected
+
+
+class Stall(OneShot):
+    """Stops the venue when a third of the recording is over and lets it go on when half of it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pid = 0
+        self.state = "not yet"
+
+    def show(self, shot):
+        """One look."""
+        self.seen.update(identify(worker["pid"]) for worker in shot["workers"].values() if worker["alive"])
+        span_ns = LAST_NS - FIRST_NS
+        if self.state == "not yet" and shot["event_time_ns"] > FIRST_NS + span_ns // 3:
+            self.pid, self.state = shot["workers"]["venue"]["pid"], "stopped"
+            os.kill(self.pid, signal.SIGSTOP)
+        elif self.state == "stopped" and shot["event_time_ns"] > FIRST_NS + span_ns // 2:
+            os.kill(self.pid, signal.SIGCONT)
+            self.state, self.at_ns = "over", shot["event_time_ns"]
+
+
+def test_a_venue_that_stood_still_trades_again(tmp_path, data_dir, repository):
+    """What it missed is a hole that a snapshot closes: afterwards orders are filled as before."""
+    config = settings(tmp_path / "config", repository)
+    options = replace(options_of(tmp_path, config, data_dir / RECORDING, "free", "processes"), speed="40x")
+    stall = Stall()
+    prepared = prepare(options)
+    outcome, _, report = Session(prepared, stall).run()
+    assert outcome.exit_code == 0 and stall.state == "over", (outcome, stall.notes)
+    assert report["dropped"] > 0 and not any("found no market" in warning for warning in report["warnings"])
+    assert '"fault"' in prepared.plan.ledger_path.read_text()
+    fills = fills_of(read_journal(prepared.plan.journal_path))
+    after = np.count_nonzero(fills["ts_ns"] > stall.at_ns + 10_000_000_000)
+    print(f"{after} of {len(fills)} fills after the stall; refused: {report['rejects']}")
+    assert after > 10

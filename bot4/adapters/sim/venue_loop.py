@@ -9,6 +9,7 @@ request is taken off its ring only after everything it caused stands in the even
 it computes how far event time may advance. Nobody is told what the ledger does not hold yet: with events and entries
 both waiting the batch ends, whoever drives the step drains the entries, and the next batch begins with the events.
 When the events ring or the ledger buffer is full the venue takes nothing more; it never loses an event or an entry.
+Records that the market ring had no room for leave no market to trade on: the venue asks the feed for a snapshot.
 
 Budget: 100 ns a record of the market with nothing open, 1 us a request, 2 us an order that is filled at once, all
 entries made (`benches/bench_matching.py`).
@@ -25,9 +26,10 @@ from bot4.kernels.matching.request import answer_trades, handle_request
 from bot4.kernels.matching.state import ITEM_ENTRIES, LEDGER_CAPACITY, Matching, matching_memory
 from bot4.model.enums import FLAG_LAST, INT64_MAX
 from bot4.model.records import ORDER_INTENT, ORDER_WORDS, TICK, TICK_WORDS, words
-from bot4.shm.layout import CLOCK_EXEC_VENUE, CLOCK_FEED, CLOCK_VENUE
+from bot4.shm.layout import CLOCK_EXEC_VENUE, CLOCK_FEED, CLOCK_VENUE, CONTROL_SNAPSHOT_VENUE
 from bot4.shm.spsc_ring import consume, has_space, next_time, peek_order, peek_tick, push_order, unread_time
 from bot4.shm.wires import (
+    GAPPED_VENUE,
     GAUGE_EVENT_TIME_NS,
     GAUGE_ITEMS,
     GAUGE_VENUE_FILLS,
@@ -41,6 +43,7 @@ IN_MESSAGE = 0  # 1: a record without FLAG_LAST was applied, the rest of its mes
 IN_HAND = 1  # 1: the request at the head of the ring is done but what it caused is not all out
 PUSHED = 2  # events of the buffer that are in the ring
 PROMISED = 3  # last value of CLOCK_VENUE
+GAPS_TOLD = 4  # gaps for which a snapshot has been asked
 N_LOOP_WORDS = 8
 
 
@@ -166,6 +169,10 @@ def venue_step(venue, wires, instruments, session, max_items):
             handle_tick(core, instruments, venue.tick[0])
             loop[IN_MESSAGE] = 0 if (np.int64(venue.tick[0]["flags"]) & FLAG_LAST) != 0 else 1
             consume(wires.market)
+            if desk["n_gaps"] != loop[GAPS_TOLD]:
+                loop[GAPS_TOLD] = desk["n_gaps"]
+                # SYNC POINT: pairs with the feed's load_acquire of this word.
+                store_release(wires.control, CONTROL_SNAPSHOT_VENUE, desk["n_gaps"])
         else:
             break
         items += 1
@@ -178,6 +185,10 @@ def _publish(venue, wires, session, items):
     """Gauges for whoever looks on."""
     row = wires.gauges[session[0]["n_shards"] + VENUE_ROW]
     desk = venue.core.desk[0]
+    for instrument in range(len(wires.gapped)):
+        gapped = venue.core.seats[instrument]["gapped"]
+        if wires.gapped[instrument, GAPPED_VENUE] != gapped:
+            wires.gapped[instrument, GAPPED_VENUE] = gapped
     row[GAUGE_ITEMS] += items
     row[GAUGE_EVENT_TIME_NS] = desk["now_ns"]
     row[GAUGE_VENUE_ORDERS] = desk["n_accepted"]

@@ -211,9 +211,10 @@ def handle_tick(memory, instruments, tick):
     kind = np.int64(tick["kind"])
     flags = np.int64(tick["flags"])
     number = np.int64(tick["event_no"])
-    if (flags & FLAG_SNAPSHOT) == 0 and seat["next_event_no"] > 0 and number != seat["next_event_no"]:
+    if (flags & FLAG_SNAPSHOT) == 0 and number != max(seat["next_event_no"], 1):
         if seat["gapped"] == 0:
             write_fault(memory, index, FAULT_GAP)
+            desk["n_gaps"] += 1
         seat["gapped"] = 1
     seat["next_event_no"] = number + 1
     if kind == TICK_TRADE:

@@ -92,6 +92,7 @@ DESK = np.dtype(
         ("n_entries", "i8"),  # waiting in `entries`
         ("answer_next", "i8"),  # next trade id of a trades query that is being answered; 0: none
         ("n_accepted", "i8"),
+        ("n_gaps", "i8"),  # times that an instrument began to miss records
     ]
 )
 

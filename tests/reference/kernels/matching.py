@@ -502,7 +502,7 @@ class RefVenue:
         if index >= len(self.seats):
             return
         seat = self.seats[index]
-        if not flags & e.FLAG_SNAPSHOT and seat.next_no and number != seat.next_no:
+        if not flags & e.FLAG_SNAPSHOT and number != max(seat.next_no, 1):
             seat.gapped = True
         seat.next_no = number + 1
         if kind == e.TICK_TRADE:

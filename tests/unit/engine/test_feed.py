@@ -5,8 +5,11 @@ import pytest
 from rig.feed import START_NS, FeedRig, KnownMarket, TextSource, instruments_of, stamped
 from rig.scan import SPOT, USDM
 
+from bot4.adapters.sim.venue import VenueAgent
 from bot4.engine.feed import BATCH, LAST_EVENT_NO, FeedAgent
 from bot4.engine.feed_memory import BUFFER_BYTES, PENDING_MESSAGES
+from bot4.kernels.book import book_level
+from bot4.kernels.matching.request import is_market
 from bot4.model.enums import (
     FLAG_BOOK_NEWER,
     FLAG_LAST,
@@ -22,7 +25,14 @@ from bot4.model.enums import (
 )
 from bot4.model.errors import Bot4Error, InputError
 from bot4.model.records import SESSION, TICK, words
-from bot4.shm.layout import CLOCK_FEED, CONTROL_FEED_DONE, CONTROL_SNAPSHOT, LINE, RING_DROPPED
+from bot4.shm.layout import (
+    CLOCK_FEED,
+    CONTROL_FEED_DONE,
+    CONTROL_SNAPSHOT,
+    CONTROL_SNAPSHOT_VENUE,
+    LINE,
+    RING_DROPPED,
+)
 from bot4.shm.spsc_ring import consume, has_space, peek_tick
 from bot4.shm.wires import FEED_ROW, GAUGE_FEED_DROPPED, GAUGE_FEED_MESSAGES, private_wires
 
@@ -369,6 +379,73 @@ def test_a_snapshot_that_no_ring_can_hold_keeps_nobody_waiting():
     small.run()
     assert small.wires.ticks[0][RING_DROPPED] == 24
     assert [record.kind for record in small.records("shard-0")] == [TICK_QUOTE]
+
+
+def test_the_venue_that_asks_gets_every_book():
+    text = snapshot(START_NS, 10, bids=[("10.00", "1"), ("9.99", "3")])
+    rig = FeedRig([text, quote(START_NS + 1, 5, symbol="ETHUSDT")], [SPOT, ETH], n_shards=2).run()
+    before = {name: len(ticks) for name, ticks in rig.taken.items()}
+    rig.wires.control[CONTROL_SNAPSHOT_VENUE] += 1
+    rig.agent.do_work()
+    rig.drain()
+    after = {name: len(ticks) for name, ticks in rig.taken.items()}
+    assert {name for name in after if after[name] != before[name]} == {"market"}
+    answer = messages(rig.records()[before["market"] :])
+    assert [[record.kind for record in message] for message in answer] == [[6, 3, 3, 3, 6], [6, 2, 6]]
+    assert [message[0].instrument for message in answer] == [0, 1]
+    assert all(record.flags & FLAG_SNAPSHOT for message in answer for record in message)
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_execution_is_told_of_each_book_when_its_ring_has_missed_something(stale):
+    """It gets a part of the records, so it cannot see the hole; a lost state of the book would be believed for ever."""
+    text = quote(START_NS, 1) + snapshot(START_NS + 1, 10, bids=[("10.00", "1"), ("9.99", "3")])
+    text += b"".join(quote(START_NS + 2 + i, 20 + i) for i in range(40))
+    text += depth(START_NS + 50, 12 if stale else 11, 12)  # a gap: the book is stale
+    rig = FeedRig([text], [SPOT], capacity=32, wait=False)
+    lost = FeedRig([text], [SPOT], capacity=32, wait=False)
+    for turn in range(60):
+        for made in (rig, lost):
+            made.agent.until_ns = START_NS + turn
+            made.agent.do_work()
+            made.drain("market", "shard-0", *(["quotes"] if made is rig or turn > 55 else []))
+    rig.run()
+    lost.run()
+    assert lost.wires.quotes[RING_DROPPED] > 0 and rig.wires.quotes[RING_DROPPED] == 0
+    states = [record.words[0] for record in lost.records("quotes") if record.kind == TICK_STATUS]
+    assert states[-1] == (STATUS_STALE if stale else STATUS_WHOLE)
+    told = [record for record in lost.records("quotes") if record.flags & FLAG_SNAPSHOT]
+    assert [record.kind for record in told] == [TICK_STATUS] * (len(told)) and told
+    assert not [record for record in rig.records("quotes") if record.flags & FLAG_SNAPSHOT]
+    assert rig.records("market") == lost.records("market")
+
+
+def test_a_venue_that_missed_records_trades_again(tmp_path):
+    """Stopped while the feed does not wait: when it goes on it finds the hole, asks, and has a market again."""
+    market = KnownMarket(3, False)
+    rig = FeedRig([b"".join(market.run(900))], [SPOT], capacity=128, wait=False)
+    rig.session[0]["paced"] = 0
+    venue = VenueAgent(rig.wires, rig.instruments, rig.session, 10**13, tmp_path / "ledger.jsonl", ["BTCUSDT"])
+    seat = venue.memory.core.seats[0]
+    gapped = []
+    span_ns = market.now_ns - START_NS
+    for turn in range(300):
+        rig.agent.until_ns = START_NS + span_ns * turn // 300
+        rig.agent.do_work()
+        rig.agent.do_work()
+        rig.drain("shard-0", "quotes")
+        if not 100 <= turn < 200:
+            venue.do_work()
+            gapped.append(int(seat["gapped"]))
+    rig.wires.clocks[CLOCK_FEED] = market.now_ns
+    assert rig.wires.market[RING_DROPPED] > 0
+    assert 1 in gapped and sum(gapped) < 10 and not gapped[-1]
+    assert rig.wires.control[CONTROL_SNAPSHOT_VENUE] >= 1
+    assert is_market(venue.memory.core, 0)
+    book = venue.memory.core.books[0]
+    for side in (1, -1):
+        assert book_level(book, side, 0) == book_level(rig.agent.memory.books[0], side, 0)
+    venue.close()
 
 
 def test_a_snapshot_of_a_stale_book_says_so():

@@ -122,6 +122,16 @@ def test_a_shard_that_has_only_taken_a_report_asks_after_its_restart():
     assert rig.agent.memory.status["resyncing"][0] == 1
 
 
+def test_a_shard_tells_which_instruments_wait_for_a_snapshot():
+    rig = Rig()
+    at = rig.warm_up()
+    assert rig.wires.gapped[0].tolist() == [0, 0]
+    rig.quote(at, event_no=rig.last_event_no[0] + 2)
+    assert rig.wires.gapped[0].tolist() == [1, 0]
+    rig.snapshot(at + 1)
+    assert rig.wires.gapped[0].tolist() == [0, 0]
+
+
 STRATEGY = """
 import numpy as np
 from bot4.jit import inlined

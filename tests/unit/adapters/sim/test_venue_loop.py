@@ -16,7 +16,7 @@ from bot4.kernels.matching.state import ITEM_ENTRIES, LEDGER_CAPACITY
 from bot4.model import enums as e
 from bot4.model.errors import Bot4Error
 from bot4.model.records import EXEC_REPORT, ORDER_INTENT, ORDER_WORDS, SESSION, TICK, TICK_WORDS, words
-from bot4.shm.layout import CLOCK_EXEC_VENUE, CLOCK_FEED, CLOCK_VENUE
+from bot4.shm.layout import CLOCK_EXEC_VENUE, CLOCK_FEED, CLOCK_VENUE, CONTROL_SNAPSHOT_VENUE
 from bot4.shm.spsc_ring import consume, next_time, peek_order, push_order, push_tick, unread_time
 from bot4.shm.wires import GAUGE_ITEMS, GAUGE_VENUE_FILLS, GAUGE_VENUE_LEDGER, GAUGE_VENUE_ORDERS, private_wires
 
@@ -449,3 +449,29 @@ def test_the_result_does_not_depend_on_whose_turn_it_is(tmp_path):
     assert first.count(b'"status":"triggered"') > 0
     for seed in range(1, 5):
         assert play(tmp_path, seed) == first
+
+
+def test_a_missing_record_asks_for_a_snapshot_once_until_it_came(tmp_path):
+    stage = Stage(tmp_path)
+    stage.clock(CLOCK_EXEC_VENUE, e.INT64_MAX)
+    asked = []
+    for hole in (0, 1, 1, 0, 1):
+        stage.number += hole
+        stage.trade(1_000)
+        stage.agent.do_work()
+        asked.append((int(stage.wires.control[CONTROL_SNAPSHOT_VENUE]), stage.wires.gapped.tolist()))
+        if len(asked) == 3:
+            stage.book(1_000)
+    whole, gapped = [[0, 0], [0, 0]], [[0, 1], [0, 0]]
+    assert asked == [(0, whole), (1, gapped), (1, gapped), (1, whole), (2, gapped)]
+    stage.agent.close()
+
+
+def test_what_is_missing_from_the_beginning_is_noticed(tmp_path):
+    stage = Stage(tmp_path)
+    stage.clock(CLOCK_EXEC_VENUE, e.INT64_MAX)
+    stage.number = 5
+    stage.trade(1_000)
+    stage.agent.do_work()
+    assert stage.wires.control[CONTROL_SNAPSHOT_VENUE] == 1
+    stage.agent.close()
