@@ -156,6 +156,7 @@ class SampleSession:
             wires.refused[i, e.TICK_TRADE, e.INPUT_NON_MARKET_TRADE] = 1
             wires.refused[i, e.TICK_LEVEL, e.INPUT_BEFORE_SNAPSHOT] = 3 + i
             wires.levels[i] = seconds * 700
+            wires.positions[i, w.POSITION_WHOLE] = 1
             wires.book_checks[i] = [503 + i, 503 + i]
             wires.positions[i, : w.POSITION_ASK + 1] = [
                 self.lots[i], self.cost[i], self.realised[i], self.fees[i], 0, self.mid[i] - 1, self.mid[i] + 1

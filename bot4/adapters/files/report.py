@@ -195,12 +195,29 @@ def _book(wires: w.Wires, i: int) -> dict[str, int | bool]:
     return {"compared": compared, "equal": equal, "whole": bool(wires.levels[i] > 0)}
 
 
+def _stale(wires: w.Wires) -> np.ndarray:
+    """By instrument: was the book whole once, but not at the end?"""
+    stale: np.ndarray = (wires.levels > 0) & (wires.positions[:, w.POSITION_WHOLE] == 0)
+    return stale
+
+
 def _warnings(wires: w.Wires, keys: Sequence[str], rejects: Mapping[str, int], run: RunFacts) -> list[str]:
     """What a person must not overlook, a sentence each."""
     found = []
     never = [key for i, key in enumerate(keys) if not _book(wires, i)["whole"]]
     if never:
         found.append(f"never a whole book (no snapshot in the input), so nothing was traded on: {', '.join(never)}.")
+    for text, blind in (
+        ("a depth message was missing and no snapshot came after it, so nothing more was opened on", _stale(wires)),
+        ("a shard lost its place and got no snapshot, so nothing more was decided on", wires.gapped[:, w.GAPPED_SHARD]),
+        (
+            "the simulated venue missed records and got no snapshot, so orders found no market on",
+            wires.gapped[:, w.GAPPED_VENUE],
+        ),
+    ):
+        names = [key for i, key in enumerate(keys) if blind[i]]
+        if names:
+            found.append(f"{text}: {', '.join(names)}.")
     bad = rejects.get(REJECT_NAMES[DECISION_BAD_SCORE], 0)
     if bad:
         found.append(

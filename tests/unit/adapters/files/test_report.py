@@ -276,12 +276,15 @@ def test_what_must_not_be_overlooked_is_said_last_and_on_the_page(session: sampl
     late = sample.SampleSession(seconds=5)
     late.wires.rejects[0, e.DECISION_BAD_SCORE] = 3
     late.wires.levels[1] = 0
+    late.wires.positions[0, w.POSITION_WHOLE] = 0
+    late.wires.gapped[1, w.GAPPED_SHARD] = late.wires.gapped[0, w.GAPPED_VENUE] = 1
     row = late.wires.gauges[1 + w.EXECUTION_ROW]
     row[w.GAUGE_EXEC_NAKED_NS_MAX] = int(sample.limits()["stop_confirm_ns"][0]) + 1
     for pace, free_running in (("event", False), ("free", True)):
         run = facts(pace=pace, warnings=["BTCUSDT: 5.0 h without data <between> a and b."])
         report = report_of(late, run)
-        words = ["5.0 h without data", "never a whole book", "(NaN) 3 times", "without a confirmed stop"]
+        words = ["5.0 h without data", "never a whole book", "opened on: BTCUSDT.", "decided on: ETHUSDT."]
+        words += ["no market on: BTCUSDT.", "(NaN) 3 times", "without a confirmed stop"]
         for word, warning in zip(words, report["warnings"], strict=True):
             assert word in warning
         assert ("Free-running at max" in report["warnings"][-1]) == free_running
