@@ -8,6 +8,7 @@ A ring is an int64[:] array (see `layout`). The producer copies the payload word
 is index + 1, in the last word. A full ring refuses; nobody laps. The position of either side lives in the ring, so a
 process goes on where the dead one stopped: at most the record in hand comes twice, and readers stay idempotent.
 
+Twin: tests/reference/shm/spsc_ring.py
 Sides: only the producer calls `ring_recover`, `has_space`, `push_*`; only the consumer calls `peek_*`, `consume`.
 """
 

@@ -5,7 +5,8 @@ sleeps on the flag; who has published something looks at the flags of those it c
 Either the sleeper's last look sees the news or the publisher sees the flag: no wake-up is lost, whatever the
 interleaving. Nobody who spins ever calls the system.
 
-Source: the Dekker handshake, as in the eventcount. Budget: a fence (8 ns) and a load per peer and batch.
+Source: the Dekker handshake, as in the eventcount. Budget: a fence (8 ns) and a load per peer and batch. Twin:
+tests/reference/shm/waiting.py
 """
 
 import numpy as np

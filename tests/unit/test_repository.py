@@ -117,6 +117,30 @@ def test_mutant_still_applies_and_names_a_test_that_is_there(patch):
     assert result.returncode == 0, result.stderr
 
 
+def _module_text(path):
+    """A module's text with its lines joined, so that a path may follow its word on the next line."""
+    return re.sub(r"\s+", " ", path.read_text())
+
+
+def test_every_module_of_kernels_names_its_twin_and_every_twin_is_there():
+    named = []
+    rooms = ("kernels", "engine", "shm", "adapters/sim", "model")
+    for path in sorted(file for room in rooms for file in (REPOSITORY / "bot4" / room).rglob("*.py")):
+        text = _module_text(path)
+        if re.search(r"@kernel def [a-z]", text):
+            assert "Twin: " in text, f"{path.relative_to(REPOSITORY)} has kernels and names no twin"
+        named += re.findall(r"Twin: (tests/\S+?\.py)", text)
+    assert named
+    assert [twin for twin in sorted(set(named)) if not (REPOSITORY / twin).is_file()] == []
+
+
+def test_twins_import_nothing_of_what_they_check():
+    allowed = "from bot4.model import enums as e"  # the numbers of codes, no code
+    for path in sorted((REPOSITORY / "tests" / "reference").rglob("*.py")):
+        ours = re.findall(r"^[ \t]*(?:from|import) (?:bot4|workers)\b.*$", path.read_text(), re.MULTILINE)
+        assert set(ours) <= {allowed}, path.relative_to(REPOSITORY)
+
+
 def _functions(body):
     """Functions of a module and of its classes, not those within functions."""
     for node in body:

@@ -2,6 +2,7 @@
 
 The event's time is the venue's; the loop that pushes it into the ring adds the report latency. Events are numbered
 1, 2, 3, ... without a hole; answers to queries carry number 0 and come in between.
+Twin: tests/reference/kernels/matching.py
 """
 
 import numpy as np
