@@ -23,6 +23,7 @@ import multiprocess
 from bot4.adapters.system.affinity import pinned_core
 from bot4.adapters.system.latch import KillLatch
 from bot4.adapters.system.process import Handle, ProcessId, identify, memory_mb, open_process
+from bot4.engine.shard import BUILT_IN
 from bot4.model.enums import INT64_MAX
 from bot4.shm.layout import (
     CLOCK_EXEC_VENUE,
@@ -247,7 +248,7 @@ class Supervisor:
         limit = time.monotonic() + WARM_LIMIT_S
         while not self._connection.poll(LOOK_S):
             if self._template_handle is None or self._template_handle.ended:
-                raise _SessionError(1, f"the template ended while it warmed up; see {self.plan.log_folder}")
+                raise self._template_gone()
             if self._stop_signal:
                 raise _SessionError(0, "stopped before the workers were started")
             if time.monotonic() > limit:
@@ -321,7 +322,16 @@ class Supervisor:
         return message
 
     def _template_gone(self) -> _SessionError:
-        return _SessionError(1, f"the template has ended, and the workers with it; see {self.plan.log_folder}")
+        self._process.join(1.0)
+        code = self._process.exitcode or 0
+        how = f" by signal {signal.Signals(-code).name}" if code < 0 else ""
+        name = self.plan.strategy_module
+        hint = ""
+        if code < 0 and not self.cycles_per_ns and name != BUILT_IN:
+            hint = f" while {name} ran for the first time (does it index beyond the end of an array?)"
+        return _SessionError(
+            1, f"the template has ended{how}{hint}, and the workers with it; see {self.plan.log_folder}"
+        )
 
     def _ended(self, name: str, pid: int, status: int, error: str) -> None:
         """A worker has ended: note why, and start it again if that can help."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bot4.adapters.system.process import Handle, die_with_parent, name_process, open_child, thread_count
-from bot4.engine.shard import strategy_line
+from bot4.engine.shard import BUILT_IN, strategy_fault, strategy_line
 from bot4.model.errors import Bot4Error, SettingsError
 from bot4.shm.wires import Wires
 from bot4.shm.wiring import attach_wires
@@ -75,6 +75,8 @@ def warm_up(plan: Plan) -> None:
     except Exception as error:
         module = sys.modules.get(plan.strategy_module)
         where = strategy_line(error, str(getattr(module, "__file__", "")))
+        if not where and module is not None and plan.strategy_module != BUILT_IN:
+            where = strategy_fault(module)
         if not where:
             raise
         raise SettingsError(f"strategy.module: {plan.strategy_module} does not compile: {where}; mend it") from error

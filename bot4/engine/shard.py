@@ -1,5 +1,6 @@
 """A shard's cold path: its memory, the loop generated for its strategy, and the agent that a worker drives."""
 
+import ast
 import hashlib
 import importlib
 import importlib.util
@@ -8,15 +9,17 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from bot4.atomics import store_release
 from bot4.engine import shard_loop as template
 from bot4.engine.shard_loop import ShardMemory
-from bot4.jit import cache_root, source_digest
+from bot4.jit import JIT, cache_root, source_digest
 from bot4.kernels.book import BOOK
 from bot4.kernels.parameter import parameters
 from bot4.kernels.risk.view import RISK_VIEW
@@ -35,10 +38,16 @@ MAX_BATCH = 2_048  # items a call handles: a heartbeat at least every half milli
 
 
 def strategy_module(name: str) -> ModuleType:
-    """Import a strategy by module name; SettingsError if it is missing or does not keep the contract."""
+    """Import a strategy by module name, from the current folder too; SettingsError if it is missing or does not keep
+    the contract.
+    """
+    _search_current_folder()
     try:
-        module = importlib.import_module(name)
-    except ImportError as error:
+        with redirect_stdout(sys.stderr):  # what it prints belongs to nobody's output
+            module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise _import_refusal(name, error) from None  # something that the strategy imports
         raise SettingsError(
             f"strategy.module: cannot import {name} ({error}); name a module in the current folder or on PYTHONPATH"
         ) from None
@@ -46,10 +55,8 @@ def strategy_module(name: str) -> ModuleType:
         raise SettingsError(
             f"strategy.module: {name} is no Python: {error.filename}, line {error.lineno}: {error.msg}; mend that line"
         ) from None
-    except Exception as error:  # whatever a user's module does when it is imported
-        at = traceback.extract_tb(error.__traceback__)[-1]
-        what = f"{at.filename}, line {at.lineno}: {type(error).__name__}: {error}"
-        raise SettingsError(f"strategy.module: {name} cannot be imported: {what}; mend it") from None
+    except (Exception, SystemExit) as error:  # whatever a user's module does when it is imported
+        raise _import_refusal(name, error) from None
     for part in ("PARAMETERS", "PARAMS", "STATE", *_FUNCTIONS):
         if not hasattr(module, part):
             raise SettingsError(f"strategy.module: {name} has no {part}; see bot4/strategies/trend.py for the contract")
@@ -58,7 +65,88 @@ def strategy_module(name: str) -> ModuleType:
         raise SettingsError(
             f"strategy.module: {name}.STATE needs a field 'warm' and a size that is a multiple of 8 bytes"
         )
+    _refuse_raising(module)
     return module
+
+
+def _search_current_folder() -> None:
+    """Have imports look into the current folder, last of all: a command that was installed does not do so by itself.
+
+    Processes that are spawned take the search path over.
+    """
+    try:
+        folder = str(Path.cwd())
+    except OSError:  # it was deleted: nothing is in it
+        return
+    if folder not in sys.path:
+        sys.path.append(folder)
+
+
+def _import_refusal(name: str, error: BaseException) -> SettingsError:
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
+    at = frames[-1]
+    what = f"{at.filename}, line {at.lineno}: {type(error).__name__}: {error}"
+    return SettingsError(f"strategy.module: {name} cannot be imported: {what}; mend it")
+
+
+def require_kernels(module: ModuleType) -> None:
+    """SettingsError if a function of the strategy is none that other kernels can call."""
+    for name in _FUNCTIONS:
+        function = getattr(module, name)
+        if JIT and not hasattr(function, "py_func"):
+            code = getattr(function, "__code__", None)
+            where = f"{code.co_filename}, line {code.co_firstlineno}" if code else str(module.__file__)
+            raise SettingsError(
+                f"strategy.module: {module.__name__}.{name} is not compiled ({where}); write @inlined above it, from "
+                "bot4.jit"
+            )
+
+
+def _refuse_raising(module: ModuleType) -> None:
+    """SettingsError if a compiled function of the strategy's file raises: in a kernel that ends the whole process."""
+    path = Path(str(module.__file__))
+    functions = [node for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.FunctionDef)]
+    for function in functions:
+        if not any("inlined" in ast.unparse(mark) or "kernel" in ast.unparse(mark) for mark in function.decorator_list):
+            continue
+        for node in ast.walk(function):
+            if isinstance(node, ast.Raise | ast.Assert):
+                raise SettingsError(
+                    f"strategy.module: {path}, line {node.lineno}: {function.name} raises, which a kernel cannot; "
+                    "return a score of 0 instead"
+                )
+
+
+def strategy_fault(module: ModuleType) -> str:
+    """Which function of a strategy does not compile by itself, in one line with its place; "" if all do.
+
+    For the case that the loop around them does not compile and the compiler names none of them.
+    """
+    if not JIT:
+        return ""
+    from numba import typeof, types
+
+    path = str(module.__file__)
+    records = [np.zeros(1, dtype)[0] for dtype in (module.PARAMS, module.STATE, VIEW)]
+    for name in _FUNCTIONS:
+        function: Any = getattr(module, name)
+        arguments = tuple(typeof(record) for record in records[: 2 if name == "init" else 3])
+        where = f"{path}, line {function.py_func.__code__.co_firstlineno}, {name}"
+        try:
+            function.compile(arguments)
+        except Exception as error:
+            return strategy_line(error, path) or f"{where}: {_what(error)}"
+        returned = function.overloads[arguments].signature.return_type
+        if name == "on_tick" and not isinstance(returned, types.Number | types.Boolean):
+            return f"{where}: it returns {returned}, not a number in every case; return a score from -1 to 1"
+    return ""
+
+
+def _what(error: BaseException) -> str:
+    """The compiler's complaint in plain words, one line."""
+    said = [line.strip() for line in str(error).splitlines() if line.strip()]
+    plain = [line for line in said if not line.startswith(_COMPILER_TALK)]
+    return plain[0][:300] if plain else type(error).__name__
 
 
 def strategy_line(error: BaseException, path: str) -> str:
@@ -69,9 +157,7 @@ def strategy_line(error: BaseException, path: str) -> str:
     """
     text = str(error)
     if type(error).__module__.startswith("numba."):
-        said = [line.strip() for line in text.splitlines() if line.strip()]
-        plain = [line for line in said if not line.startswith(_COMPILER_TALK)]
-        what = plain[0][:300] if plain else type(error).__name__
+        what = _what(error)
         own = Path(path).resolve()
         for file, number in re.findall(r'File "([^"]+)", line (\d+)', text):
             if Path(file).resolve() == own:
@@ -92,6 +178,7 @@ def load_loop(name: str) -> ModuleType:
     strategy = strategy_module(name)
     if name == BUILT_IN:
         return template
+    require_kernels(strategy)
     return generate_module(template, "bot4_shard", _IMPORT, _IMPORT.replace(BUILT_IN, name), strategy)
 
 

@@ -19,10 +19,15 @@ def settings_folder(folder: Path) -> Path:
     return config / "paper.toml"
 
 
-def run_command(*arguments: str | Path, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess:
-    """`bot4-supervisor` with these arguments, to its end."""
+def run_command(
+    *arguments: str | Path, environment: dict[str, str] | None = None, folder: Path | None = None
+) -> subprocess.CompletedProcess:
+    """`bot4-supervisor` with these arguments, to its end; in a `folder` as the command that is installed."""
+    door = ["-m", "bot4.cli.supervisor"]
+    if folder is not None:
+        door = ["-P", "-c", "from bot4.cli.supervisor import main; main()"]
     return subprocess.run(
-        [sys.executable, "-m", "bot4.cli.supervisor", *map(str, arguments)],
+        [sys.executable, *door, *map(str, arguments)], cwd=folder,
         capture_output=True, text=True, check=False, timeout=300, env=os.environ | (environment or {}),
     )  # fmt: skip
 

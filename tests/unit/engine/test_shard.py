@@ -1,5 +1,6 @@
 """The loop generated for a strategy: which one, never a stale one, compiled once; what is no strategy is refused."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -11,7 +12,15 @@ from rig import puppet
 from rig.shard import Rig
 
 from bot4.engine import shard_loop
-from bot4.engine.shard import aligned, load_loop, shard_memory, strategy_line, strategy_module, strategy_parameters
+from bot4.engine.shard import (
+    aligned,
+    load_loop,
+    shard_memory,
+    strategy_fault,
+    strategy_line,
+    strategy_module,
+    strategy_parameters,
+)
 from bot4.jit import JIT
 from bot4.kernels.parameter import defaults
 from bot4.kernels.state import SHARD_STATE, VIEW
@@ -42,6 +51,8 @@ def test_what_cannot_be_imported_is_refused():
 BROKEN = {
     "syntax": ("def on_tick(:\n", "is no Python", "line 1: invalid syntax"),
     "on import": ("x = 1\ny = x / 0\n", "cannot be imported", "line 2: ZeroDivisionError: division by zero"),
+    "exit": ("import sys\n\nsys.exit(7)\n", "cannot be imported", "line 3: SystemExit: 7"),
+    "import": ("import not_there_at_all\n", "cannot be imported", "line 1", "No module named 'not_there_at_all'"),
     "state": ("PARAMETERS = PARAMS = STATE = init = on_tick = on_bar = on_fill = None\n", "STATE needs", "'warm'"),
 }
 
@@ -57,6 +68,65 @@ def test_a_broken_module_is_refused_with_its_line(case, tmp_path, monkeypatch):
     message = str(raised.value)
     assert message.startswith(f"strategy.module: {name}") and all(word in message for word in words)
     assert "\n" not in message
+
+
+def changed_puppet(tmp_path, monkeypatch, name, old, new):
+    """A strategy of the user's own: the puppet with one thing changed; its text before the change too."""
+    text = Path(puppet.__file__).read_text()
+    assert text.count(old) == 1
+    (tmp_path / f"{name}.py").write_text(text.replace(old, new))
+    monkeypatch.syspath_prepend(tmp_path)
+    return text[: text.index(old)]
+
+
+RETURN = 'if view["bid_lots"] == NOT_A_NUMBER_LOTS:\n        return np.nan\n    return view["imbalance"]'
+FAULTS = {
+    "text": ('return "buy"', "on_tick: it returns Literal[str](buy), not a number"),
+    "nothing": ("pass", "on_tick: it returns none, not a number"),
+    "either": ('return view["imbalance"] if view["bid_lots"] > 0 else "buy"', "Literal[str](buy)"),
+}
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("case", FAULTS)
+def test_a_function_that_the_loop_cannot_use_is_told_by_its_place(case, tmp_path, monkeypatch):
+    new, words = FAULTS[case]
+    before = changed_puppet(tmp_path, monkeypatch, f"fault_{case}", RETURN, new)
+    module = strategy_module(f"fault_{case}")
+    told = strategy_fault(module)
+    assert words in told and "\n" not in told
+    begins = before.rindex("@inlined")
+    lines = range(before[:begins].count("\n") + 1, before.count("\n") + 2)
+    assert any(told.startswith(f"{module.__file__}, line {line}") for line in lines), told
+    assert strategy_fault(puppet) == ""
+
+
+@pytest.mark.compiled
+def test_a_function_that_is_not_compiled_is_refused_by_its_place(tmp_path, monkeypatch):
+    before = changed_puppet(tmp_path, monkeypatch, "bare", "@inlined\ndef on_tick", "def on_tick")
+    with pytest.raises(SettingsError, match=rf"bare\.on_tick is not compiled .*line {before.count(chr(10)) + 1}\)"):
+        load_loop("bare")
+
+
+def test_a_function_that_raises_is_refused_by_its_line(tmp_path, monkeypatch):
+    before = changed_puppet(tmp_path, monkeypatch, "raising", RETURN, 'raise ValueError("no")')
+    with pytest.raises(SettingsError, match=rf"raising\.py, line {before.count(chr(10)) + 1}: on_tick raises"):
+        strategy_module("raising")
+
+
+def test_a_strategy_in_the_current_folder_is_found(tmp_path):
+    """By a command that is installed too, whose search path is not the folder's; and what it prints is kept apart."""
+    text = Path(puppet.__file__).read_text()
+    (tmp_path / "at_hand.py").write_text(f'print("hello")\n{text}')
+    code = (
+        "import sys; sys.path = [part for part in sys.path if part]\n"
+        "from bot4.engine.shard import strategy_module; print(strategy_module('at_hand').__file__)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+        env=os.environ | {"BOT4_WATCHER": "1"},
+    )  # fmt: skip
+    assert (result.stdout, result.stderr) == (f"{tmp_path / 'at_hand.py'}\n", "hello\n")
 
 
 def test_the_line_of_the_strategy_that_an_error_comes_from(tmp_path, monkeypatch):
