@@ -44,6 +44,7 @@ from bot4.model.enums import (
     DECISION_BAD_SCORE,
     DECISION_GATE_SHUT,
     DECISION_NO_QUOTE,
+    DECISION_WARMING,
     EXEC_RING_FULL,
     FLAG_LAST,
     INT64_MAX,
@@ -345,6 +346,8 @@ def _decide(shard, instruments, limits, session, i, tick):
             return STEP_NOTHING
         if shard.status[0]["resyncing"] != 0:  # an order of ours may still be told and take this one's place
             return DECISION_GATE_SHUT
+        if shard.strategies[i]["warm"] == 0:  # the score means nothing yet: the stop guards the position meanwhile
+            return DECISION_WARMING
         return _exit(shard, instruments, limits, session, i, tick)
     return _entry(shard, instruments, limits, session, i, tick, target)
 

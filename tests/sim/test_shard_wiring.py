@@ -100,6 +100,20 @@ def test_hysteresis_and_exit():
     assert rig.agent.memory.strategies[0]["fills"] == 2 and rig.agent.memory.strategies[0]["filled_lots"] == 0
 
 
+def test_a_position_is_not_closed_on_a_score_that_is_still_cold():
+    rig = Rig()
+    _, at = rig.held()
+    next(rig.event_no[0])
+    rig.quote(at, DOWN)
+    rig.snapshot(at + MS)
+    rig.quote(at + 2 * MS, DOWN)
+    assert rig.intents() == [] and rig.rejects()[enums.DECISION_WARMING] == 1
+    for number in range(3):
+        rig.trade(at + (3 + number) * MS, price=BID + 1_000 * (number % 2), flags=0)
+    rig.quote(at + 8 * MS, DOWN)
+    assert rig.intent()["leg"] == LEG_EXIT
+
+
 def test_a_position_is_held_for_the_minimum_time():
     rig = Rig(min_hold_ns=SECOND)
     _, at = rig.held()

@@ -357,7 +357,8 @@ NEVER = {enums.EXEC_NO_QUOTE}  # the gate or the data check comes before
 CODES = {name for code, name, _ in enums.REJECTS if code < enums.EXEC_RING_FULL + 1 and code not in NEVER}
 PATHS = {
     "bar over", "bar over without a trade", "cancel again", "cancel aged", "cancel out", "cancel unwanted", "entry",
-    "entry at rest", "exit", "exit in a picture", "fill of another order", "filled", "filled in part", "hold", "idle",
+    "entry at rest", "exit", "exit in a picture", "exit on a cold score", "fill of another order", "filled",
+    "filled in part", "hold", "idle",
     "order adopted", "order out", "order over", "order refused", "pause", "position adopted", "reopened",
     "report of a foreign instrument", "report without effect", "restart", "rests", "resynced", "shut", "totals",
     "waits for reports", "waits for ticks", "within a message",

@@ -417,6 +417,9 @@ class RefShard:
         if self.resyncing:  # an order of ours may still be told
             self.seen["exit in a picture"] += 1
             return GATE_SHUT
+        if not line.strategy.warm:
+            self.seen["exit on a cold score"] += 1
+            return WARMING
         return self.leave(line, tick)
 
     def rethink(self, line: RefLine, order: Order, tick: Record) -> Record | None:
