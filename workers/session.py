@@ -43,6 +43,7 @@ from bot4.settings.conversion import instrument_records, limits_record, session_
 from bot4.settings.loader import load
 from bot4.settings.schema import MAX_SHARDS, Settings
 from bot4.settings.topology import Placement, resolve
+from bot4.shm.calibration import calibration_of
 from bot4.shm.wires import Wires
 from bot4.shm.wiring import SharedWires, attach_wires, create_wires, unlink_leftovers
 from workers.feed import chosen_instruments
@@ -292,10 +293,10 @@ class Session:
         if supervisor is None or not supervisor.began_ns:
             return
         elapsed_s = (time.monotonic_ns() - supervisor.began_ns) / 1e9
-        label = self._label(supervisor.cycles_per_ns)
+        label = self._label()
         self._view.show(snapshot(wires, label, supervisor.states(), elapsed_s))
 
-    def _label(self, cycles_per_ns: float) -> SessionLabel:
+    def _label(self) -> SessionLabel:
         plan = self._plan
         return SessionLabel(
             instance=plan.instance,
@@ -306,7 +307,6 @@ class Session:
             symbols=tuple(symbol_keys(plan.symbols)),
             values_e8=tuple(int(value) for value in plan.instruments["value_e8"]),
             start_equity_e8=int(plan.session[0]["start_equity_e8"]),
-            cycles_per_ns=cycles_per_ns,
         )
 
     def _record(self) -> None:
@@ -314,7 +314,7 @@ class Session:
         supervisor = self._supervisor
         if supervisor is None:
             return
-        label = self._label(supervisor.cycles_per_ns)
+        label = self._label()
         workers = supervisor.workers
         content = InstanceFile(
             instance=self._plan.instance,
@@ -353,6 +353,7 @@ class Session:
         assert supervisor is not None
         latch = KillLatch(self._state).read()
         strategy = self._prepared.settings.strategy
+        calibration = calibration_of(wires.calibration)
         recovered = sum(w.restarts for name, w in supervisor.workers.items() if name == "execution")
         facts = RunFacts(
             source=plan.feed.text if plan.feed.synthetic else plan.feed.kind,
@@ -361,7 +362,7 @@ class Session:
             pace="event" if self._prepared.paced else "free",
             speed=self._prepared.speed_text,
             wall_s=supervisor.wall_s,
-            tsc_hz=supervisor.cycles_per_ns * 1e9,
+            tsc_hz=calibration.tsc_hz if calibration else 0.0,
             session=plan.session,
             limits=plan.limits,
             mode=self._prepared.settings.mode,

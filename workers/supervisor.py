@@ -139,7 +139,6 @@ class Supervisor:
         self.wires = wires
         self.workers = {spec.name: Watched(spec, _rows(spec, plan.n_shards)) for spec in workers}
         self.template: ProcessId | None = None
-        self.cycles_per_ns = 0.0
         self.began_ns = 0  # when the last worker had been started
         self.drained_ns = 0
         self._timeout_ns = int(heartbeat_timeout_s * 1e9)
@@ -151,6 +150,7 @@ class Supervisor:
         self._inbox: deque[tuple[Any, ...]] = deque()  # what the template said and nobody has handled yet
         self._process: Any = None
         self._template_handle: Handle | None = None
+        self._warm = False
         self._wake = -1
         self._stop_signal = 0
         self._stopping = False
@@ -258,7 +258,7 @@ class Supervisor:
         answer = self._recv()
         if answer[0] == "failed":
             raise _SessionError(answer[1], answer[2])
-        self.cycles_per_ns = answer[1]
+        self._warm = True
 
     def _fork(self, watched: Watched) -> None:
         watched.progress_at_start = self._progress(watched)
@@ -327,7 +327,7 @@ class Supervisor:
         how = f" by signal {signal.Signals(-code).name}" if code < 0 else ""
         name = self.plan.strategy_module
         hint = ""
-        if code < 0 and not self.cycles_per_ns and name != BUILT_IN:
+        if code < 0 and not self._warm and name != BUILT_IN:
             hint = f" while {name} ran for the first time (does it index beyond the end of an array?)"
         return _SessionError(
             1, f"the template has ended{how}{hint}, and the workers with it; see {self.plan.log_folder}"

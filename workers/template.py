@@ -4,7 +4,7 @@ It has one thread, asserted before it forks. Workers share its pages: a worker's
 die with the template and the template with the supervisor, by the kernel's hand: nothing outlives a killed supervisor.
 
     supervisor --> template:  ("fork", WorkerSpec, attempt)
-    template --> supervisor:  ("ready", cycles per ns) | ("failed", exit code, text)
+    template --> supervisor:  ("ready",) | ("failed", exit code, text)
                               ("forked", name, pid) | ("ended", name, pid, status, last words)
 """
 
@@ -23,6 +23,7 @@ from typing import Any
 from bot4.adapters.system.process import Handle, die_with_parent, name_process, open_child, thread_count
 from bot4.engine.shard import BUILT_IN, strategy_fault, strategy_line
 from bot4.model.errors import Bot4Error, SettingsError
+from bot4.shm.calibration import Stamp, calibrate, stamp
 from bot4.shm.wires import Wires
 from bot4.shm.wiring import attach_wires
 from workers.bootstrap import builder, worker_main
@@ -30,6 +31,7 @@ from workers.plan import Plan, WorkerSpec
 
 ERROR_BYTES = 4096  # a pipe takes so much in one piece
 QUIET = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+CALIBRATE_S = 1.0
 EXIT_UNEXPECTED = 70  # a worker ended by an exception nobody raised on purpose: restarted
 
 
@@ -43,9 +45,9 @@ def template_main(connection: Any, plan: Plan, supervisor_pid: int) -> None:
     _redirect(plan.log_folder / "template.log")
     try:
         wires = attach_wires(plan.instance, plan.n_shards, plan.n_instruments, generation=plan.generation).wires
-        began = _stamp()
+        began = stamp()
         warm_up(plan)
-        cycles_per_ns = _rate(began)
+        calibrate(wires.calibration, began)
         threads = thread_count()
         if threads != 1:
             raise Bot4Error(f"the template has {threads} threads and must not fork; unset what starts them")
@@ -61,9 +63,9 @@ def template_main(connection: Any, plan: Plan, supervisor_pid: int) -> None:
         return
     gc.collect()
     gc.freeze()
-    connection.send(("ready", cycles_per_ns))
+    connection.send(("ready",))
     with suppress(BrokenPipeError, ConnectionResetError):  # the supervisor has let go: that is how a session ends
-        _Nursery(connection, plan, wires).serve()
+        _Nursery(connection, plan, wires, began).serve()
 
 
 def warm_up(plan: Plan) -> None:
@@ -85,21 +87,26 @@ def warm_up(plan: Plan) -> None:
 class _Nursery:
     """The forked workers of the template."""
 
-    def __init__(self, connection: Any, plan: Plan, wires: Wires) -> None:
+    def __init__(self, connection: Any, plan: Plan, wires: Wires, began: Stamp) -> None:
         self._connection = connection
         self._plan = plan
         self._wires = wires
+        self._began = began
         self._children: dict[int, tuple[str, Handle, int]] = {}  # pid: name, handle, read end of its last words
 
     def serve(self) -> None:
-        """Fork on command, report ends; return when the supervisor closes its end or says quit."""
+        """Fork on command, report ends, calibrate; return when the supervisor closes its end or says quit."""
+        next_calibration = 0.0
         while True:
             poll = select.poll()
             poll.register(self._connection.fileno(), select.POLLIN)
             for _, handle, _ in self._children.values():
                 poll.register(handle.fileno(), select.POLLIN)
-            poll.poll()
+            poll.poll(CALIBRATE_S * 1000)
             self._reap()
+            if time.monotonic() >= next_calibration:
+                next_calibration = time.monotonic() + CALIBRATE_S
+                calibrate(self._wires.calibration, self._began)
             if self._connection.poll(0):
                 try:
                     command = self._connection.recv()
@@ -179,18 +186,3 @@ def _redirect(path: Path) -> None:
     os.close(descriptor)
     sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), line_buffering=True)
     sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), line_buffering=True)
-
-
-def _stamp() -> tuple[int, int]:
-    from bot4.atomics import rdtsc
-
-    rdtsc()  # the first call loads it
-    return rdtsc(), time.monotonic_ns()
-
-
-def _rate(began: tuple[int, int], shortest_ns: int = 50_000_000) -> float:
-    """Cycles of the time-stamp counter per ns since `began`, over at least 50 ms."""
-    while time.monotonic_ns() - began[1] < shortest_ns:
-        time.sleep(0.005)
-    cycles, now = _stamp()
-    return (cycles - began[0]) / (now - began[1])

@@ -17,6 +17,7 @@ from bot4.adapters.system.output import TerminalFile, standard_output
 from bot4.model.enums import INT64_MAX, REJECT_NAMES
 from bot4.model.units import from_e8
 from bot4.shm import wires as w
+from bot4.shm.calibration import calibration_of
 from bot4.shm.histogram import HISTOGRAM_COUNT, percentile
 from bot4.shm.layout import CLOCK_FEED, CONTROL_KILL, CONTROL_STOP
 
@@ -83,14 +84,17 @@ def snapshot(
 
 
 def _latency(wires: w.Wires, label: SessionLabel) -> dict[str, dict[str, int]] | None:
-    if label.pace == "event" or label.cycles_per_ns <= 0:
+    if label.pace == "event":
         return None  # event-paced agents wait for each other: that time says nothing
+    calibration = calibration_of(wires.calibration)
+    if calibration is None:
+        return None
     found = {}
     for row, stage in enumerate(w.STAGES):
         histogram = wires.histograms[row]
         if histogram[HISTOGRAM_COUNT]:
             found[stage] = {
-                name: round(percentile(histogram, ratio) / label.cycles_per_ns)
+                name: round(percentile(histogram, ratio) / calibration.cycles_per_ns)
                 for name, ratio in (("p50", 0.5), ("p99", 0.99))
             }
     return found

@@ -37,6 +37,17 @@ MANY_HEAD = 16  # whoever claims a slot moves it
 MANY_TAIL = 32  # whoever takes a record moves it
 MANY_BURIED = 48  # records that died with their producer or their consumer; written by whoever buries
 
+# --- seqlock slot (words) -----------------------------------------------------------------------------------------
+SEQLOCK_VERSION = 0  # odd while the writer is at work, 0 before its first copy
+SEQLOCK_PAYLOAD = 1
+
+# --- payload of the calibration's slot (words): three clocks read at one moment, and how fast the first one counts ----
+CALIBRATION_TSC = 0
+CALIBRATION_MONOTONIC_NS = 1
+CALIBRATION_WALL_NS = 2
+CALIBRATION_TSC_HZ = 3
+CALIBRATION_WORDS = 4
+
 # --- clocks (words, one line each): promises of conservative synchronisation ------------------------------------------
 LINE = 16
 CLOCK_FEED = 0 * LINE  # the feed sends nothing earlier than this any more

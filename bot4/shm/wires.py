@@ -107,6 +107,7 @@ class Wires(NamedTuple):
     positions: np.ndarray  # [n_instruments, N_POSITION_COLUMNS]
     gapped: np.ndarray  # [n_instruments, 2] a writer per word: the instrument's shard, the venue
     histograms: np.ndarray  # [len(STAGES), HISTOGRAM_WORDS]
+    calibration: np.ndarray  # [LINE] seqlock slot: the time-stamp counter in ns; written by the template
     waiters: np.ndarray  # [(n_shards + 3) * LINE] who sleeps, a line per agent, rows as in gauges
 
 
@@ -129,6 +130,7 @@ def plain_shapes(n_shards: int, n_instruments: int) -> dict[str, tuple[int, ...]
         "positions": (n_instruments, N_POSITION_COLUMNS),
         "gapped": (n_instruments, 2),
         "histograms": (len(STAGES), HISTOGRAM_WORDS),
+        "calibration": (LINE,),
         "waiters": (rows * LINE,),
     }
 

@@ -11,6 +11,7 @@ from sim.ring_pair import WORKERS, WRONG, ring_pair_plan
 
 from bot4.adapters.system.latch import KillLatch
 from bot4.adapters.system.process import ProcessId, open_process
+from bot4.shm.calibration import calibration_of
 from bot4.shm.layout import CONTROL_KILL, CONTROL_STOP, RING_HEAD, RING_TAIL
 from bot4.shm.wires import FEED_ROW, GAUGE_EVENT_TIME_NS, GAUGE_ITEMS
 from bot4.shm.wiring import create_wires, unlink_leftovers
@@ -95,10 +96,26 @@ def test_a_session_runs_to_its_end(start):
     assert (outcome.exit_code, outcome.state) == (0, "done")
     assert run.wires.ticks[0][RING_TAIL] == 5000 == run.wires.gauges[0, GAUGE_ITEMS]
     assert run.wires.gauges[0, WRONG] == 0
-    assert run.supervisor.cycles_per_ns > 0
+    assert calibration_of(run.wires.calibration).tsc_hz > 0
     weights = [watched.memory.private_mb for watched in run.supervisor.workers.values()]
     assert all(weight < 60 for weight in weights), "workers share the template's pages"
     assert len(run.identities) == 5
+
+
+def test_the_template_calibrates_for_as_long_as_it_lives(start):
+    run = start(ticks=ENDLESS)
+    seen = []
+
+    def look():
+        found = calibration_of(run.wires.calibration)
+        if found and (not seen or found.tsc > seen[-1].tsc):
+            seen.append(found)
+        if len(seen) == 3:
+            run.supervisor.request_stop()
+
+    run.on_look = look
+    assert run.run().state == "stopped"
+    assert len(seen) == 3 and seen[0].wall_ns < seen[1].wall_ns < seen[2].wall_ns
 
 
 def test_workers_run_where_they_are_pinned(start):

@@ -50,7 +50,6 @@ class SessionLabel:
     symbols: tuple[str, ...]
     values_e8: tuple[Signed, ...]  # value of one tick x lot, by instrument
     start_equity_e8: Signed
-    cycles_per_ns: float
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 import io
 import json
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -11,7 +12,8 @@ from bot4.adapters.system.instance import SessionLabel
 from bot4.model.enums import INT64_MAX, RISK_COLLAR
 from bot4.shm import wires as w
 from bot4.shm.histogram import histogram_record
-from bot4.shm.layout import CLOCK_FEED, CONTROL_KILL
+from bot4.shm.layout import CLOCK_FEED, CONTROL_KILL, SEQLOCK_VERSION
+from bot4.shm.seqlock import seqlock_write
 from workers.view import (
     JsonView,
     LiveView,
@@ -32,7 +34,7 @@ FEED, EXECUTION = 1 + w.FEED_ROW, 1 + w.EXECUTION_ROW
 def label(**changes) -> SessionLabel:
     fields = {
         "instance": "b0", "feed": "synthetic:1", "synthetic": True, "pace": "free", "speed": "max",
-        "symbols": tuple(SYMBOLS), "values_e8": (10, 100, 1), "start_equity_e8": 10**13, "cycles_per_ns": 2.0,
+        "symbols": tuple(SYMBOLS), "values_e8": (10, 100, 1), "start_equity_e8": 10**13,
     }  # fmt: skip
     return SessionLabel(**(fields | changes))
 
@@ -53,6 +55,7 @@ def wires():
     made.gauges[EXECUTION, w.GAUGE_EXEC_STATE] = 2
     made.gauges[0, w.GAUGE_HEARTBEAT_NS] = 1
     made.rejects[0, RISK_COLLAR] = 3
+    seqlock_write(made.calibration, np.array([0, 0, 0, 2_000_000_000]))
     made.positions[1, w.POSITION_LOTS] = 2
     made.positions[1, w.POSITION_COST_TL] = 200
     made.positions[1, w.POSITION_BID] = 109
@@ -84,7 +87,11 @@ def test_before_execution_speaks_the_equity_is_the_start(wires):
 
 def test_paced_by_event_time_latency_says_nothing(wires):
     assert snapshot(wires, label(pace="event"), WORKERS, 0.0)["latency_ns"] is None
-    assert snapshot(wires, label(cycles_per_ns=0.0), WORKERS, 0.0)["latency_ns"] is None
+
+
+def test_without_a_calibration_cycles_say_nothing(wires):
+    wires.calibration[SEQLOCK_VERSION] = 1  # the template died while it wrote
+    assert snapshot(wires, label(), WORKERS, 0.0)["latency_ns"] is None
 
 
 def test_rates_are_those_since_the_last_look(wires):

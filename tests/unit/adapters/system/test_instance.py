@@ -60,7 +60,7 @@ def content(supervisor: ProcessId, **more) -> InstanceFile:
 
 LABEL = SessionLabel(
     instance="b0", feed="synthetic", synthetic=True, pace="event", speed="max", symbols=("A",), values_e8=(1,),
-    start_equity_e8=10**13, cycles_per_ns=2.5,
+    start_equity_e8=10**13,
 )  # fmt: skip
 WHOLE = {"cores": {"feed": 1}, "restarts": {"feed": 0}, "rows": {"feed": [3]}, "label": LABEL}
 
@@ -193,7 +193,7 @@ DAMAGE = [
     {"label": {"feed": "synthetic"}},
     {"label": {"symbols": ["A", "B"]}},
     {"label": {"start_equity_e8": 2**63}},
-    {"label": {"cycles_per_ns": "fast"}},
+    {"label": {"synthetic": "yes"}},
 ]
 
 
