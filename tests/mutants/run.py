@@ -5,9 +5,9 @@
     +++ b/bot4/settings/loader.py
     ...
 
-The tree is copied to a temporary folder with a compile cache of its own; there the named tests first have to pass as
-they are, then each patch is applied and its test has to fail. Exit 1 if a mutant survives, a patch no longer applies,
-or a test does not even run.
+The tree is copied to a temporary folder, once for each core, with a compile cache of its own; there the named tests
+first have to pass as they are, then each patch is applied and its test has to fail. Exit 1 if a mutant survives, a
+patch no longer applies, or a test does not even run.
 
 Usage: python tests/mutants/run.py [NAME ...]      NAME: part of a patch's file name
 """
@@ -19,6 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,8 +112,25 @@ def try_mutant(tree: Path, mutant: Mutant) -> str:
     return f"no test ran (exit {code}): {' '.join(output.split())[-200:]}"
 
 
+def try_share(folder: Path, share: list[Mutant], tell: Callable[[str], None]) -> int:
+    """Try some mutants in a copy of the tree of their own; returns how many were not killed."""
+    tree = folder / "tree"
+    copy_tree(tree)
+    check_copy_is_imported(tree)
+    tests = sorted({mutant.test for mutant in share})
+    broken = failing_unpatched(tree, tests)
+    tell(f"{len(tests) - len(broken)} of {len(tests)} named tests pass unpatched")
+    bad = 0
+    for mutant in share:
+        start = time.monotonic()
+        verdict = "its test fails unpatched" if mutant.test in broken else try_mutant(tree, mutant)
+        bad += verdict != "killed"
+        tell(f"{mutant.name:50}  {time.monotonic() - start:6.1f} s  {verdict}")
+    return bad
+
+
 def main() -> int:
-    """Run the chosen mutants and print the table."""
+    """Run the chosen mutants, a share on each core, and print the table."""
     wanted = sys.argv[1:]
     paths = [
         path for path in sorted(PATCHES.glob("*.patch")) if not wanted or any(part in path.stem for part in wanted)
@@ -119,21 +138,16 @@ def main() -> int:
     if not paths:
         print("no such mutant", file=sys.stderr)
         return 2
-    mutants = [read_mutant(path) for path in paths]
-    bad = 0
-    with tempfile.TemporaryDirectory(prefix="bot4-mutants-") as folder:
-        tree = Path(folder) / "tree"
-        copy_tree(tree)
-        check_copy_is_imported(tree)
-        tests = sorted({mutant.test for mutant in mutants})
-        broken = failing_unpatched(tree, tests)
-        print(f"{len(tests) - len(broken)} of {len(tests)} named tests pass unpatched", flush=True)
-        width = max(len(mutant.name) for mutant in mutants)
-        for mutant in mutants:
-            start = time.monotonic()
-            verdict = "its test fails unpatched" if mutant.test in broken else try_mutant(tree, mutant)
-            bad += verdict != "killed"
-            print(f"{mutant.name:{width}}  {time.monotonic() - start:6.1f} s  {verdict}", flush=True)
+    mutants = sorted(map(read_mutant, paths), key=lambda mutant: (mutant.touched, mutant.test))  # one compile for many
+    count = min(len(os.sched_getaffinity(0)), len(mutants))
+    shares = [mutants[len(mutants) * at // count : len(mutants) * (at + 1) // count] for at in range(count)]
+
+    def tell(text: str) -> None:
+        print(text, flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="bot4-mutants-") as folder, ThreadPoolExecutor(count) as pool:
+        running = [pool.submit(try_share, Path(folder) / str(at), share, tell) for at, share in enumerate(shares)]
+        bad = sum(one.result() for one in running)
     print(f"{len(mutants) - bad} of {len(mutants)} mutants killed")
     return 1 if bad else 0
 
