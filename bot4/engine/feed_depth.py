@@ -8,6 +8,7 @@ are kept, since a snapshot is older than the diffs that arrive before it; they a
 
 import numpy as np
 
+from bot4.engine.feed_ids import ANEW, LEAPS, judge_update
 from bot4.engine.feed_memory import (
     OUT_COUNT,
     OUT_RECORDS,
@@ -26,6 +27,7 @@ from bot4.model.enums import (
     INPUT_BOOK_CROSSED,
     INPUT_DUPLICATE,
     INPUT_GAP,
+    INPUT_ID_LEAP,
     INPUT_NO_SNAPSHOT,
     INPUT_OK,
     INPUT_OUT_OF_ORDER,
@@ -119,6 +121,14 @@ def drop_pending(feed, wires, instrument):
     wires.refused[instrument, TICK_LEVEL, INPUT_NO_SNAPSHOT] += state["pending_messages"]
     state["pending_messages"] = 0
     state["pending_levels"] = 0
+
+
+@kernel
+def begin_anew(feed, wires, instrument, ts_ns):
+    """The update ids count from somewhere else: what is known by the ones before is old."""
+    go_stale(feed, instrument, ts_ns)
+    drop_pending(feed, wires, instrument)
+    feed.states[instrument]["quote_u"] = -1
 
 
 @kernel
@@ -217,6 +227,12 @@ def on_depth(feed, wires, instrument, ts_ns, lag_us):
     if first > last or before >= last:
         go_stale(feed, instrument, ts_ns)
         return np.int64(INPUT_OUT_OF_ORDER)
+    verdict = judge_update(state, last, ts_ns)
+    if verdict == LEAPS:
+        go_stale(feed, instrument, ts_ns)
+        return np.int64(INPUT_ID_LEAP)
+    if verdict == ANEW:
+        begin_anew(feed, wires, instrument, ts_ns)
     if state["whole"] == 0:
         _keep(feed, wires, instrument, first, last, before)
         return np.int64(WAITING)
@@ -250,8 +266,8 @@ def on_snapshot(feed, wires, instrument, ts_ns, lag_us):
 
     Returns
     -------
-    int64, INPUT_OK or why it is refused: INPUT_OUT_OF_ORDER (older than the book), INPUT_ZERO (a side is empty),
-    INPUT_BOOK_CROSSED
+    int64, INPUT_OK or why it is refused: INPUT_ID_LEAP, INPUT_OUT_OF_ORDER (older than the book), INPUT_ZERO (a side is
+    empty), INPUT_BOOK_CROSSED
 
     Notes
     -----
@@ -261,6 +277,11 @@ def on_snapshot(feed, wires, instrument, ts_ns, lag_us):
     update = feed.message[LAST_ID]
     bids = feed.message[BIDS]
     asks = feed.message[ASKS]
+    verdict = judge_update(state, update, ts_ns)
+    if verdict == LEAPS:
+        return np.int64(INPUT_ID_LEAP)
+    if verdict == ANEW:
+        begin_anew(feed, wires, instrument, ts_ns)
     if state["whole"] != 0 and update < state["book_u"]:
         return np.int64(INPUT_OUT_OF_ORDER)
     best_bid = np.int64(0)

@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from bot4.engine.feed_ids import N_COUNT_WORDS, N_COUNTS
 from bot4.kernels.book import BOOK
 from bot4.kernels.scan.message import LISTING, MAX_LEVELS, N_WORDS, SYMBOL_BYTES
 from bot4.model.enums import FLAG_SYNTHETIC, INT64_MAX
@@ -45,6 +46,7 @@ FEED_STATE = np.dtype(
         ("fresh", "i8"),  # 1: no diff since the snapshot yet
         ("pending_messages", "i8"),
         ("pending_levels", "i8"),
+        ("counts", "i8", (N_COUNTS, N_COUNT_WORDS)),  # the venue's ids, see feed_ids
         ("mark_flags", "i8"),  # flags of every record of this instrument
         ("listing", LISTING),
         ("quote", "i8", (4,)),  # the last one: bid, lots, ask, lots
@@ -130,6 +132,7 @@ def feed_memory(instruments: np.ndarray, sources: Sequence[Source], n_shards: in
     states = np.zeros(n, FEED_STATE)
     states["last_trade_id"] = -1
     states["quote_u"] = -1
+    states["counts"] = -1
     states["recent"][:, :, 0] = -1
     for index, source in enumerate(sources):
         states[index]["listing"] = listing(instruments[index], source)[0]

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from bot4.engine.feed_depth import WAITING, compare_best, on_depth, on_snapshot, remember_quote
+from bot4.engine.feed_depth import WAITING, begin_anew, compare_best, on_depth, on_snapshot, remember_quote
+from bot4.engine.feed_ids import ANEW, LEAPS, judge_trade, judge_update
 from bot4.engine.feed_out import emit, go_stale
 from bot4.jit import inlined, kernel
 from bot4.kernels.scan.message import (
@@ -32,6 +33,7 @@ from bot4.model.enums import (
     FLAG_LAST,
     INPUT_CROSSED,
     INPUT_DUPLICATE,
+    INPUT_ID_LEAP,
     INPUT_NON_MARKET_TRADE,
     INPUT_OK,
     INPUT_OUT_OF_ORDER,
@@ -69,6 +71,11 @@ def _on_quote(feed, wires, instrument, ts_ns):
     bid_lots = message[BID_LOTS]
     ask = message[ASK]
     ask_lots = message[ASK_LOTS]
+    verdict = judge_update(state, update, ts_ns)
+    if verdict == LEAPS:
+        return np.int64(INPUT_ID_LEAP)
+    if verdict == ANEW:
+        begin_anew(feed, wires, instrument, ts_ns)
     if update == state["quote_u"]:
         return np.int64(INPUT_DUPLICATE)
     if update < state["quote_u"]:
@@ -98,6 +105,11 @@ def _on_trade(feed, instrument, ts_ns):
     trade_id = message[TRADE_ID]
     if message[OFF_MARKET] != 0:
         return np.int64(INPUT_NON_MARKET_TRADE)
+    verdict = judge_trade(state, trade_id, ts_ns)
+    if verdict == LEAPS:
+        return np.int64(INPUT_ID_LEAP)
+    if verdict == ANEW:
+        state["last_trade_id"] = -1
     if trade_id == state["last_trade_id"]:
         return np.int64(INPUT_DUPLICATE)
     if trade_id < state["last_trade_id"]:

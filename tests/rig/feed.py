@@ -130,13 +130,13 @@ def stamped(ts_ns: int, message: dict) -> bytes:
 class KnownMarket:
     """Random messages of one instrument in the venue's forms; `books[u]` is the book after update u."""
 
-    def __init__(self, seed: int, futures: bool) -> None:
+    def __init__(self, seed: int, futures: bool, update: int = 1_000, trade: int = 50) -> None:
         self.random = random.Random(seed)
         self.futures = futures
         self.symbol = "BTCUSDT"
-        self.update = 1_000
-        self.sent = 1_000
-        self.trade = 50
+        self.update = update
+        self.sent = update
+        self.trade = trade
         self.now_ns = START_NS
         self.book = {1: {1_000 - i: 10 + i for i in range(8)}, -1: {1_002 + i: 10 + i for i in range(8)}}
         self.changes: dict[tuple[int, int], int] = {}

@@ -4,6 +4,7 @@ At every message the readers' book is the venue's book of that update, or it is 
 """
 
 import random
+import re
 
 import pytest
 from reference.engine.feed import ref_feed
@@ -24,9 +25,11 @@ def damaged(lines: list[bytes], source: random.Random, share: float) -> list[byt
     for index in range(len(found)):
         if source.random() >= share:
             continue
-        way = source.randrange(7)
+        way = source.randrange(8)
         if way == 0:
             found[index] = b""
+        elif way == 7:
+            found[index] = digit_in_front(found[index], source)
         elif way == 1:
             found[index] += found[index]
         elif way == 2 and index:
@@ -43,6 +46,15 @@ def damaged(lines: list[bytes], source: random.Random, share: float) -> list[byt
         else:
             found[index] = found[index].replace(b'"s":"BTCUSDT"', b'"s":"ETHUSDT"')
     return found
+
+
+def digit_in_front(line: bytes, source: random.Random) -> bytes:
+    """One of its ids, if it has any, made larger by a leading digit."""
+    places = [found.end() for found in re.finditer(rb'"(?:u|U|pu|t|lastUpdateId)":', line)]
+    if not places:
+        return line
+    at = source.choice(places)
+    return line[:at] + bytes([source.choice(b"123456789")]) + line[at:]
 
 
 def assert_same(rig: FeedRig, texts, listings):
@@ -79,11 +91,16 @@ def assert_true_book(records, market: KnownMarket):
     return seen
 
 
+def big_market(seed: int, futures: bool) -> KnownMarket:
+    """One whose ids are as large as a venue's."""
+    return KnownMarket(seed, futures, update=5_123_107_831_937 if futures else 50_123_107_831, trade=3_535_186_031)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("share", [0.0, 0.002, 0.1])
 @pytest.mark.parametrize("listing", [SPOT, USDM], ids=["spot", "usdm"])
 def test_damaged_markets_equal_the_twin(listing, share, seed):
-    market = KnownMarket(seed, listing.futures)
+    market = big_market(seed, listing.futures)
     text = b"".join(damaged(market.run(LENGTH), random.Random(seed), share))
     rig = FeedRig([text], [listing], piece=50_000).run()
     (twin,) = assert_same(rig, [text], [listing])
@@ -98,18 +115,20 @@ def test_damaged_markets_equal_the_twin(listing, share, seed):
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("share", [0.0001, 0.001, 0.01, 0.1])
 @pytest.mark.parametrize("listing", [SPOT, USDM], ids=["spot", "usdm"])
-def test_lost_repeated_and_swapped_diffs_never_make_a_wrong_book(listing, share, seed):
-    market = KnownMarket(100 + seed, listing.futures)
+def test_lost_repeated_renumbered_and_swapped_diffs_never_make_a_wrong_book(listing, share, seed):
+    market = big_market(100 + seed, listing.futures)
     source = random.Random(seed)
     lines = market.run(LENGTH)
     depth = [index for index, line in enumerate(lines) if b"@depth" in line]
     for place, index in enumerate(depth[:-1]):
         if source.random() < share:
-            way = source.randrange(3)
+            way = source.randrange(4)
             if way == 0:
                 lines[index] = b""
             elif way == 1:
                 lines[index] += lines[index]
+            elif way == 2:
+                lines[index] = digit_in_front(lines[index], source)
             else:  # the contents change places, the receive times stay
                 other = depth[place + 1]
                 (a, _, first), (b, _, second) = lines[index].partition(b" "), lines[other].partition(b" ")
@@ -119,6 +138,29 @@ def test_lost_repeated_and_swapped_diffs_never_make_a_wrong_book(listing, share,
     rig = FeedRig([text], [listing]).run()
     assert_same(rig, [text], [listing])
     assert assert_true_book(rig.records(), market) > 0
+
+
+@pytest.mark.parametrize("listing", [SPOT, USDM], ids=["spot", "usdm"])
+@pytest.mark.parametrize(("stream", "key"), [("bookTicker", "u"), ("trade", "t"), ("depth", "u"), ("", "lastUpdateId")])
+def test_one_damaged_id_costs_one_message(listing, stream, key):
+    """Wherever it stands but in the first message of its kind, nothing after it is refused; a diff's costs the book."""
+    source = random.Random(stream)
+    market = big_market(7, listing.futures)
+    lines = market.run(LENGTH, snapshots=0.1)
+    clean = FeedRig([b"".join(lines)], [listing]).run()
+    own = [index for index, line in enumerate(lines) if f'"{key}":'.encode() in line and stream.encode() in line]
+    for index in source.sample(own[1:], min(len(own) - 1, 6)):
+        at = lines[index].index(f'"{key}":'.encode()) + len(key) + 3
+        text = b"".join([*lines[:index], lines[index][:at] + b"7" + lines[index][at:], *lines[index + 1 :]])
+        rig = FeedRig([text], [listing]).run()
+        (twin,) = assert_same(rig, [text], [listing])
+        assert +twin.counts == +rig.counts()
+        counts, before = rig.counts(), clean.counts()
+        assert sum(count for (_, reason), count in counts.items() if reason == "id_leap") == 1
+        for kind in ("quote", "trade"):
+            assert counts[kind, "ok"] == before[kind, "ok"] - (kind == {"bookTicker": "quote"}.get(stream, stream))
+        assert counts["depth", "gap"] + counts["depth", "no_snapshot"] < LENGTH // 4
+        assert_true_book(rig.records(), market)
 
 
 def test_several_sources_are_merged_by_time_then_source():

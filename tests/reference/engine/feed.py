@@ -66,6 +66,32 @@ def told(text: bytes, listing: Listing) -> RefMessage:
     return RefMessage(kind, "unparsable", {"snapshot": snapshot})
 
 
+class RefCount:
+    """Ids of one kind: which of them can be believed."""
+
+    def __init__(self, step: int, per_ms: int) -> None:
+        self.step, self.per_ms = step, per_ms
+        self.last: tuple[int, int] | None = None
+        self.suspect: tuple[int, int] | None = None
+
+    def follows(self, number: int, ts_ns: int, before: tuple[int, int]) -> bool:
+        """The time since then explains the distance."""
+        return number - before[0] <= self.step + (ts_ns - before[1]) // 1_000_000 * self.per_ms
+
+    def judge(self, number: int, ts_ns: int) -> str:
+        """ "leaps", "goes on" or "anew"."""
+        last, suspect = self.last, self.suspect
+        self.suspect = None
+        if last is None or (self.follows(number, ts_ns, last) and number >= last[0] - 100 * self.step):
+            self.last = max(last or (-1, -1), (number, ts_ns), key=lambda seen: seen[0])
+            return "goes on"
+        if suspect and number > suspect[0] and self.follows(number, ts_ns, suspect):
+            self.last = number, ts_ns
+            return "anew"
+        self.suspect = number, ts_ns
+        return "leaps"
+
+
 class RefInstrument:
     """One instrument's stream."""
 
@@ -78,6 +104,8 @@ class RefInstrument:
         self.number = 0
         self.last_ns = 0
         self.last_trade = -1
+        self.updates = RefCount(10_000_000, 10_000) if listing.futures else RefCount(100_000, 100)
+        self.trades = RefCount(10_000, 100)
         self.quote_u = -1
         self.quote: tuple[int, ...] = ()
         self.quotes: dict[int, tuple[int, ...]] = {}
@@ -153,6 +181,9 @@ class RefInstrument:
         if first > last or before >= last:
             self.stale(ts_ns)
             return "out_of_order"
+        if not self.believes(last, ts_ns):
+            self.stale(ts_ns)
+            return "id_leap"
         if not self.whole:
             if len(self.pending) == PENDING_MESSAGES:
                 self.give_up()
@@ -160,10 +191,21 @@ class RefInstrument:
             return "waits"
         return self.on_diff(before, last, levels, ts_ns, lag)
 
+    def believes(self, update: int, ts_ns: int) -> bool:
+        """False if an update id leaps; where it starts anew, everything known by the ones before is old."""
+        verdict = self.updates.judge(update, ts_ns)
+        if verdict == "anew":
+            self.stale(ts_ns)
+            self.give_up()
+            self.quote_u = -1
+        return verdict != "leaps"
+
     def on_quote(self, values: dict, ts_ns: int, lag: int) -> str:
         """Best quote."""
         update = values["u"]
         quote = (values["b"], values["B"], values["a"], values["A"])
+        if not self.believes(update, ts_ns):
+            return "id_leap"
         if update <= self.quote_u:
             return "duplicate" if update == self.quote_u else "out_of_order"
         if quote[0] >= quote[2]:
@@ -181,6 +223,11 @@ class RefInstrument:
         if values.get("X", "MARKET") != "MARKET":
             return "non_market_trade"
         number = values["t"]
+        verdict = self.trades.judge(number, ts_ns)
+        if verdict == "leaps":
+            return "id_leap"
+        if verdict == "anew":
+            self.last_trade = -1
         if number <= self.last_trade:
             return "duplicate" if number == self.last_trade else "out_of_order"
         self.last_trade = number
@@ -217,6 +264,8 @@ class RefInstrument:
 
     def on_snapshot(self, update: int, levels: list[tuple[int, int, int]], ts_ns: int, lag: int) -> str:
         """The book begins anew."""
+        if not self.believes(update, ts_ns):
+            return "id_leap"
         if self.whole and update < self.book_u:
             return "out_of_order"
         bids = [price for side, price, lots in levels if side > 0 and lots]

@@ -253,6 +253,76 @@ def test_more_diffs_than_can_wait_are_given_up_together():
     assert rig.counts() == {("depth", "no_snapshot"): PENDING_MESSAGES, ("depth", "ok"): 11}
 
 
+# --- ids -------------------------------------------------------------------------------------------------------------
+
+ID = 50_000_000_000
+
+
+def trade(ts_ns, number):
+    """One trade of the spot venue."""
+    data = {"e": "trade", "s": "BTCUSDT", "t": number, "p": "10.00", "q": "1", "m": True}
+    return stamped(ts_ns, {"stream": "btcusdt@trade", "data": data})
+
+
+@pytest.mark.parametrize("make", [quote, trade])
+def test_an_id_that_leaps_is_refused_alone(make):
+    text = b"".join(make(START_NS + i, 70 * ID if i == 4 else ID + i) for i in range(10))
+    rig = FeedRig([text], [SPOT]).run()
+    kind = make.__name__
+    assert rig.counts() == {(kind, "ok"): 9, (kind, "id_leap"): 1}
+    assert [record.ts_ns - START_NS for record in rig.records()] == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+
+
+def test_a_diff_whose_id_leaps_makes_the_book_stale():
+    level = [("9.99", "2")]
+    text = snapshot(START_NS, ID) + depth(START_NS + 1, ID + 1, 70 * ID, level)
+    rig = FeedRig([text + depth(START_NS + 2, ID + 2, ID + 2, level) + quote(START_NS + 3, ID + 3)], [SPOT]).run()
+    assert rig.counts() == {
+        ("depth", "ok"): 1, ("depth", "id_leap"): 1, ("depth", "no_snapshot"): 1, ("quote", "ok"): 1,
+    }  # fmt: skip
+    states = [record.words[0] for record in rig.records() if record.kind == TICK_STATUS]
+    assert states == [STATUS_CLEAR, STATUS_WHOLE, STATUS_STALE]
+    healed = text + depth(START_NS + 2, ID + 2, ID + 2, level) + snapshot(START_NS + 3, ID + 1)
+    rig = FeedRig([healed], [SPOT]).run()
+    assert rig.counts() == {("depth", "ok"): 3, ("depth", "id_leap"): 1}
+
+
+def test_a_waiting_diff_whose_id_leaps_is_not_kept():
+    text = quote(START_NS, ID) + depth(START_NS + 1, ID + 1, 70 * ID, [("9.99", "2")])
+    text += depth(START_NS + 2, ID + 2, ID + 2, [("9.98", "2")]) + snapshot(START_NS + 3, ID + 1)
+    rig = FeedRig([text + depth(START_NS + 4, ID + 3, ID + 3, [("9.97", "2")])], [SPOT]).run()
+    assert rig.counts() == {("quote", "ok"): 1, ("depth", "id_leap"): 1, ("depth", "ok"): 3}
+
+
+def test_a_snapshot_whose_id_leaps_is_refused():
+    text = snapshot(START_NS, ID) + snapshot(START_NS + 1, 70 * ID) + depth(START_NS + 2, ID + 1, ID + 1)
+    rig = FeedRig([text], [SPOT]).run()
+    assert rig.counts() == {("depth", "ok"): 2, ("depth", "id_leap"): 1}
+    assert rig.records()[-1].words[0] == STATUS_WHOLE
+
+
+def test_a_pause_explains_what_is_missing():
+    """An hour at a hundred times the usual rate, but not a digit more."""
+    hour = 3_600_000_000_000
+    later = b"".join(quote(START_NS + hour + i, ID + 300_000_000 + i) for i in range(9))
+    assert FeedRig([quote(START_NS, ID) + later], [SPOT]).run().counts() == {("quote", "ok"): 10}
+
+
+@pytest.mark.parametrize("start", [70 * ID, 1])
+def test_ids_that_really_start_elsewhere_cost_one_message(start):
+    """The venue has renumbered, or the first id of all was damaged: two ids bear each other out."""
+    for make in (quote, trade):
+        text = make(START_NS, ID) + b"".join(make(START_NS + 1 + i, start + i) for i in range(10))
+        rig = FeedRig([text], [SPOT]).run()
+        kind = make.__name__
+        assert rig.counts() == {(kind, "ok"): 10, (kind, "id_leap"): 1}
+    text = snapshot(START_NS, ID) + b"".join(depth(START_NS + 1 + i, start + i, start + i) for i in range(3))
+    rig = FeedRig([text + snapshot(START_NS + 9, start + 1)], [SPOT]).run()
+    assert rig.counts()["depth", "id_leap"] == 1
+    states = [record.words[0] for record in rig.records() if record.kind == TICK_STATUS]
+    assert states == [STATUS_CLEAR, STATUS_WHOLE, STATUS_STALE, STATUS_CLEAR, STATUS_WHOLE]
+
+
 # --- snapshots for shards --------------------------------------------------------------------------------------------
 
 
