@@ -91,6 +91,7 @@ class ExecutionAgent:
         """True if the start is behind us; one more step of it otherwise."""
         if self.journal.room < ITEM_RECORDS:
             raise JournalError(f"{self.journal.path}: full after {self.journal.count} records; nothing can go on")
+        self.journal.make_ready()
         if not self.started:
             self.started = execution_start(self.memory, self.wires, self.session, self.epoch)
             return False

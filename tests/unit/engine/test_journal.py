@@ -1,5 +1,7 @@
 """The journal: what is committed is read back, what is damaged is never accepted."""
 
+import mmap
+import resource
 import zlib
 
 import numpy as np
@@ -9,6 +11,7 @@ from bot4.engine.journal import (
     COMMIT_WORD,
     CRC_WORD,
     HEADER_BYTES,
+    READY_BYTES,
     JournalFile,
     journal_append,
     journal_room,
@@ -37,6 +40,25 @@ def test_what_is_appended_is_read_back(tmp_path):
     assert np.array_equal(read_journal(tmp_path / "j"), written)
     assert JournalFile(tmp_path / "j").count == 20
     assert (tmp_path / "j").stat().st_mode & 0o777 == 0o600
+
+
+def faults_of(journal, count):
+    """Page faults of this process while so many records are appended."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    fill(journal, count)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def test_appends_meet_pages_that_are_ready(tmp_path):
+    journals = [JournalFile(tmp_path / name, 4_096) for name in ("warm", "bare", "ready")]
+    faults_of(journals[0], 10)
+    journals[2].make_ready()
+    count = READY_BYTES // JOURNAL.itemsize - 100
+    bare, ready = (faults_of(journal, count) for journal in journals[1:])
+    assert bare >= READY_BYTES // mmap.PAGESIZE - 20
+    assert ready < bare / 4
+    journals[2].make_ready()
+    assert faults_of(journals[2], 400) < 20, "it stays ahead"
 
 
 def test_check_sum_is_crc32_without_its_own_word():
