@@ -10,7 +10,7 @@ from rich.table import Table
 from bot4.adapters.system.host import BAD, MIND, OK, UNKNOWN, Finding, examine
 
 _MARKS = {OK: ("ok", "green"), MIND: ("mind", "yellow"), BAD: ("BAD", "bold red"), UNKNOWN: ("?", "dim")}
-_FILE_WIDTH = 160  # columns where no terminal says how many it has
+_FILE_WIDTH = 100  # columns where no terminal says how many it has
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 

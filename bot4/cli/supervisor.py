@@ -3,19 +3,39 @@
 Heavy imports happen inside the commands, and without Numba: this process watches and never computes.
 """
 
+import errno
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+import typer.core
 
 NAME = "bot4-supervisor"
 HELP = {"help_option_names": ["-h", "--help"]}
+
+
+class _Commands(typer.core.TyperGroup):
+    """The commands; a wrong option is told in JSON too if that was asked for."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            told = getattr(error, "format_message", None)  # usage errors have one
+            if told and "--json" in sys.argv:
+                _tell_the_end([_json_text(refusal(2, " ".join(told().split())))])
+            raise
+
+
 app = typer.Typer(
     name=NAME,
+    cls=_Commands,
     help="Start, watch and stop Bot4. Exit codes: 0 done, 2 bad settings or input, 3 halted, 1 anything else.",
     add_completion=False,
     no_args_is_help=True,
@@ -205,6 +225,14 @@ def _door(json: bool = False) -> Iterator[None]:
             _tell_the_end([_json_text(refusal(error.exit_code, message))])
         _complain(message)
         raise typer.Exit(error.exit_code) from None
+    except OSError as error:  # the machine refuses something that nothing goes without
+        where = f": {error.filename}" if error.filename else ""
+        cure = "; allow more open files (ulimit -n)" if error.errno == errno.EMFILE else ""
+        message = f"{error.strerror or error}{where}{cure}"
+        if json:
+            _tell_the_end([_json_text(refusal(1, message))])
+        _complain(message)
+        raise typer.Exit(1) from None
 
 
 def refusal(exit_code: int, message: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from bot4.kernels.book import BOOK
 from bot4.kernels.parameter import parameters
 from bot4.kernels.risk.view import RISK_VIEW
 from bot4.kernels.state import SHARD_STATE, SHARD_STATUS, VIEW
-from bot4.model.errors import SettingsError
+from bot4.model.errors import InputError, SettingsError
 from bot4.model.records import EXEC_REPORT, ORDER_INTENT, PORTFOLIO_TOTALS, TICK, words
 from bot4.shm.layout import CONTROL_RESYNC, CONTROL_SNAPSHOT, LINE, RING_HEAD, RING_TAIL
 from bot4.shm.spsc_ring import ring_recover
@@ -76,8 +76,8 @@ def _search_current_folder() -> None:
     """
     try:
         folder = str(Path.cwd())
-    except OSError:  # it was deleted: nothing is in it
-        return
+    except OSError:
+        raise InputError("the current folder has been deleted; change to one that is there") from None
     if folder not in sys.path:
         sys.path.append(folder)
 

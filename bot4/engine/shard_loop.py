@@ -323,7 +323,7 @@ def _decide(shard, instruments, limits, session, i, tick):
     view["microprice"] = microprice(bid, bid_lots, ask, ask_lots)
     view["imbalance"] = imbalance(book, params["imbalance_levels"], bid_lots, ask_lots)
     score = on_tick(params, shard.strategies[i], view)
-    if score != score:
+    if score - score != 0.0:  # NaN or infinite
         return DECISION_BAD_SCORE
     state["last_score"] = score
     if state["order_active"]:

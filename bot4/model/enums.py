@@ -145,7 +145,7 @@ REJECTS = (
     (DECISION_WARMING, "DECISION_WARMING", "an indicator has not seen enough data"),
     (DECISION_NO_QUOTE, "DECISION_NO_QUOTE", "no valid best bid and ask"),
     (DECISION_GATE_SHUT, "DECISION_GATE_SHUT", "the instrument's gate is shut"),
-    (DECISION_BAD_SCORE, "DECISION_BAD_SCORE", "the strategy's score is not a number"),
+    (DECISION_BAD_SCORE, "DECISION_BAD_SCORE", "the strategy's score is not a finite number"),
     (RISK_KILLED, "RISK_KILLED", "the kill switch is set"),
     (RISK_BREAKER_OPEN, "RISK_BREAKER_OPEN", "the circuit breaker is open"),
     (RISK_POSITION, "RISK_POSITION", "resulting position, open orders included, exceeds the share of equity allowed"),

@@ -8,6 +8,7 @@ all read alike.
 
 import difflib
 import re
+import stat
 import tomllib
 import typing
 from pathlib import Path
@@ -59,7 +60,10 @@ def _decode(path: Path, table: type[T], fix: str = "it belongs beside the sessio
 
 def _read(path: Path, fix: str) -> str:
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+            raise SettingsError(f"{path}: is a pipe or a device; name a plain file")
+        if found.st_size > MAX_FILE_BYTES:
             raise SettingsError(f"{path}: larger than {MAX_FILE_BYTES} bytes; this is no settings file")
         return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:

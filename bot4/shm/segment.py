@@ -10,6 +10,7 @@ so whoever finds it half made refuses it. Nobody but the creator of a segment re
 
 import contextlib
 import ctypes
+import errno
 import functools
 import hashlib
 import mmap
@@ -137,10 +138,10 @@ def create(
         handle = posix_ipc.SharedMemory(name, flags=posix_ipc.O_CREX, mode=MODE, size=0)
     except posix_ipc.ExistentialError:
         raise SegmentError(
-            f"segment {name} exists already: a bot of this instance runs or has left it behind"
+            f"segment {name} exists already: a bot of this instance runs or has left it behind; {_way_out(name)}"
         ) from None
     except (OSError, posix_ipc.Error) as error:
-        raise SegmentError(f"segment {name} cannot be made: {error}") from None
+        raise SegmentError(f"segment {name} cannot be made: {error}; {_cure(error, _way_out(name))}") from None
     try:
         os.fchmod(handle.fd, MODE)  # whatever the umask was
         os.posix_fallocate(handle.fd, 0, size)
@@ -158,7 +159,7 @@ def create(
     except BaseException as error:
         handle.unlink()
         if isinstance(error, (OSError, ValueError, OverflowError)):
-            raise SegmentError(f"segment {name} of {size:,} bytes cannot be filled: {error}; free {FOLDER}") from None
+            raise SegmentError(f"segment {name} of {size:,} bytes cannot be filled: {error}; {_cure(error, f'free {FOLDER}')}") from None
         raise
     finally:
         handle.close_fd()
@@ -218,7 +219,15 @@ def _open_no_follow(path: str, flags: int) -> int:
 
 def _refuse(name: str, fault: str) -> None:
     if fault:
-        raise SegmentError(f"segment {name} is refused: {fault}")
+        raise SegmentError(f"segment {name} is refused: {fault}; {_way_out(name)}")
+
+
+def _way_out(name: str) -> str:
+    return f"if none runs, see who made it (ls -l {FOLDER}{name}), remove it and start again"
+
+
+def _cure(error: BaseException, usual: str) -> str:
+    return "allow more open files (ulimit -n)" if getattr(error, "errno", 0) == errno.EMFILE else usual
 
 
 def _fault_of_file(found: os.stat_result, size: int) -> str:

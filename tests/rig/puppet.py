@@ -6,6 +6,7 @@ from bot4.jit import inlined
 from bot4.kernels.parameter import TRADING, Parameter, record_dtype
 
 NOT_A_NUMBER_LOTS = 13  # a bid of this size makes the score NaN
+INFINITE_LOTS = 11  # ... and of this one infinite
 
 PARAMETERS = (*TRADING, Parameter("warm_bars", 2, 0, 1_000, "bars until it is warm"))
 PARAMS = record_dtype(PARAMETERS)
@@ -27,10 +28,12 @@ def on_bar(params, state, view):
 
 @inlined
 def on_tick(params, state, view):
-    """The imbalance, or not a number."""
+    """The imbalance, or not a finite number."""
     state["ticks"] += 1
     if view["bid_lots"] == NOT_A_NUMBER_LOTS:
         return np.nan
+    if view["bid_lots"] == INFINITE_LOTS:
+        return -np.inf
     return view["imbalance"]
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from rig.puppet import NOT_A_NUMBER_LOTS
+from rig.puppet import INFINITE_LOTS, NOT_A_NUMBER_LOTS
 from rig.shard import ASK, BID, DOWN, FLAT, T0, UP, Rig
 from rig.tables import MS, SECOND
 
@@ -302,8 +302,9 @@ def test_decision_gate_shut():
     refused(wanting(before=lambda rig: rig.totals(5 * MS, gate=0)), enums.DECISION_GATE_SHUT)
 
 
-def test_decision_bad_score():
-    refused(wanting(sizes=(NOT_A_NUMBER_LOTS, 5)), enums.DECISION_BAD_SCORE)
+@pytest.mark.parametrize("lots", [NOT_A_NUMBER_LOTS, INFINITE_LOTS])
+def test_decision_bad_score(lots):
+    refused(wanting(sizes=(lots, 5)), enums.DECISION_BAD_SCORE)
 
 
 def test_risk_killed():

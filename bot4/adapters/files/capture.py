@@ -7,6 +7,7 @@ Every file is read through once before a session starts, so a damaged one is ref
 
 import gzip
 import json
+import stat
 import zlib
 from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
@@ -184,6 +185,9 @@ def _identify(path: Path, lines: Sequence[bytes]) -> tuple[str, str, int]:
 
 def _open(path: Path) -> BinaryIO:
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise RecordingError(f"{path}: is a pipe or a device; name a plain file")
         with path.open("rb") as probe:
             magic = probe.read(2)
         return gzip.open(path, "rb") if magic == GZIP_MAGIC else path.open("rb")  # type: ignore[return-value]

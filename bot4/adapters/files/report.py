@@ -221,8 +221,8 @@ def _warnings(wires: w.Wires, keys: Sequence[str], rejects: Mapping[str, int], r
     bad = rejects.get(REJECT_NAMES[DECISION_BAD_SCORE], 0)
     if bad:
         found.append(
-            f"{run.strategy} returned a score that is not a number (NaN) {bad:,} times; such a score decides nothing. "
-            "Look for a division by zero in its on_tick."
+            f"{run.strategy} returned a score that is not a number (NaN) or infinite {bad:,} times; such a score "
+            "decides nothing. Look for a division by zero in its on_tick."
         )
     naked_ns, allowed_ns = _stops(wires)["naked_ns_max"], int(run.limits[0]["stop_confirm_ns"])
     if naked_ns > allowed_ns:

@@ -5,6 +5,7 @@ lands in `sent`. Compared with the compiled shard after every item (tests/proper
 counts which rules were used, so that a test can tell what its random streams have reached.
 """
 
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ class RefStrategy(Protocol):
 
 
 class RefPuppet:
-    """The imbalance as score; a certain size makes it no number."""
+    """The imbalance as score; certain sizes make it no number or infinite."""
 
     def __init__(self, params: Record) -> None:
         self.bars_needed = params["warm_bars"]
@@ -78,7 +79,7 @@ class RefPuppet:
     def on_tick(self, view: Record) -> float:
         """The imbalance."""
         self.ticks += 1
-        return float("nan") if view["bid_lots"] == 13 else view["imbalance"]
+        return {13: float("nan"), 11: -float("inf")}.get(view["bid_lots"], view["imbalance"])
 
     def on_fill(self, view: Record) -> None:
         """Count."""
@@ -397,7 +398,7 @@ class RefShard:
             "imbalance": line.book.imbalance(depth) if depth > 1 else indicators.imbalance(bid_lots, ask_lots),
         }  # fmt: skip
         score = line.strategy.on_tick(line.view)
-        if score != score:
+        if not math.isfinite(score):
             return BAD_SCORE
         line.score = score
         if line.order:

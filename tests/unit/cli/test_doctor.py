@@ -23,6 +23,7 @@ def test_it_examines_this_host_in_words_and_in_json():
     assert told.returncode == (0 if content["fit"] else 1) and not told.stderr
     words = run()
     assert words.returncode == told.returncode and all(row["name"] in words.stdout for row in content["findings"])
+    assert max(map(len, words.stdout.splitlines())) <= 100
     assert "Example: bot4-doctor" in run("--help").stdout
 
 

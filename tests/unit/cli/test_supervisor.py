@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rig.session import run_command, settings_folder
 
+from bot4.adapters.system.instance import instance_of
 from bot4.adapters.system.latch import KillLatch
 
 pytestmark = pytest.mark.compiled
@@ -200,6 +201,45 @@ def test_an_answer_that_cannot_be_written_is_one_line(config, more):
                 stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
             )  # fmt: skip
         refused(result, 1, "standard output cannot be written: No space left on device")
+
+
+@pytest.mark.parametrize("kind", ["/dev/null", "/dev/zero", "fifo"])
+def test_a_pipe_or_a_device_is_no_file_to_read(config, tmp_path, kind):
+    path = Path(kind)
+    if kind == "fifo":
+        os.mkfifo(path := tmp_path / "pipe")
+    for options in (["--config", path], ["--config", config, "--feed", f"replay:{path}"]):
+        refused(run_command("start", *options), 2, str(path), "is a pipe or a device; name a plain file")
+
+
+def test_a_folder_that_was_deleted_is_one_line(config, tmp_path):
+    gone = tmp_path / "gone"
+    command = 'mkdir "$2" && cd "$2" && rmdir "$2" && exec "$0" -P -m bot4.cli.supervisor start --config "$1"'
+    result = subprocess.run(
+        ["sh", "-c", command, sys.executable, str(config), str(gone)],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    refused(result, 2, "the current folder has been deleted")
+
+
+@pytest.mark.parametrize("limit", [16, 24])
+def test_too_few_open_files_are_one_line(config, limit):
+    """Whatever it is that cannot be opened, and no shared memory stays."""
+    command = f'ulimit -n {limit} && exec "$0" -m bot4.cli.supervisor start --config "$1" --pace event --compose one'
+    result = subprocess.run(
+        ["sh", "-c", command, sys.executable, str(config)], capture_output=True, text=True, check=False, timeout=120
+    )
+    refused(result, 1, "Too many open files", "ulimit -n")
+    name = instance_of(config.parent.parent / "state")
+    assert not list(Path("/dev/shm").glob(f"*.{name}.*"))
+
+
+def test_a_wrong_option_is_told_in_json_too(config):
+    for arguments in (["start", "--json", "--bogus"], ["dance", "--json"], ["start", "--json", "--shards", "x"]):
+        result = run_command(*arguments)
+        told = json.loads(result.stdout)
+        assert (result.returncode, told["exit_code"], told["state"]) == (2, 2, "refused") and told["message"]
+        assert "Usage" in result.stderr
 
 
 def test_the_supervisor_never_imports_numba(config, tmp_path):

@@ -79,7 +79,11 @@ def changed_puppet(tmp_path, monkeypatch, name, old, new):
     return text[: text.index(old)]
 
 
-RETURN = 'if view["bid_lots"] == NOT_A_NUMBER_LOTS:\n        return np.nan\n    return view["imbalance"]'
+RETURN = """if view["bid_lots"] == NOT_A_NUMBER_LOTS:
+        return np.nan
+    if view["bid_lots"] == INFINITE_LOTS:
+        return -np.inf
+    return view["imbalance"]"""
 FAULTS = {
     "text": ('return "buy"', "on_tick: it returns Literal[str](buy), not a number"),
     "nothing": ("pass", "on_tick: it returns none, not a number"),

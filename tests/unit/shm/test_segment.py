@@ -135,7 +135,7 @@ def test_a_laying_that_fails_leaves_nothing(name):
 
 
 def test_a_name_is_taken_once(segment, name):
-    with pytest.raises(SegmentError, match="exists already"):
+    with pytest.raises(SegmentError, match=r"exists already.*ls -l /dev/shm/bot4.*, remove it"):
         create(name, N_WORDS)
     assert attach(name, N_WORDS, contents="words").generation == 3
 
