@@ -159,7 +159,8 @@ def create(
     except BaseException as error:
         handle.unlink()
         if isinstance(error, (OSError, ValueError, OverflowError)):
-            raise SegmentError(f"segment {name} of {size:,} bytes cannot be filled: {error}; {_cure(error, f'free {FOLDER}')}") from None
+            cure = _cure(error, f"free {FOLDER}")
+            raise SegmentError(f"segment {name} of {size:,} bytes cannot be filled: {error}; {cure}") from None
         raise
     finally:
         handle.close_fd()
