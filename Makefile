@@ -1,7 +1,8 @@
 # Presumes python3 (3.11 or later, with venv) and make. Everything else is set up in $(VENV) by the first target that needs it.
 #   make run        trade on paper: the recordings below $(BOT4_DATA), else the synthetic market; the report lies in report/
 #   make test       linters, types, import rules, all tests       make coverage   the tests without the compiler, and a figure
-#   make bench      the benches                                   make mutants    do the tests notice when a check is removed?
+#   make stress     the hammers at their full counts              make bench      the benches
+#   make mutants    do the tests notice when a check is removed?
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -19,7 +20,7 @@ REPORT ?= report
 
 export BOT4_DATA
 
-.PHONY: run test bench lint mutants coverage requirements clean
+.PHONY: run test stress bench lint mutants coverage requirements clean
 .DEFAULT_GOAL := run
 
 run: $(RUNTIME)
@@ -32,6 +33,9 @@ lint: $(DEVELOPMENT)
 
 test: lint
 	$(BIN)/python -m pytest
+
+stress: $(DEVELOPMENT)
+	$(BIN)/python -m pytest -m stress -s
 
 bench: $(RUNTIME)
 	@mkdir -p build

@@ -14,6 +14,6 @@ def hammer(program: str, **arguments) -> dict:
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_DISABLE_JIT"}
     options = [f"--{name}={value}" for name, value in arguments.items()]
     command = [sys.executable, str(STRESS / program), *options]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -5,6 +5,7 @@ Every payload word is derived from the number of the copy, so a reader can tell 
     torn       words of two copies in one        reordered   an older copy after a newer one
 
     refused    reads without a copy: the writer was at work in each try, or dead
+    halfway    kills that left an odd version
 """
 
 import argparse
