@@ -155,7 +155,7 @@ def test_a_crash_is_cleaned_up_and_nothing_else(start, config, tmp_path):
         for handle in handles:
             assert handle is None or handle.wait(10.0)
         names = left(tmp_path / "state")
-        assert len(names) == 10
+        assert len(names) == 11
         result = run_command("start", "--config", config, "--pace", "event", "--compose", "one")
         assert result.returncode == 0, result.stderr
         for name in names:
