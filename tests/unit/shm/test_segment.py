@@ -282,6 +282,18 @@ kept = attach({name!r}, {N_WORDS}, contents="words")
     assert attach(name, N_WORDS, contents="words").words[0] == 100
 
 
+@pytest.mark.parametrize("times", [2, pytest.param(100, marks=pytest.mark.stress)])
+def test_each_foreign_python_that_attaches_and_leaves_takes_nothing_with_it(segment, name, times):
+    script = f"""
+from bot4.shm.segment import attach
+attach({name!r}, {N_WORDS}, contents="words").words[0] += 1
+"""
+    for number in range(times):
+        subprocess.run([sys.executable, "-c", script], check=True, env=os.environ | {"BOT4_WATCHER": "1"})
+        assert file_of(name).exists() and segment.words[0] == number + 1
+    assert attach(name, N_WORDS, contents="words").inode == segment.inode
+
+
 def test_the_owner_is_a_process_not_just_a_pid(segment, name):
     assert owner_alive(name)
     started = int(segment.header[SEGMENT_OWNER_START_WORD])
