@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bot4.adapters.system.host import BAD, MIND, OK, UNKNOWN, Finding, examine
+from bot4.adapters.system.output import run_door
 
 _MARKS = {OK: ("ok", "green"), MIND: ("mind", "yellow"), BAD: ("BAD", "bold red"), UNKNOWN: ("?", "dim")}
 _FILE_WIDTH = 100  # columns where no terminal says how many it has
@@ -51,7 +52,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Machine-readable o
 
 def main() -> None:
     """Entry point of the command."""
-    app()
+    run_door("bot4-doctor", app)
 
 
 if __name__ == "__main__":

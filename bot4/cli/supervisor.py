@@ -48,7 +48,6 @@ Config = Annotated[Path, typer.Option("--config", help="The session's settings f
 State = Annotated[Path | None, typer.Option("--state", help="State folder, in place of the one in the settings.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 DEFAULT_CONFIG = Path("config/paper.toml")
-PATIENCE_S = 5.0  # a reader that takes nothing for so long is given up at the end of a session
 
 
 @app.command(
@@ -261,10 +260,10 @@ def _say(text: str) -> None:
 
 def _tell_the_end(lines: list[str], besides: str = "") -> bool:
     """The last lines; False if the reader does not take them within some seconds: then they are left out."""
-    from bot4.adapters.system.output import standard_output
+    from bot4.adapters.system.output import GIVE_UP_S, standard_output
 
     output = standard_output()
-    if all(output.line(line, PATIENCE_S) for line in lines):
+    if all(output.line(line, GIVE_UP_S) for line in lines):
         return True
     _complain_of_output(output, besides)
     return False
@@ -277,17 +276,16 @@ def _complain_of_output(output: Any, besides: str = "") -> None:
 
 def _complain(message: str) -> None:
     """One line on standard error, if anybody takes it."""
-    from bot4.adapters.system.output import standard_error
+    from bot4.adapters.system.output import GIVE_UP_S, standard_error
 
-    standard_error().line(f"{NAME}: {message}", PATIENCE_S)
+    standard_error().line(f"{NAME}: {message}", GIVE_UP_S)
 
 
 def main() -> None:
     """Entry point of the command."""
-    from bot4.adapters.system.output import hold_standard_descriptors
+    from bot4.adapters.system.output import run_door
 
-    hold_standard_descriptors()
-    app()
+    run_door(NAME, app)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,14 @@ import functools
 import os
 import select
 import stat
+import sys
+from collections.abc import Callable
 from time import monotonic
 
 _DIRECT = (stat.S_ISREG, stat.S_ISDIR, stat.S_ISBLK)  # never make anybody wait
 _PIECE_BYTES = 4096  # where blocking cannot be switched off: a pipe that polls as ready takes so much at once
 _closed: set[int] = set()
+GIVE_UP_S = 5.0  # a reader that takes nothing for so long is given up at the end
 
 
 def hold_standard_descriptors() -> None:
@@ -24,6 +27,22 @@ def hold_standard_descriptors() -> None:
             _closed.add(number)
             opened = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free is this one
             os.set_inheritable(opened, True)
+
+
+def run_door(name: str, door: Callable[[], object]) -> None:
+    """Run a command; if its output cannot be written that is one line on standard error and exit code 1."""
+    hold_standard_descriptors()
+    if sys.stdout is None:  # as Python leaves it where it was closed
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    try:
+        door()
+    except OSError as error:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)  # what is left in buffers goes there
+        os.close(nowhere)
+        if not isinstance(error, BrokenPipeError):
+            standard_error().line(f"{name}: {error.strerror or error}", GIVE_UP_S)
+        raise SystemExit(1) from None
 
 
 class Output:

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import pytest
 from rich.console import Console
 
 from bot4.adapters.system.host import BAD, MIND, OK, Finding
@@ -25,6 +26,18 @@ def test_it_examines_this_host_in_words_and_in_json():
     assert words.returncode == told.returncode and all(row["name"] in words.stdout for row in content["findings"])
     assert max(map(len, words.stdout.splitlines())) <= 100
     assert "Example: bot4-doctor" in run("--help").stdout
+
+
+@pytest.mark.parametrize("target", [">&-", ">/dev/full"])
+def test_output_that_cannot_be_written_is_no_traceback(target):
+    for door in ("doctor", "supervisor --help"):
+        command = f'"$0" -m bot4.cli.{door} {target}'
+        result = subprocess.run(
+            ["sh", "-c", command, sys.executable], stderr=subprocess.PIPE, text=True, check=False, timeout=60
+        )
+        assert "Traceback" not in result.stderr and len(result.stderr.splitlines()) <= 1, result.stderr
+        if "full" in target:
+            assert result.returncode == 1 and "No space left on device" in result.stderr
 
 
 def test_the_summary_says_what_matters_most():
