@@ -284,7 +284,7 @@ def test_what_must_not_be_overlooked_is_said_last_and_on_the_page(session: sampl
         run = facts(pace=pace, warnings=["BTCUSDT: 5.0 h without data <between> a and b."])
         report = report_of(late, run)
         words = ["5.0 h without data", "never a whole book", "opened on: BTCUSDT.", "decided on: ETHUSDT."]
-        words += ["no market on: BTCUSDT.", "(NaN) 3 times", "without a confirmed stop"]
+        words += ["no market on: BTCUSDT.", "(NaN) or infinite 3 times", "without a confirmed stop"]
         for word, warning in zip(words, report["warnings"], strict=True):
             assert word in warning
         assert ("Free-running at max" in report["warnings"][-1]) == free_running
