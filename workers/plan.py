@@ -19,6 +19,7 @@ BUILDERS = {
     "bot": "workers.composed:build",
 }
 WARM = "workers.warm:warm"
+WARM_PREFIX = "bot4-warm-"  # of the folder in which a template warms up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ supervisor's process, which imports no Numba.
 import os
 import platform
 import re
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -47,7 +48,7 @@ from bot4.shm.calibration import calibration_of
 from bot4.shm.wires import Wires
 from bot4.shm.wiring import SharedWires, attach_wires, create_wires, unlink_leftovers
 from workers.feed import chosen_instruments
-from workers.plan import FeedSpec, Plan, WorkerSpec
+from workers.plan import WARM_PREFIX, FeedSpec, Plan, WorkerSpec
 from workers.supervisor import Outcome, Supervisor
 from workers.template import warm_up
 from workers.view import Rates, View, WorkerState, snapshot
@@ -235,6 +236,7 @@ class Session:
                 return self._run(shared)
             finally:
                 self._supervisor = None
+                self._remove_warm_folders()  # a template that was killed while it warmed up leaves one
                 shared.unlink()
                 shared.close()
                 remove_instance(self._state)
@@ -242,11 +244,18 @@ class Session:
             lock.release()
 
     def _clean_up(self) -> None:
-        """What an earlier crash of this very instance left: processes by pid and start time, segments by name."""
+        """What an earlier crash of this very instance left: processes by pid and start time, segments and the folders
+        in which a template warmed up by name.
+        """
         for ended in kill_orphans(self._state):
             self._view.note(f"ended a leftover of an earlier run: {ended}")
         for name in unlink_leftovers(os.getuid(), self._plan.instance):
             self._view.note(f"removed shared memory of an earlier run: {name}")
+        self._remove_warm_folders()
+
+    def _remove_warm_folders(self) -> None:
+        for folder in (self._state / "sessions").glob(f"*/{WARM_PREFIX}*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _run(self, shared: SharedWires) -> tuple[Outcome, list[str], dict[str, Any] | None]:
         prepared = self._prepared

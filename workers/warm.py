@@ -17,7 +17,7 @@ from bot4.shm.waiting import idle_words
 from bot4.shm.wires import private_wires
 from workers.bootstrap import build_agents
 from workers.composed import compile_part
-from workers.plan import FeedSpec, Plan
+from workers.plan import WARM_PREFIX, FeedSpec, Plan
 from workers.precompile import compile_apart
 
 ROUNDS = 40  # of one batch each: some seconds of the synthetic market
@@ -26,7 +26,8 @@ RESTART_AT = 20  # a shard starts anew here: snapshot and resync are answered
 
 def warm(plan: Plan) -> None:
     """Run every agent of the plan until it has met everything it can meet."""
-    with tempfile.TemporaryDirectory(prefix="bot4-warm-") as folder:
+    home = plan.session_folder if plan.session_folder.is_dir() else None  # there whoever is killed is cleaned up after
+    with tempfile.TemporaryDirectory(prefix=WARM_PREFIX, dir=home) as folder:
         place = Path(folder)
         KillLatch(place).initialise()
         short = replace(

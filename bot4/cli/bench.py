@@ -20,6 +20,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bot4.adapters.system.output import run_door
 from bot4.cli.measure import compare, cpp, limits
 from bot4.cli.measure.harness import (
     QUICK_REPEATS,
@@ -230,11 +231,15 @@ def bench(
 
 def main() -> None:
     """Entry point: an error that Bot4 raises on purpose is one line, without a traceback."""
-    try:
-        app()
-    except Bot4Error as error:
-        print(f"bot4-bench: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+
+    def door() -> None:
+        try:
+            app()
+        except Bot4Error as error:
+            print(f"bot4-bench: {error}", file=sys.stderr)
+            raise SystemExit(error.exit_code) from None
+
+    run_door("bot4-bench", door)
 
 
 if __name__ == "__main__":

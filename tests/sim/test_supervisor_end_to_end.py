@@ -156,11 +156,15 @@ def test_a_crash_is_cleaned_up_and_nothing_else(start, config, tmp_path):
             assert handle is None or handle.wait(10.0)
         names = left(tmp_path / "state")
         assert len(names) == 11
+        warmed = Path(found.session_folder) / "bot4-warm-1"  # as a template leaves it that dies while it warms up
+        warmed.mkdir()
+        (warmed / "journal.bin").write_bytes(b"0")
         result = run_command("start", "--config", config, "--pace", "event", "--compose", "one")
         assert result.returncode == 0, result.stderr
         for name in names:
             assert f"removed shared memory of an earlier run: /{name}" in result.stdout
-        assert not left(tmp_path / "state")
+        assert not left(tmp_path / "state") and not warmed.exists()
+        assert not list((tmp_path / "state").rglob("bot4-warm-*"))
         assert (SHARED_MEMORY / stranger.name[1:]).exists()
     finally:
         stranger.unlink()
