@@ -13,6 +13,7 @@ import ctypes
 import gc
 import json
 import os
+import signal
 import time
 
 import numpy as np
@@ -38,7 +39,7 @@ PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2  # the stri
 _LOAD_NUMBER = (0x20, 0, 0, 0)  # of the system call
 _ALLOW, _KILL = (0x06, 0, 0, 0x7FFF0000), (0x06, 0, 0, 0x80000000)
 _FILTER = (_LOAD_NUMBER, (0x15, 2, 0, 1), (0x15, 1, 0, 231), _KILL, _ALLOW)  # write, exit_group
-PATIENCE_S = 60.0
+PATIENCE_S = 100.0
 
 
 @kernel
@@ -190,8 +191,9 @@ def main() -> None:
             wires.control[CONTROL_STOP] = 1
         ended, code = os.waitpid(pid, os.WNOHANG)
         status = code if ended else None
-    if status is None:
-        os.kill(pid, 9)
+    late = status is None
+    if late:
+        os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
     with contextlib.suppress(BlockingIOError):
         said += os.read(reader, 100)
@@ -203,6 +205,10 @@ def main() -> None:
                 "intents": answered,
                 "refused": "refused" in text,
                 "finished": "done" in text,
+                "late": late,
+                "forbidden_call": status is not None
+                and os.WIFSIGNALED(status)
+                and os.WTERMSIG(status) == signal.SIGSYS,
                 "allocations": int(text[text.index("done") + 1]) if "done" in text else None,
             }
         )
