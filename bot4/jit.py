@@ -15,7 +15,7 @@ import hashlib
 import os
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,28 +83,32 @@ def _refusal_of(folder: Path) -> str:
     )
 
 
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """All statements of a module, those inside others too; expressions hold no imports."""
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
+        yield node
+        for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+            todo += getattr(node, part, ())
+
+
 @functools.cache
-def _imports(path: str) -> tuple[str, ...]:
+def _imports(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a source file imports: names of modules, and files that relative imports of a user's package may mean."""
     names: list[str] = []
-    for node in ast.walk(ast.parse(Path(path).read_bytes())):
+    stems: list[Path] = []
+    for node in _statements(ast.parse(Path(path).read_bytes())):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names.append(node.module)
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return tuple(names)
-
-
-@functools.cache
-def _relative_imports(path: str) -> tuple[str, ...]:
-    """Files that `from .x import y` and `from . import y` of a package of the user's own may mean."""
-    stems: list[Path] = []
-    for node in ast.walk(ast.parse(Path(path).read_bytes())):
-        if isinstance(node, ast.ImportFrom) and node.level:
+        elif isinstance(node, ast.ImportFrom) and node.level:
             stem = Path(path).parents[node.level - 1].joinpath(*(node.module or "").split("."))
             stems += [stem, *(stem / alias.name for alias in node.names)]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.append(node.module)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
     files = [file for stem in stems for file in (stem.with_suffix(".py"), stem / "__init__.py")]
-    return tuple(str(file) for file in files if file.is_file())
+    return tuple(names), tuple(str(file) for file in files if file.is_file())
 
 
 def _follow(name: str, path: str) -> bool:
@@ -126,8 +130,9 @@ def source_digest(path: str) -> str:
         if current in seen:
             continue
         seen[current] = hashlib.sha256(Path(current).read_bytes()).digest()
-        todo += [found for name in _imports(current) if (found := _source_of(name))]
-        todo += _relative_imports(current)
+        names, files = _imports(current)
+        todo += [found for name in names if (found := _source_of(name))]
+        todo += files
     digest = hashlib.sha256(f"{numba.__version__} {np.__version__} {sys.version_info[:2]}".encode())
     for name in sorted(seen):
         digest.update(seen[name])
