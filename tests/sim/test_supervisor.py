@@ -5,6 +5,9 @@ After each of these nothing is left: no process, no shared memory.
 
 import os
 import signal
+import time
+from pathlib import Path
+from statistics import median
 
 import pytest
 from sim.ring_pair import WORKERS, WRONG, ring_pair_plan
@@ -144,6 +147,40 @@ def test_a_dead_worker_is_started_again(start, agent, fault):
     assert run.wires.ticks[0][RING_TAIL] == 20_000 and run.wires.gauges[0, WRONG] == 0
     why = "SIGKILL" if fault == 1 else "ZeroDivisionError: an error nobody meant"
     assert sum(f"worker {name} " in note and why in note for note in run.notes) == 2
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.stress)])
+def test_a_dead_writer_is_told_of_at_once_and_shared_memory_stays_what_it_is(start, kills):
+    run = start(options={"restarts_max": kills}, ticks=ENDLESS)
+    killed, told, again, listings = [], [], [], set()
+
+    def note(text):
+        run.notes.append(text)
+        if "ended: signal SIGKILL" in text:
+            told.append(time.monotonic())
+        if "started again" in text:
+            again.append(time.monotonic())
+
+    def look():
+        listings.add(tuple(sorted(path.name for path in Path("/dev/shm").glob(f"*.{run.plan.instance}.*"))))
+        feed = run.supervisor.workers["feed"]
+        if len(again) < len(killed) or run.supervisor._progress(feed) == feed.progress_at_start:
+            return
+        if len(killed) == kills:
+            run.supervisor.request_stop()
+            return
+        run.looks = 0
+        killed.append(time.monotonic())
+        feed.handle.send(signal.SIGKILL)
+
+    run.supervisor._note, run.on_look = note, look
+    assert run.run().state == "stopped"
+    assert len(killed) == len(told) == len(again) == kills == run.restarts("feed")
+    assert listings == {tuple(sorted(segment.name[1:] for segment in run.shared.segments))}, "not the manifest"
+    assert run.wires.gauges[0, WRONG] == 0, "a record came twice, was left out, or is of an earlier life"
+    for what, times in (("told", told), ("started again", again)):
+        spans_ms = [1000 * (late - early) for early, late in zip(killed, times, strict=True)]
+        print(f"{kills} kills of the feed: {what} after {median(spans_ms):.1f} ms, at most {max(spans_ms):.1f} ms")
 
 
 def test_the_log_of_a_worker_holds_its_traceback(start):
