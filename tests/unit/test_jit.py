@@ -72,6 +72,21 @@ def test_relative_imports_are_followed_too(package, line):
     assert run(package)[0] == 91
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "try:\n    from tmp_strategy.leaf import leaf\nexcept ImportError:\n    pass",
+        "if True:\n    with open(__file__):\n        from tmp_strategy.leaf import leaf",
+    ],
+)
+def test_an_import_within_a_statement_is_followed_too(package, line):
+    source = f"from bot4.jit import inlined\n{line}\n\n@inlined\ndef middle(x):\n    return leaf(x) * 10\n"
+    (package / "middle.py").write_text(source)
+    assert run(package)[0] == 41
+    (package / "leaf.py").write_text(LEAF.format(5))
+    assert run(package)[0] == 91
+
+
 def test_the_digest_covers_the_file_itself(package):
     before = source_digest(str(package / "leaf.py"))
     source_digest.cache_clear()
