@@ -24,7 +24,7 @@ def instruments(n: int = 2) -> np.ndarray:
 
 
 def limits() -> np.ndarray:
-    """The limits of the issue's defaults."""
+    """The default limits."""
     row = np.zeros(1, r.LIMITS)
     row["position_bps"], row["collar_bps"], row["drawdown_bps"], row["daily_loss_bps"] = 200, 100, 1_500, 300
     row["order_notional_e8"], row["order_lots"], row["open_orders"] = 200_000_000_000, 10_000, 4
