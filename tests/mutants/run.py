@@ -21,8 +21,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+import psutil
+
+from bot4.shm.segment import FOLDER as SEGMENTS
+from bot4.shm.segment import owner_alive
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATCHES = Path(__file__).resolve().parent
@@ -93,6 +99,14 @@ def failing_unpatched(tree: Path, tests: list[str]) -> set[str]:
     return {test for test in tests if run_pytest(tree, [test])[0] != 0}
 
 
+def end_leftovers(tree: Path) -> None:
+    """End what a mutant left running: one that takes away the cleaning up leaves processes behind."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("PYTHONPATH", "").split(os.pathsep)[-1] == str(tree):
+                process.kill()
+
+
 def try_mutant(tree: Path, mutant: Mutant) -> str:
     """'killed', or what is wrong."""
     patch = ["git", "apply", "--whitespace=nowarn", str(mutant.path)]
@@ -103,6 +117,7 @@ def try_mutant(tree: Path, mutant: Mutant) -> str:
     try:
         code, output = run_pytest(tree, [mutant.test])
     finally:
+        end_leftovers(tree)
         for name in mutant.touched:
             shutil.copy2(REPOSITORY / name, tree / name)
     if code == TESTS_FAILED:
@@ -142,12 +157,17 @@ def main() -> int:
     count = min(len(os.sched_getaffinity(0)), len(mutants))
     shares = [mutants[len(mutants) * at // count : len(mutants) * (at + 1) // count] for at in range(count)]
 
+    before = set(SEGMENTS.glob("bot4.*"))
+
     def tell(text: str) -> None:
         print(text, flush=True)
 
     with tempfile.TemporaryDirectory(prefix="bot4-mutants-") as folder, ThreadPoolExecutor(count) as pool:
         running = [pool.submit(try_share, Path(folder) / str(at), share, tell) for at, share in enumerate(shares)]
         bad = sum(one.result() for one in running)
+    for path in sorted(set(SEGMENTS.glob("bot4.*")) - before):
+        if not owner_alive(f"/{path.name}"):
+            path.unlink(missing_ok=True)
     print(f"{len(mutants) - bad} of {len(mutants)} mutants killed")
     return 1 if bad else 0
 
