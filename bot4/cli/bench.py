@@ -206,9 +206,9 @@ def bench(
     """Measure how fast the engine is on this machine. `bot4-bench peers` measures other transports beside our ring."""
     if list_suites:
         for name, meaning in SUITES.items():
-            print(f"{name:16}{meaning}")
+            print(f"{name:20}{meaning}")
         for name, meaning in ON_REQUEST.items():
-            print(f"{name:16}{meaning} (only if named)")
+            print(f"{name:20}{meaning} (only if named)")
         return
     names = _chosen(suites or [], suite or [])
     for option, path in (("--json", json_file), ("--html", html_file)):

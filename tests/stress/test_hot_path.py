@@ -21,7 +21,7 @@ def test_a_spinning_shard_makes_no_system_call():
         pytest.skip("this kernel has no seccomp")
     assert not found["forbidden_call"]
     assert found["finished"], found
-    assert found["ticks"] >= TICKS and found["intents"] > TICKS / 100
+    assert found["ticks"] >= TICKS and found["intents"] > 50  # as often as the answers came
 
 
 def test_the_guard_kills_a_shard_that_gives_its_core_away():

@@ -88,6 +88,7 @@ def test_pinned_processes_run_where_they_should():
 
 def test_a_process_that_fails_ends_the_others():
     core = min(os.sched_getaffinity(0))
+    before = set(psutil.Process().children())
 
     def fail() -> None:
         raise AssertionError
@@ -96,7 +97,7 @@ def test_a_process_that_fails_ends_the_others():
         run_pinned([lambda: time.sleep(60), fail], [core, core])
     with pytest.raises(Bot4Error, match="too busy"):
         run_pinned([lambda: time.sleep(60)], [core], timeout_s=0.05)
-    assert not psutil.Process().children()
+    assert set(psutil.Process().children()) <= before
 
 
 def test_pinned_processes_do_not_outlive_a_bench_that_is_killed():
