@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,7 +44,7 @@ Send = Callable[[], Any]
 Receive = Callable[[], Any]
 
 
-class Transport:
+class Transport(ABC):
     """A way to bring records to another process. `__init__` and `close` run in the parent, the rest in the children."""
 
     module = ""  # that has to be installed
@@ -52,18 +53,18 @@ class Transport:
     def __init__(self, folder: str) -> None:
         self.folder = folder
 
+    @abstractmethod
     def connect(self, side: int) -> tuple[Send, Receive]:
         """Send one record, receive one; of side 0 or 1."""
-        raise NotImplementedError
 
     def same(self, received: Any) -> bool:
         """True if this is the record that was sent."""
         return bool(received == RECORD)
 
-    def leave(self) -> None:
+    def leave(self) -> None:  # noqa: B027 - most have nothing to do
         """Deliver what is on its way, then let go."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most have nothing to do
         """Remove whatever is left."""
 
 
