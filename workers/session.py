@@ -144,7 +144,9 @@ def prepare(options: StartOptions) -> Prepared:
         symbols=symbols,
         instruments=instrument_records(settings, symbols, placement.n_shards),
         limits=limits_record(settings),
-        session=session_record(settings, paced=paced, n_shards=placement.n_shards, n_instruments=len(symbols)),
+        session=session_record(
+            settings, paced=paced, n_shards=placement.n_shards, n_instruments=len(symbols), speed=speed
+        ),
         feed=feed,
         speed=speed,
         strategy_module=settings.strategy.module,

@@ -20,6 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bot4.adapters.system.process import Handle, die_with_parent, name_process, open_child, thread_count
 from bot4.engine.shard import BUILT_IN, strategy_fault, strategy_line
 from bot4.model.errors import Bot4Error, SettingsError
@@ -46,7 +48,7 @@ def template_main(connection: Any, plan: Plan, supervisor_pid: int) -> None:
     try:
         wires = attach_wires(plan.instance, plan.n_shards, plan.n_instruments, generation=plan.generation).wires
         began = stamp()
-        warm_up(plan)
+        wires = wires._replace(kept=warm_up(plan))
         calibrate(wires.calibration, began)
         threads = thread_count()
         if threads != 1:
@@ -68,10 +70,16 @@ def template_main(connection: Any, plan: Plan, supervisor_pid: int) -> None:
         _Nursery(connection, plan, wires, began).serve()
 
 
-def warm_up(plan: Plan) -> None:
-    """Compile and load what the plan needs, in this process; SettingsError if the user's strategy does not compile."""
+def warm_up(plan: Plan) -> np.ndarray:
+    """Compile and load what the plan needs, in this process; SettingsError if the user's strategy does not compile.
+
+    Returns
+    -------
+    int64[n_instruments, words], what becomes of `Wires.kept`
+    """
     try:
-        builder(plan.warm)(plan)
+        kept: np.ndarray = builder(plan.warm)(plan)
+        return kept
     except Bot4Error:
         raise
     except Exception as error:

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from bot4.adapters.system.latch import KillLatch
+from bot4.engine.shard import kept_row, load_loop
 from bot4.shm.layout import CONTROL_RESYNC, CONTROL_SNAPSHOT
+from bot4.shm.segment import nameless_words
 from bot4.shm.waiting import idle_words
 from bot4.shm.wires import private_wires
 from workers.bootstrap import build_agents
@@ -24,8 +26,13 @@ ROUNDS = 40  # of one batch each: some seconds of the synthetic market
 RESTART_AT = 20  # a shard starts anew here: snapshot and resync are answered
 
 
-def warm(plan: Plan) -> None:
-    """Run every agent of the plan until it has met everything it can meet."""
+def warm(plan: Plan) -> np.ndarray:
+    """Run every agent of the plan until it has met everything it can meet.
+
+    Returns
+    -------
+    int64[n_instruments, words], the shared memory in which shards keep what their next life goes on from
+    """
     home = plan.session_folder if plan.session_folder.is_dir() else None  # there whoever is killed is cleaned up after
     with tempfile.TemporaryDirectory(prefix=WARM_PREFIX, dir=home) as folder:
         place = Path(folder)
@@ -35,7 +42,9 @@ def warm(plan: Plan) -> None:
         )
         shards = [f"shard-{k}" for k in range(plan.n_shards)]
         compile_apart(short, lambda name: _start(short, name))
+        row = kept_row(load_loop(plan.strategy_module))
         wires = private_wires(plan.n_shards, plan.n_instruments)
+        wires = wires._replace(kept=np.zeros((plan.n_instruments, row), np.int64))
         names = ["bot"] if plan.composed else ["venue", "execution", *shards, "feed"]
         agents = build_agents(short, wires, names, 0)
         for number in range(ROUNDS if not plan.composed else 4):
@@ -52,6 +61,7 @@ def warm(plan: Plan) -> None:
             for agent in restarted:
                 agent.do_work()
                 agent.close()
+    return nameless_words(plan.n_instruments, row)
 
 
 def _start(plan: Plan, name: str) -> None:

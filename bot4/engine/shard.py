@@ -18,17 +18,19 @@ import numpy as np
 
 from bot4.atomics import store_release
 from bot4.engine import shard_loop as template
+from bot4.engine.shard_keep import kept_words, restore
 from bot4.engine.shard_loop import ShardMemory
 from bot4.jit import JIT, cache_root, source_digest
 from bot4.kernels.book import BOOK
 from bot4.kernels.parameter import parameters
 from bot4.kernels.risk.view import RISK_VIEW
 from bot4.kernels.state import SHARD_STATE, SHARD_STATUS, VIEW
+from bot4.model.enums import FLAG_SNAPSHOT
 from bot4.model.errors import InputError, SettingsError
 from bot4.model.records import EXEC_REPORT, ORDER_INTENT, PORTFOLIO_TOTALS, TICK, words
 from bot4.shm.layout import CONTROL_RESYNC, CONTROL_SNAPSHOT, LINE, RING_HEAD, RING_TAIL
-from bot4.shm.spsc_ring import ring_recover
-from bot4.shm.wires import Wires
+from bot4.shm.spsc_ring import consume, peek_tick, ring_recover
+from bot4.shm.wires import NOTHING_KEPT, Wires
 
 BUILT_IN = "bot4.strategies.trend"  # the one that the template imports
 _IMPORT = f"from {BUILT_IN} import STATE, init, on_bar, on_fill, on_tick"
@@ -239,7 +241,13 @@ def aligned(dtype: np.dtype, count: int) -> np.ndarray:
 
 
 def shard_memory(
-    loop: ModuleType, params: np.ndarray, instruments: np.ndarray, session: np.ndarray, k: int, fresh: bool
+    loop: ModuleType,
+    params: np.ndarray,
+    instruments: np.ndarray,
+    session: np.ndarray,
+    k: int,
+    fresh: bool,
+    kept: np.ndarray = NOTHING_KEPT,
 ) -> ShardMemory:
     """All memory of shard `k`.
 
@@ -251,19 +259,26 @@ def shard_memory(
     fresh : True at the start of a session: the first record of every instrument has event_no 1 and there is no
     position;
         False after a restart: the gate stays shut until snapshot and resync are answered
+    kept : int64[n, kept_row(loop)], what an earlier life has left, see engine/shard_keep.py; without rows, as for a bot
+    in one process: nothing outlives it
     """
     n = len(instruments)
+    if not len(kept):
+        kept = np.zeros((n, kept_row(loop)), np.int64)
     tick, report, intent = aligned(TICK, 1), aligned(EXEC_REPORT, 1), aligned(ORDER_INTENT, 1)
-    strategies = aligned(loop.STATE, n)
+    states, views, strategies = aligned(SHARD_STATE, n), aligned(VIEW, n), aligned(loop.STATE, n)
     memory: ShardMemory = loop.ShardMemory(
-        states=aligned(SHARD_STATE, n),
-        views=aligned(VIEW, n),
+        states=states,
+        views=views,
         risks=aligned(RISK_VIEW, n),
         books=aligned(BOOK, n),
         strategies=strategies,
         strategy_words=strategies.view(np.int64).reshape(n, -1),
         params=params.copy(),
         status=aligned(SHARD_STATUS, 1),
+        kept=kept,
+        state_words=states.view(np.int64).reshape(n, -1),
+        view_words=views.view(np.int64).reshape(n, -1),
         tick=tick,
         tick_words=words(tick),
         report=report,
@@ -273,7 +288,8 @@ def shard_memory(
         intent_words=words(intent),
     )
     for i in np.flatnonzero(instruments["shard"] == k):
-        loop.reset_indicators(memory, int(i))
+        if fresh or not restore(memory, int(i)):
+            loop.reset_indicators(memory, int(i))
     memory.risks["stale"] = 1
     if fresh:
         memory.states["next_event_no"] = 1
@@ -284,6 +300,11 @@ def shard_memory(
     else:
         memory.status["resyncing"] = 1
     return memory
+
+
+def kept_row(loop: ModuleType) -> int:
+    """Words of a row of `Wires.kept` for this strategy."""
+    return kept_words(SHARD_STATE, VIEW, loop.STATE)
 
 
 class ShardAgent:
@@ -302,14 +323,27 @@ class ShardAgent:
         ring = wires.ticks[k]
         # a report alone is enough to make it a restart: it may have told of a position that this life would not know
         fresh = bool(ring[RING_TAIL] == 0 and wires.reports[k][RING_TAIL] == 0 and wires.intents[k][RING_HEAD] == 0)
-        self.memory = shard_memory(loop_module, strategy_params, instruments, session, k, fresh)
+        self.memory = shard_memory(loop_module, strategy_params, instruments, session, k, fresh, wires.kept)
         self._step, self._run = loop_module.shard_step, loop_module.shard_run
         self._arguments = (wires, instruments, limits, session, k)
         ring_recover(wires.intents[k])
         if not fresh:
+            self._pass_over_known(ring)
             for word in (CONTROL_SNAPSHOT + k * LINE, CONTROL_RESYNC + k * LINE):
                 # SYNC POINT: pairs with the feed's and execution's load_acquire of these words.
                 store_release(wires.control, word, wires.control[word] + 1)
+
+    def _pass_over_known(self, ring: np.ndarray) -> None:
+        """Take the record that the earlier life had kept but not taken: after that it was killed."""
+        memory = self.memory
+        if not peek_tick(ring, memory.tick_words, 0):
+            return
+        tick = memory.tick[0]
+        i = int(tick["instrument"])
+        if i >= len(memory.states) or tick["flags"] & FLAG_SNAPSHOT:
+            return  # the head of a snapshot is taken again, the rest of one is not believed without it
+        if tick["event_no"] < memory.states[i]["next_event_no"]:
+            consume(ring)
 
     def do_work(self) -> int:
         """Handle a bounded batch of reports and ticks; returns how many."""

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bot4.atomics import load_acquire, rdtsc, store_release
+from bot4.engine.shard_keep import keep, keep_number
 from bot4.jit import inlined, kernel
 from bot4.kernels.book import (
     book_apply_tick,
@@ -41,12 +42,14 @@ from bot4.model.enums import (
     ACTION_CANCEL,
     ACTION_PLACE,
     DATA_BAD_KIND,
+    DATA_STALE,
     DECISION_BAD_SCORE,
     DECISION_GATE_SHUT,
     DECISION_NO_QUOTE,
     DECISION_WARMING,
     EXEC_RING_FULL,
     FLAG_LAST,
+    FLAG_SNAPSHOT,
     INT64_MAX,
     LEG_ENTRY,
     LEG_EXIT,
@@ -63,7 +66,10 @@ from bot4.model.enums import (
     REPORT_REJECT,
     REPORT_TOTALS,
     RISK_SIZE_ZERO,
+    STATUS_CLEAR,
+    TICK_LEVEL,
     TICK_MARK,
+    TICK_STATUS,
     TICK_TRADE,
     TIF_GTC,
     TIF_IOC,
@@ -119,6 +125,9 @@ class ShardMemory(NamedTuple):
     strategy_words: np.ndarray  # int64[n_instruments, words]: the same memory
     params: np.ndarray  # PARAMS of the strategy [1]
     status: np.ndarray  # SHARD_STATUS[1]
+    kept: np.ndarray  # int64[n_instruments, words]: what the next life goes on from, see engine/shard_keep.py
+    state_words: np.ndarray  # int64[n_instruments, words]: the same memory as states, views
+    view_words: np.ndarray
     tick: np.ndarray  # TICK[1]
     tick_words: np.ndarray
     report: np.ndarray  # EXEC_REPORT[1]
@@ -184,6 +193,11 @@ def _take_trade(shard, i, tick):
         _close_bar(shard, i)
 
 
+@inlined
+def _keep(shard, i):
+    keep(shard.kept, i, shard.states[i], shard.state_words, shard.view_words, shard.strategy_words)
+
+
 # --- order intents ---------------------------------------------------------------------------------------------------
 
 
@@ -246,6 +260,8 @@ def _entry(shard, instruments, limits, session, i, tick, side):
     view = shard.views[i]
     risk = shard.risks[i]
     status = shard.status[0]
+    if status["lagging"] != 0:
+        return DATA_STALE
     ready = status["execution_gate"] != 0 and status["resyncing"] == 0
     warm = shard.strategies[i]["warm"] != 0 and atr_ready(state["atr"])
     code = check_gate(ready, warm, tick["ts_recv_ns"] - risk["quote_ts_ns"], limits["quote_age_ns"])
@@ -380,6 +396,9 @@ def step(shard, instruments, limits, session, k, tick, killed):
         return DATA_BAD_KIND
     state = shard.states[i]
     # 1 data check
+    flags = np.int64(tick["flags"])
+    if flags & FLAG_SNAPSHOT and state["synced"] and np.int64(tick["event_no"]) >= state["next_event_no"]:
+        reset_indicators(shard, i)  # records before this snapshot are missing
     code = check_sequence(tick, state)
     if code == OK:
         code = check_values(tick)
@@ -399,16 +418,18 @@ def step(shard, instruments, limits, session, k, tick, killed):
     elif kind == TICK_MARK:
         state["mark_e8"] = tick["w0"]
         return STEP_NOTHING
-    else:
+    elif not state["blind"] or (kind == TICK_STATUS and tick["w0"] == STATUS_CLEAR):
+        state["blind"] = 0  # with this a whole book begins
         book = shard.books[i]
         book_apply_tick(book, tick)
         shard.risks[i]["stale"] = 0 if book["whole"] else 1
-        if kind > TICK_MARK:
-            return STEP_NOTHING
-        shard.risks[i]["quote_ts_ns"] = ts_ns
+        if kind < TICK_MARK:
+            shard.risks[i]["quote_ts_ns"] = ts_ns
     # 3 decision, 4 sizing, 5 risk
-    if not np.int64(tick["flags"]) & FLAG_LAST:
+    if kind > TICK_MARK or not flags & FLAG_LAST:
         return STEP_NOTHING
+    if state["blind"]:
+        return DATA_STALE
     shard.risks[i]["killed"] = killed
     return _decide(shard, instruments, limits, session, i, tick)
 
@@ -562,6 +583,7 @@ def take_report(shard, instruments, k):
     )
     if kind == REPORT_FILL:
         _take_fill(shard, i, ours)
+        _keep(shard, i)  # the strategy may have learnt from it
     elif kind == REPORT_POSITION:
         _adopt_position(shard, i)
     elif kind == REPORT_ORDER:
@@ -591,7 +613,7 @@ def _send(shard, wires, limits, k):
 @inlined
 def _count_open_gates(shard, instruments, k):
     status = shard.status[0]
-    if status["execution_gate"] == 0 or status["resyncing"] != 0:
+    if status["execution_gate"] == 0 or status["resyncing"] != 0 or status["lagging"] != 0:
         return 0
     count = 0
     for i in range(len(instruments)):
@@ -607,7 +629,8 @@ def _count_open_gates(shard, instruments, k):
 def _tell_gaps(shard, wires, instruments, k):
     for i in range(len(instruments)):
         if np.int64(instruments[i]["shard"]) == k:
-            gapped = np.int64(0) if shard.states[i]["synced"] else np.int64(1)
+            state = shard.states[i]
+            gapped = np.int64(0) if state["synced"] and not state["blind"] else np.int64(1)
             if wires.gapped[i, GAPPED_SHARD] != gapped:
                 wires.gapped[i, GAPPED_SHARD] = gapped
 
@@ -622,6 +645,9 @@ def _take_tick(shard, wires, instruments, limits, session, k):
         start = rdtsc()
     # SYNC POINT: pairs with the store_release of whoever killed.
     killed = load_acquire(wires.control, CONTROL_KILL)
+    i = np.int64(tick["instrument"])
+    ours = i < len(instruments) and np.int64(instruments[i]["shard"]) == k
+    bars = shard.views[i]["bars"] if ours else np.int64(0)
     result = step(shard, instruments, limits, session, k, tick, killed)
     if result > 0:
         wires.rejects[k, result] += 1
@@ -633,6 +659,12 @@ def _take_tick(shard, wires, instruments, limits, session, k):
             shard.intent[0]["tsc_read"] = start
         if _send(shard, wires, limits, k) and measure and k == 0:
             histogram_record(wires.histograms[STAGE_TICK_TO_INTENT], rdtsc() - start + age)
+    within = np.int64(tick["kind"]) == TICK_LEVEL and not np.int64(tick["flags"]) & FLAG_LAST
+    if ours:
+        if within and result == STEP_NOTHING and shard.views[i]["bars"] == bars:
+            keep_number(shard.kept, i, shard.states[i])
+        else:
+            _keep(shard, i)
     if np.int64(tick["flags"]) & FLAG_LAST:
         wires.gauges[k, GAUGE_SHARD_STEPS] += 1
         if measure and k == 0:  # one writer a row
@@ -693,6 +725,8 @@ def shard_step(shard, wires, instruments, limits, session, k, max_items):
             last_ns = max(last_ns, report_ns)
         elif tick_ns >= 0 and report_bound_ns > tick_ns:
             peek_tick(ticks, shard.tick_words, 0)
+            if run["lag_limit_ns"] > 0 and feed_ns != INT64_MAX:
+                shard.status[0]["lagging"] = 1 if feed_ns - tick_ns > run["lag_limit_ns"] else 0
             _take_tick(shard, wires, instruments, limits[0], run, k)
             consume(ticks)
             last_ns = max(last_ns, tick_ns)

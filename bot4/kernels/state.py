@@ -58,7 +58,7 @@ SHARD_STATE = np.dtype(
         ("order_leaves", "i8"),
         ("order_sent_ns", "i8"),
         ("mark_e8", "i8"),
-        ("reserved", "i8"),
+        ("blind", "i8"),  # 1: a restarted shard has no book yet, though it missed no record
         # indicators of the engine
         ("bar", BAR),
         ("atr", ATR),
@@ -72,7 +72,8 @@ SHARD_STATUS = np.dtype(
         ("execution_gate", "i8"),  # 1: execution takes orders
         ("resyncing", "i8"),  # 1: positions and open orders are asked for, or being told, and not all have come
         ("snapshot_wanted", "i8"),  # 1: ask the feed for a snapshot
-        ("reserved", "i8", (5,)),
+        ("lagging", "i8"),  # 1: too far behind the feed to open anything
+        ("reserved", "i8", (4,)),
     ]
 )
 

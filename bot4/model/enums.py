@@ -138,7 +138,7 @@ N_CODES = 640  # bound of the counter table that is indexed by code
 REJECTS = (
     (DATA_GAP, "DATA_GAP", "event numbers of the instrument are not consecutive"),
     (DATA_CROSSED, "DATA_CROSSED", "best bid is at or above best ask"),
-    (DATA_STALE, "DATA_STALE", "the book is not whole"),
+    (DATA_STALE, "DATA_STALE", "the book is not whole, or the shard is too far behind the feed"),
     (DATA_BAD_VALUE, "DATA_BAD_VALUE", "price or quantity is not positive"),
     (DATA_TIME_BACK, "DATA_TIME_BACK", "receive time is before the previous record's"),
     (DATA_BAD_KIND, "DATA_BAD_KIND", "unknown kind of tick"),

@@ -165,6 +165,7 @@ SESSION = np.dtype(
         ("n_shards", "i8"),
         ("n_instruments", "i8"),
         ("measure", "i8"),  # 1: stamp stages with the time-stamp counter
+        ("lag_limit_ns", "i8"),  # a shard further behind the feed opens nothing; 0: no such limit
     ]
 )
 

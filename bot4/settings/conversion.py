@@ -81,6 +81,7 @@ def session_record(
     paced: bool,
     n_shards: int,
     n_instruments: int,
+    speed: float = 0.0,
     feed_generation: int = 1,
     measure: bool | None = None,
 ) -> np.ndarray:
@@ -91,6 +92,7 @@ def session_record(
     settings : checked settings
     paced : conservative synchronisation by event time, else free-running
     n_shards, n_instruments : as wired
+    speed : event seconds per second of the wall clock; 0: as fast as it goes, where nobody can be late
     feed_generation : counts restarts of the feed, part of every order id
     measure : stamp stages with the time-stamp counter; default: when free-running
     """
@@ -109,6 +111,7 @@ def session_record(
     row["n_shards"] = n_shards
     row["n_instruments"] = n_instruments
     row["measure"] = int(not paced if measure is None else measure)
+    row["lag_limit_ns"] = 0 if paced else round(settings.limits.lag_ms * NS_PER_MS * speed)
     return record
 
 

@@ -43,6 +43,7 @@ BUCKET_TOKENS = Integer("BUCKET_TOKENS", 1, 10_000, "orders")
 BUCKET_REFILL_MS = Integer("BUCKET_REFILL_MS", 1, 3_600_000, "milliseconds")
 STOP_CONFIRM_MS = Integer("STOP_CONFIRM_MS", 1, 1_000, "milliseconds")  # no fill stands without its stop for longer
 QUOTE_AGE_MS = Integer("QUOTE_AGE_MS", 1, 60_000, "milliseconds")
+LAG_MS = Integer("LAG_MS", 1, 10_000, "milliseconds")
 BREAKER_FAILURES = Integer("BREAKER_FAILURES", 1, 1_000, "failures")
 BREAKER_MS = Integer("BREAKER_MS", 1, 3_600_000, "milliseconds")
 DAY_OFFSET_MINUTES = Integer("DAY_OFFSET_MINUTES", 0, 1_439, "minutes after midnight UTC")
@@ -138,6 +139,7 @@ class Limits(Table, frozen=True):
     bucket_refill_ms: Annotated[int, BUCKET_REFILL_MS]
     stop_confirm_ms: Annotated[int, STOP_CONFIRM_MS]
     quote_age_ms: Annotated[int, QUOTE_AGE_MS]
+    lag_ms: Annotated[int, LAG_MS]
     breaker_failures: Annotated[int, BREAKER_FAILURES]
     breaker_window_ms: Annotated[int, BREAKER_MS]
     breaker_open_ms: Annotated[int, BREAKER_MS]

@@ -109,8 +109,10 @@ class Wires(NamedTuple):
     histograms: np.ndarray  # [len(STAGES), HISTOGRAM_WORDS]
     calibration: np.ndarray  # [LINE] seqlock slot: the time-stamp counter in ns; written by the template
     waiters: np.ndarray  # [(n_shards + 3) * LINE] who sleeps, a line per agent, rows as in gauges
+    kept: np.ndarray  # [n_instruments, words] what a restarted shard goes on from; no rows: nothing is kept
 
 
+NOTHING_KEPT = np.zeros((0, 0), np.int64)
 TICK_RING_CAPACITY = 16_384  # more than the records of the largest message (a snapshot of 5,000 levels a side)
 ORDER_RING_CAPACITY = 1_024
 
@@ -146,5 +148,6 @@ def private_wires(n_shards: int, n_instruments: int, ticks: int = TICK_RING_CAPA
         reports=private_rings(n_shards, ORDER_RING_CAPACITY, ORDER_WORDS),
         requests=private_rings(1, ORDER_RING_CAPACITY, ORDER_WORDS)[0],
         events=private_rings(1, ORDER_RING_CAPACITY, ORDER_WORDS)[0],
+        kept=NOTHING_KEPT,
         **plain,
     )

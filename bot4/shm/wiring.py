@@ -16,7 +16,7 @@ from bot4.model.records import ORDER_WORDS, TICK_WORDS
 from bot4.shm.layout import LINE, ring_words
 from bot4.shm.segment import FOLDER, Segment, attach, create, owner_alive, segment_name
 from bot4.shm.spsc_ring import ring_check, ring_create
-from bot4.shm.wires import ORDER_RING_CAPACITY, TICK_RING_CAPACITY, Wires, plain_shapes
+from bot4.shm.wires import NOTHING_KEPT, ORDER_RING_CAPACITY, TICK_RING_CAPACITY, Wires, plain_shapes
 
 _ALONE = (
     "clocks",
@@ -136,7 +136,7 @@ def create_wires(
         arrays.clear()
         _drop(segments, remove=True)
         raise
-    return SharedWires(Wires(**arrays), segments)
+    return SharedWires(Wires(kept=NOTHING_KEPT, **arrays), segments)
 
 
 def attach_wires(
@@ -164,7 +164,7 @@ def attach_wires(
         arrays.clear()
         _drop(segments, remove=False)
         raise
-    return SharedWires(Wires(**arrays), segments)
+    return SharedWires(Wires(kept=NOTHING_KEPT, **arrays), segments)
 
 
 def _drop(segments: list[Segment], remove: bool) -> None:

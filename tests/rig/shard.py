@@ -7,7 +7,7 @@ from rig import puppet
 from rig.tables import MS, SECOND, instruments, limits, session
 
 from bot4.atomics import store_release
-from bot4.engine.shard import ShardAgent, load_loop, strategy_module, strategy_parameters
+from bot4.engine.shard import ShardAgent, kept_row, load_loop, strategy_module, strategy_parameters
 from bot4.kernels.parameter import defaults
 from bot4.model.enums import (
     FLAG_LAST,
@@ -61,6 +61,7 @@ class Rig:
         values = {**defaults(table), "bar_ns": 0, "atr_period": 1, "min_hold_ns": 0, "exit_threshold": 0.1}
         self.params = strategy_parameters(name, {**values, **params})
         self.loop = load_loop(name)
+        self.wires = self.wires._replace(kept=np.zeros((n_instruments, kept_row(self.loop)), np.int64))
         self.event_no = [itertools.count(1) for _ in range(n_instruments)]
         self.last_event_no = [0] * n_instruments
         self.agent = self.start()

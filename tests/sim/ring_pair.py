@@ -25,7 +25,14 @@ from bot4.shm.layout import (
     RING_TAIL,
 )
 from bot4.shm.spsc_ring import consume, has_space, peek_tick, push_tick, ring_recover
-from bot4.shm.wires import GAUGE_EVENT_TIME_NS, GAUGE_FEED_MESSAGES, GAUGE_FEED_TICKS, GAUGE_ITEMS, private_wires
+from bot4.shm.wires import (
+    GAUGE_EVENT_TIME_NS,
+    GAUGE_FEED_MESSAGES,
+    GAUGE_FEED_TICKS,
+    GAUGE_ITEMS,
+    NOTHING_KEPT,
+    private_wires,
+)
 from workers.plan import FeedSpec, Plan, WorkerSpec
 
 BATCH = 64
@@ -145,6 +152,7 @@ def warm(plan):
         raise RecordingError("nothing to warm with")
     if fault == 2:
         raise ZeroDivisionError("an error nobody meant")
+    return NOTHING_KEPT
 
 
 BUILDERS = {

@@ -8,6 +8,7 @@ import os
 import random
 import re
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -237,3 +238,47 @@ def test_a_venue_that_stood_still_trades_again(tmp_path, data_dir, repository):
     after = np.count_nonzero(fills["ts_ns"] > stall.at_ns + 10_000_000_000)
     print(f"{after} of {len(fills)} fills after the stall; refused: {report['rejects']}")
     assert after > 10
+
+
+class Slow(Killer):
+    """Stops the shard four times for half a second, twenty seconds of event time."""
+
+    def __init__(self) -> None:
+        super().__init__(0, "nobody")
+        span_ns = LAST_NS - FIRST_NS
+        self.starts = [FIRST_NS + span_ns * part // 6 for part in range(1, 5)]
+        self.late: list[int] = []  # event times at which it was stopped
+        self.stopped_s = 0.0
+
+    def show(self, shot):
+        """One look."""
+        if self.stopped_s:
+            if time.monotonic() > self.stopped_s + 0.5:
+                os.kill(shot["workers"]["shard-0"]["pid"], signal.SIGCONT)
+                self.stopped_s = 0.0
+        elif len(self.late) < len(self.starts) and shot["event_time_ns"] > self.starts[len(self.late)]:
+            os.kill(shot["workers"]["shard-0"]["pid"], signal.SIGSTOP)
+            self.late.append(shot["event_time_ns"])
+            self.stopped_s = time.monotonic()
+
+
+def test_a_shard_that_lags_opens_nothing_and_trades_again_when_it_has_caught_up(tmp_path, data_dir, repository):
+    config = settings(tmp_path / "config", repository)
+    speed, lag_ns, stop_ns = 40, 40 * 250_000_000, 40 * 500_000_000
+    recording = data_dir / "hftbacktest/spot/ethusdt_20240808.gz"
+    options = replace(options_of(tmp_path, config, recording, "free", "processes"), speed=f"{speed}x")
+    slow, prepared = Slow(), prepare(options)
+    outcome, _, report = Session(prepared, slow).run()
+    assert outcome.exit_code == 0 and len(slow.late) == 4, (outcome, slow.notes)
+    assert report["dropped"] == 0  # what it did not open it saw: no gap has shut it
+    records = read_journal(prepared.plan.journal_path)
+    intents = np.ascontiguousarray(records["body"][records["type"] == JOURNAL_INTENT]).view(ORDER_INTENT)
+    opened = np.sort(intents["ts_ns"][intents["leg"] == LEG_ENTRY])
+    margin_ns = 2_000_000_000  # of event time between a look and a signal
+    count = [
+        int(np.count_nonzero((opened > begin + margin_ns) & (opened < begin + stop_ns - lag_ns - margin_ns)))
+        for begin in slow.late
+    ]
+    print(f"{len(opened)} opened, {count} from ticks that were late; refused: {report['rejects']}")
+    assert count == [0] * 4 and report["rejects"]["DATA_STALE"] > 0
+    assert np.count_nonzero(opened > slow.late[-1] + 2 * stop_ns) > 5 < np.count_nonzero(opened < slow.late[0])

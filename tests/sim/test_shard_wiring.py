@@ -7,6 +7,7 @@ from rig.shard import ASK, BID, DOWN, FLAT, T0, UP, Rig
 from rig.tables import MS, SECOND
 
 from bot4.engine.shard import MAX_BATCH
+from bot4.engine.shard_keep import COPIES, NUMBER
 from bot4.model import enums
 from bot4.model.enums import (
     ACTION_CANCEL,
@@ -36,7 +37,7 @@ from bot4.model.enums import (
     TYPE_LIMIT,
     TYPE_MARKET,
 )
-from bot4.shm.layout import CLOCK_FEED, CLOCK_SHARD, CONTROL_KILL, CONTROL_RESYNC, CONTROL_SNAPSHOT, LINE
+from bot4.shm.layout import CLOCK_FEED, CLOCK_SHARD, CONTROL_KILL, CONTROL_RESYNC, CONTROL_SNAPSHOT, LINE, RING_TAIL
 from bot4.shm.spsc_ring import has_space, push_order
 from bot4.shm.wires import GAUGE_SHARD_GATE_OPEN, GAUGE_SHARD_INTENTS, GAUGE_SHARD_STEPS, STAGES
 
@@ -490,10 +491,8 @@ def test_a_restarted_shard_stays_shut_until_snapshot_and_resync_are_answered():
     rig.start()
     assert rig.wires.control[CONTROL_SNAPSHOT] == rig.wires.control[CONTROL_RESYNC] == 1
     rig.quote(at, DOWN)
-    assert rig.rejects() == {enums.DATA_GAP: 1}
+    assert rig.rejects() == {enums.DATA_STALE: 1}
     rig.snapshot(at + MS)
-    for number in range(3):
-        rig.trade(at + (2 + number) * MS, price=BID + 1_000 * (number % 2))
     rig.totals(at + 5 * MS)
     rig.quote(at + 5 * MS, DOWN)
     assert rig.intents() == [] and rig.rejects()[enums.DECISION_GATE_SHUT] == 1
@@ -503,6 +502,123 @@ def test_a_restarted_shard_stays_shut_until_snapshot_and_resync_are_answered():
     assert rig.intents() == []  # it knows that it is long
     rig.quote(at + 8 * MS, DOWN)
     assert rig.intent()["qty_lots"] == ENTRY_LOTS
+
+
+def indicators(rig):
+    """What trades have brought, in view, state and strategy."""
+    memory = rig.agent.memory
+    view = [memory.views[0][name] for name in ("bars", "open", "high", "low", "close", "volume", "atr", "vwap")]
+    return view, memory.strategies[0]["warm"], memory.states[0]["atr"].item(), memory.states[0]["bar"].item()
+
+
+def reopen(rig, at):
+    """Feed and execution answer a restarted shard."""
+    rig.snapshot(at)
+    rig.report(at, REPORT_POSITION)
+    rig.totals(at)
+    rig.resynced(at)
+
+
+def test_a_restarted_shard_is_as_warm_as_before_and_misses_no_trade_meanwhile():
+    rigs = [Rig(warm_bars=3), Rig(warm_bars=3)]
+    for rig in rigs:
+        at = rig.warm_up()
+    rigs[1].start()
+    assert indicators(rigs[1]) == indicators(rigs[0])
+    for rig in rigs:
+        rig.trade(at, price=BID + 300)  # comes before the snapshot that the restarted one waits for
+    assert indicators(rigs[1]) == indicators(rigs[0])
+    assert rigs[1].rejects() == {enums.DATA_STALE: 1}
+    assert rigs[1].wires.gapped[0, 0] == 1
+    reopen(rigs[1], at + MS)
+    assert rigs[1].wires.gapped[0, 0] == 0
+    for rig in rigs:
+        rig.quote(at + 2 * MS, UP)
+    orders = [rig.intent() for rig in rigs]
+    assert orders[0]["stop_ticks"] == orders[1]["stop_ticks"] > 0
+    assert rigs[1].rejects() == {enums.DATA_STALE: 1}
+
+
+@pytest.mark.parametrize("moment", ["before it is kept", "while it is kept", "after it is kept"])
+def test_a_shard_killed_with_a_record_in_hand_takes_it_exactly_once(moment):
+    rig, twin = Rig(warm_bars=3), Rig(warm_bars=3)
+    for one in (rig, twin):
+        at = one.warm_up()
+    kept = rig.wires.kept
+    before = kept.copy()
+    for one in (rig, twin):
+        one.trade(at, price=BID + 300)
+    rig.wires.ticks[0][RING_TAIL] -= 1  # it had not been taken
+    if moment != "after it is kept":
+        kept[0, NUMBER] = before[0, NUMBER]
+        if moment == "while it is kept":
+            half = (kept.shape[1] - COPIES) // 2
+            begin = COPIES + (1 - (int(kept[0, NUMBER]) & 1)) * half
+            kept[0, begin + 9 : begin + half] = -1  # the copy that is not valid, torn
+    rig.start()
+    reopen(rig, at + MS)
+    assert indicators(rig) == indicators(twin)
+    rig.quote(at + 2 * MS, UP)
+    assert rig.intent()["side"] == 1 and not rig.rejects().get(enums.DATA_GAP)
+
+
+def test_the_rest_of_a_snapshot_is_not_believed_without_its_head():
+    rig = Rig()
+    at = rig.warm_up()
+    head = rig.wires.ticks[0][RING_TAIL]
+    rig.snapshot(at)
+    rig.wires.ticks[0][RING_TAIL] = head + 2  # killed after two of its four records
+    rig.start()
+    rig.run()
+    assert not rig.agent.memory.books["whole"][0] and rig.risk()["stale"] == 1
+    reopen(rig, at + MS)
+    assert rig.agent.memory.books["whole"][0]
+
+
+def test_a_restarted_shard_that_missed_records_warms_up_anew():
+    for fault in ("before the snapshot", "in the snapshot"):
+        rig = Rig(warm_bars=3)
+        at = rig.warm_up()
+        rig.start()
+        next(rig.event_no[0])
+        if fault == "before the snapshot":
+            rig.trade(at)
+            assert rig.rejects() == {enums.DATA_GAP: 1}
+            reopen(rig, at + MS)
+        else:
+            rig.last_event_no[0] += 1
+            reopen(rig, at + MS)
+        rig.quote(at + 2 * MS, UP)
+        assert rig.intents() == [] and rig.rejects()[enums.DECISION_WARMING] == 1
+
+
+def test_a_shard_that_lags_behind_the_feed_opens_nothing_until_it_has_caught_up():
+    rig = Rig(session_changes={"lag_limit_ns": 250 * MS})
+    at = rig.warm_up()
+    rig.feed_clock(at + 251 * MS)
+    rig.quote(at, UP)
+    assert rig.intents() == [] and rig.rejects() == {enums.DATA_STALE: 1}
+    assert rig.wires.gauges[0, GAUGE_SHARD_GATE_OPEN] == 0
+    rig.quote(at + MS, UP)
+    assert rig.intent()["leg"] == LEG_ENTRY
+    assert rig.wires.gauges[0, GAUGE_SHARD_GATE_OPEN] == 1
+
+
+def test_a_shard_that_lags_closes_what_it_has():
+    rig = Rig(session_changes={"lag_limit_ns": 250 * MS})
+    _, at = rig.held()
+    rig.feed_clock(at + SECOND)
+    rig.quote(at, DOWN)
+    assert rig.intent()["leg"] == LEG_EXIT
+
+
+def test_nobody_lags_without_a_limit_or_at_the_end_of_the_market():
+    for limit, clock in ((0, SECOND), (MS, INT64_MAX - T0)):
+        rig = Rig(session_changes={"lag_limit_ns": limit})
+        at = rig.warm_up()
+        rig.feed_clock(at + clock if clock == SECOND else clock)
+        rig.quote(at, UP)
+        assert rig.intent()["leg"] == LEG_ENTRY
 
 
 def test_a_restarted_shard_takes_up_its_open_order():

@@ -64,7 +64,8 @@ class Stream:
             k=n_shards - 1,
             intent_slots=4,
             session_changes={
-                "paced": seed % 2, "measure": seed // 8 % 2, "account": pick((1, 40_000)), "feed_generation": 1 + seed,
+                "paced": seed % 2, "lag_limit_ns": 0 if seed % 2 else pick((0, 1, 2 * MS)),
+                "measure": seed // 8 % 2, "account": pick((1, 40_000)), "feed_generation": 1 + seed,
             },
             limit_changes={
                 "position_bps": pick((150, 200)), "order_lots": 8_000, "order_notional_e8": 4_000 * 10**8,
@@ -358,9 +359,10 @@ CODES = {name for code, name, _ in enums.REJECTS if code < enums.EXEC_RING_FULL 
 PATHS = {
     "bar over", "bar over without a trade", "cancel again", "cancel aged", "cancel out", "cancel unwanted", "entry",
     "entry at rest", "exit", "exit in a picture", "exit on a cold score", "fill of another order", "filled",
-    "filled in part", "hold", "idle",
+    "filled in part", "hold", "idle", "late",
     "order adopted", "order out", "order over", "order refused", "pause", "position adopted", "reopened",
-    "report of a foreign instrument", "report without effect", "restart", "rests", "resynced", "shut", "totals",
+    "report of a foreign instrument", "report without effect", "restart", "rests", "resynced", "sees again", "shut",
+    "snapshot after a hole", "totals", "without a book",
     "waits for reports", "waits for ticks", "within a message",
 }  # fmt: skip
 

@@ -28,7 +28,7 @@ GTC, IOC = 1, 2
 REDUCE_ONLY, POST_ONLY = 1, 2
 ENTRY, EXIT = 0, 1
 REJECT, FILL, CANCELED, EXPIRED, ORDER, QUERY_END, POSITION, DENIED, TOTALS = 2, 3, 4, 5, 9, 11, 12, 14, 15
-BAD_KIND, WARMING, NO_QUOTE, GATE_SHUT, BAD_SCORE, SIZE_ZERO, RING_FULL = 106, 201, 202, 203, 204, 314, 401
+BAD_KIND, LATE, WARMING, NO_QUOTE, GATE_SHUT, BAD_SCORE, SIZE_ZERO, RING_FULL = 106, 103, 201, 202, 203, 204, 314, 401
 END_NS = 2**63 - 1
 DAY_NS = 86_400 * 10**9
 CANCEL_AGAIN_NS = 10**9
@@ -168,6 +168,7 @@ class RefLine:
              "breaker_open", "stale"), 0,
         )  # fmt: skip
         self.risk["stale"] = 1
+        self.blind = self.known = False  # restarted without a book yet; has met a record
         self.order: Order | None = None
         self.pause_ns = self.entry_ns = self.mark_e8 = 0
         self.score = 0.0
@@ -181,6 +182,14 @@ class RefLine:
         self.day, self.day_value, self.day_lots = -1, 0, 0
         self.view["bars"], self.view["atr"] = 0, 0.0
         self.strategy = self.make(self.params)
+
+    def inherit(self, other: "RefLine") -> None:
+        """Go on from an earlier life: all but book, position and orders."""
+        self.sequence, self.view, self.strategy = other.sequence, other.view | {"position_lots": 0}, other.strategy
+        self.bars, self.trades, self.bar_end_ns = other.bars, other.trades, other.bar_end_ns
+        self.day, self.day_value, self.day_lots = other.day, other.day_value, other.day_lots
+        self.mark_e8, self.score = other.mark_e8, other.score
+        self.blind = self.known = True
 
     @property
     def warm(self) -> bool:
@@ -288,12 +297,15 @@ class RefShard:
 
     def start(self, fresh: bool) -> None:
         """New memory. After a restart everything is unknown, so books, positions and orders are asked for."""
-        self.gate, self.resyncing = fresh, not fresh
+        self.gate, self.resyncing, self.late = fresh, not fresh, False
+        before = {} if fresh else self.lines
         self.lines: dict[int, RefLine] = {}
         for i, instrument in enumerate(self.instruments):
             if instrument["shard"] == self.k:
                 line = self.lines[i] = RefLine(self.params, self.make, self.view_fields)
                 line.sequence.next, line.sequence.synced = (1, True) if fresh else (0, False)
+                if i in before and before[i].known:
+                    line.inherit(before[i])
                 if fresh:
                     for name in ("equity_e8", "high_water_e8", "day_start_e8"):
                         line.risk[name] = self.session["start_equity_e8"]
@@ -317,6 +329,9 @@ class RefShard:
                 self.take_report(self.reports.popleft())
             elif tick_ns is not None and (not paced or self.report_ns > tick_ns):
                 now = tick_ns
+                limit = self.session["lag_limit_ns"]
+                if limit and self.feed_ns != END_NS:
+                    self.late = self.feed_ns > tick_ns + limit
                 self.take_tick(self.ticks.popleft())
             else:
                 self.seen["waits for reports" if self.ticks else "waits for ticks" if self.reports else "idle"] += 1
@@ -325,7 +340,7 @@ class RefShard:
             self.event_ns = max(self.event_ns, now)
         if handled:
             self.items += handled
-            ready = self.gate and not self.resyncing
+            ready = self.gate and not self.resyncing and not self.late
             self.open_gates = sum(
                 ready and line.sequence.synced and line.book.whole and line.warm for line in self.lines.values()
             )
@@ -355,6 +370,10 @@ class RefShard:
         if line is None:
             return BAD_KIND
         was_synced = line.sequence.synced
+        line.known = True
+        if tick["flags"] & SNAPSHOT and was_synced and tick["event_no"] >= line.sequence.next:
+            line.warm_up()
+            self.seen["snapshot after a hole"] += 1
         code = line.sequence.code(tick) or decision.values(tick)
         if code:
             if line.sequence.synced:  # nothing is trusted until a snapshot; asked for once
@@ -372,7 +391,9 @@ class RefShard:
             line.trade(now, tick["w0"], tick["w1"], tick["w3"])
         elif kind == MARK:
             line.mark_e8 = tick["w0"]
-        else:
+        elif not line.blind or (kind == STATUS and tick["w0"] == CLEAR):
+            self.seen["sees again"] += line.blind
+            line.blind = False
             line.change_book(tick)
             if kind in (LEVEL, QUOTE):
                 line.risk["quote_ts_ns"] = now
@@ -381,6 +402,9 @@ class RefShard:
         if not tick["flags"] & LAST:
             self.seen["within a message"] += 1
             return None
+        if line.blind:
+            self.seen["without a book"] += 1
+            return LATE
         line.risk["killed"] = kill
         return self.decide(line, tick)
 
@@ -451,6 +475,9 @@ class RefShard:
         """A share of equity with a stop, at the touch or resting, if gate and risk allow it."""
         now, p = tick["ts_recv_ns"], self.params
         instrument, equity = self.instruments[tick["instrument"]], line.risk["equity_e8"]
+        if self.late:
+            self.seen["late"] += 1
+            return LATE
         is_open = self.gate and not self.resyncing
         code = decision.gate(is_open, line.warm, now - line.risk["quote_ts_ns"], self.limits["quote_age_ns"])
         if code:

@@ -53,6 +53,8 @@ def test_each_limit_reaches_a_word_of_its_own():
     base = limits_record(SETTINGS)[0]
     reached = set()
     for name in SETTINGS.limits.__struct_fields__:
+        if name == "lag_ms":
+            continue  # it goes by the pace: see test_a_lag_is_measured_in_event_time
         value = getattr(SETTINGS.limits, name)
         other = str(Decimal(value) + 1) if isinstance(value, str) else value + 1
         row = limits_record(_changed(limits={name: other}))[0]
@@ -153,6 +155,15 @@ def test_stop_that_could_never_be_confirmed_in_time():
 
 
 @pytest.mark.parametrize(
+    ("paced", "speed", "expected_ms"), [(False, 1.0, 250), (False, 10.0, 2_500), (False, 0.0, 0), (True, 1.0, 0)]
+)
+def test_a_lag_is_measured_in_event_time(paced, speed, expected_ms):
+    """Where the feed waits for its readers, or agents for promises, nobody is late."""
+    row = session_record(SETTINGS, paced=paced, n_shards=1, n_instruments=1, speed=speed)
+    assert row["lag_limit_ns"][0] == expected_ms * 10**6
+
+
+@pytest.mark.parametrize(
     ("paced", "measure", "expected"), [(True, None, 0), (False, None, 1), (True, True, 1), (False, False, 0)]
 )
 def test_session(paced, measure, expected):
@@ -171,6 +182,7 @@ def test_session(paced, measure, expected):
         "n_shards": 2,
         "n_instruments": 3,
         "measure": expected,
+        "lag_limit_ns": 0,
     }
 
 

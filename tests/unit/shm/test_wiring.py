@@ -54,7 +54,8 @@ def test_the_arrays_are_those_of_private_wires(shared):
     twin = private_wires(**SMALL)
     for name, array, expected in zip(twin._fields, shared.wires, twin, strict=True):
         assert array.shape == expected.shape and array.dtype == expected.dtype, name
-        assert array.flags.c_contiguous and array.flags.writeable and array.ctypes.data % 128 == 0, name
+        assert array.flags.c_contiguous and array.flags.writeable, name
+        assert array.size == 0 or array.ctypes.data % 128 == 0, name
         assert (array == expected).all(), name
 
 
