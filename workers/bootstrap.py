@@ -50,7 +50,7 @@ YIELDS = 64
 SPINS_PACED, YIELDS_PACED = 5, 20
 POLLS = 20_000  # of one call in a kernel: a heartbeat a millisecond
 TIME_OUT_NS = 10_000_000  # of a sleep: heartbeat, stop word and kill latch are looked at so often
-NAP_NS = 1_000_000  # where nobody wakes: a feed paced by the wall clock, several agents in one process
+NAP_NS = 1_000_000  # where nobody wakes: what goes by the wall clock (feed, venue), several agents in one process
 
 
 def idle_strategy(way: str, paced: bool, inside: bool, time_out_ns: int) -> np.ndarray:
@@ -59,11 +59,11 @@ def idle_strategy(way: str, paced: bool, inside: bool, time_out_ns: int) -> np.n
     """
     if way == "spin":
         return idle_words(NEVER, 0, time_out_ns, POLLS)
+    if way == "block" or time_out_ns == NAP_NS:  # whatever comes, comes with the clock: polling finds nothing sooner
+        return idle_words(0, 0, time_out_ns, POLLS)
     if way == "backoff":
         spins = SPINS_PACED if paced else SPINS if inside else SPINS_OUTSIDE
         return idle_words(spins, YIELDS_PACED if paced else YIELDS, time_out_ns, POLLS)
-    if way == "block":
-        return idle_words(0, 0, time_out_ns, POLLS)
     raise Bot4Error(f"idle strategy {way!r} is none of {', '.join(IDLE_STRATEGIES)}")
 
 
@@ -80,13 +80,14 @@ class Duty:
         self._order = self._row * LINE + WAITER_ORDER
         alone = len(agents) == 1
         inside = alone and hasattr(agents[0], "run")
-        woken = alone and spec.agents[0] != "bot" and (spec.agents[0] != "feed" or plan.replayed)
+        by_the_clock = spec.agents[0] == "bot" or (spec.agents[0] in ("feed", "venue") and not plan.replayed)
+        woken = alone and not by_the_clock
         ways = WAYS[:HOLD] if spec.idle == "controlled" else (spec.idle,)
         paced = bool(plan.session[0]["paced"])
         self._idles = [idle_strategy(way, paced, inside, TIME_OUT_NS if woken else NAP_NS) for way in ways]
         self._controlled = len(ways) > 1
         self._peers = np.array(sorted({row for name in spec.agents for row in peers_of(name, plan)}), np.int64)
-        self._published = [words for name in spec.agents for words in published_by(name, wires, plan.n_shards)]
+        self._published = [words for name in spec.agents for words in published_by(name, wires, plan.n_shards, paced)]
         self._empty = 0
         self.turn: Callable[[], object] = self._run if inside else self._poll
 
@@ -130,14 +131,17 @@ def peers_of(agent: str, plan: Plan) -> list[int]:
     return readers[kind_of(agent)] + room
 
 
-def published_by(agent: str, wires: Wires, n_shards: int) -> list[np.ndarray]:
-    """Words that change whenever an agent driven from Python has published something, each as int64[1]."""
-    if agent == "feed":
-        rings = [*wires.ticks[:n_shards], wires.market, wires.quotes]
-        return [ring[RING_HEAD : RING_HEAD + 1] for ring in rings] + [wires.clocks[CLOCK_FEED : CLOCK_FEED + 1]]
-    if agent == "venue":
-        return [wires.events[RING_HEAD : RING_HEAD + 1], wires.clocks[CLOCK_VENUE : CLOCK_VENUE + 1]]
-    return []
+def published_by(agent: str, wires: Wires, n_shards: int, paced: bool) -> list[np.ndarray]:
+    """Words that change whenever an agent driven from Python has published something, each as int64[1].
+
+    A promise is news where somebody waits for it, paced by event time; on the wall clock it moves all the time.
+    """
+    if agent not in ("feed", "venue"):
+        return []
+    rings = [*wires.ticks[:n_shards], wires.market, wires.quotes] if agent == "feed" else [wires.events]
+    clock = CLOCK_FEED if agent == "feed" else CLOCK_VENUE
+    promises = [wires.clocks[clock : clock + 1]] if paced else []
+    return [ring[RING_HEAD : RING_HEAD + 1] for ring in rings] + promises
 
 
 def builder(path: str) -> Callable[..., Any]:

@@ -30,7 +30,7 @@ from bot4.model.errors import InputError, SettingsError
 from bot4.model.records import EXEC_REPORT, ORDER_INTENT, PORTFOLIO_TOTALS, TICK, words
 from bot4.shm.layout import CONTROL_RESYNC, CONTROL_SNAPSHOT, LINE, RING_HEAD, RING_TAIL
 from bot4.shm.spsc_ring import consume, peek_tick, ring_recover
-from bot4.shm.wires import NOTHING_KEPT, Wires
+from bot4.shm.wires import GAUGE_SHARD_GATE_OPEN, NOTHING_KEPT, Wires
 
 BUILT_IN = "bot4.strategies.trend"  # the one that the template imports
 _IMPORT = f"from {BUILT_IN} import STATE, init, on_bar, on_fill, on_tick"
@@ -327,6 +327,7 @@ class ShardAgent:
         self._step, self._run = loop_module.shard_step, loop_module.shard_run
         self._arguments = (wires, instruments, limits, session, k)
         ring_recover(wires.intents[k])
+        wires.gauges[k, GAUGE_SHARD_GATE_OPEN] = 0  # whatever an earlier life last said
         if not fresh:
             self._pass_over_known(ring)
             for word in (CONTROL_SNAPSHOT + k * LINE, CONTROL_RESYNC + k * LINE):

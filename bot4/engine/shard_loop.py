@@ -166,13 +166,19 @@ def _close_bar(shard, i):
     view = shard.views[i]
     bar = state["bar"]
     bar_close(bar)
-    view["open"] = bar["open"]
-    view["high"] = bar["high"]
-    view["low"] = bar["low"]
-    view["close"] = bar["close"]
-    view["volume"] = bar["volume"]
-    view["bars"] = bar["closed"]
-    view["atr"] = atr_update(state["atr"], bar["high"], bar["low"], bar["close"])
+    first = bar["open"]  # read whole before anything is written: the compiler cannot tell the records apart
+    high = bar["high"]
+    low = bar["low"]
+    close = bar["close"]
+    volume = bar["volume"]
+    closed = bar["closed"]
+    view["open"] = first
+    view["high"] = high
+    view["low"] = low
+    view["close"] = close
+    view["volume"] = volume
+    view["bars"] = closed
+    view["atr"] = atr_update(state["atr"], high, low, close)
     on_bar(shard.params[0], shard.strategies[i], view)
 
 

@@ -2,9 +2,8 @@
 
 `warm`: from the command to the moment when the loop of every worker runs, kernels from the cache. `cold`: the same with
 an empty cache, measured once in a full run. `restart_polls`: from a kill -9 of the shard to the first heartbeat of its
-successor. `restart_gate`: to its gate being open again, with snapshot, full picture and indicators warmed up anew on a
-market at real speed, so most of it are the bars that the strategy waits for; left out by `--quick`. The limit is an
-interpreter that imports NumPy and Numba and ends.
+successor. `restart_gate`: to its gate being open again, with snapshot and full picture, on a market at real speed; left
+out by `--quick`. The limit is an interpreter that imports NumPy and Numba and ends.
 """
 
 import functools
@@ -42,7 +41,7 @@ def _restart_gate(taken: Samples) -> None:
         live.until(lambda: True if gauges[GAUGE_SHARD_GATE_OPEN] > 0 else None)
         killed_ns = time.monotonic_ns()
         os.kill(found.workers["shard-0"].pid, signal.SIGKILL)
-        live.until(lambda: True if gauges[GAUGE_SHARD_GATE_OPEN] == 0 else None)
+        live.heartbeat_after(live.wires(found), 0, killed_ns + 1_000_000)  # its successor's
         live.until(lambda: True if gauges[GAUGE_SHARD_GATE_OPEN] > 0 else None)
         taken.add_value((time.monotonic_ns() - killed_ns) * MS)
 

@@ -17,7 +17,7 @@ import numpy as np
 from bot4.atomics import rdtsc
 from bot4.cli.measure.cpp import Twin
 from bot4.cli.measure.harness import Case, Samples
-from bot4.cli.measure.market import BARS_TO_WARM, Market, market, shard_of
+from bot4.cli.measure.market import Market, market, shard_of
 from bot4.engine.shard_loop import ShardMemory, step_batch
 from bot4.jit import kernel
 from bot4.kernels.decision.score import target_of
@@ -194,14 +194,22 @@ def cases(quick: bool, ghz: float, cores: tuple[int, int]) -> list[Case]:
     return made
 
 
+def run_twin(twin: Twin, prepared: Market, batch: int) -> np.ndarray:
+    """What the C++ program of the same steps writes, as words: stamps; if `batch` is 0, intents and records instead."""
+    records = (prepared.instruments, prepared.limits, prepared.session, prepared.params, prepared.ticks)
+    given = b"".join(part.tobytes() for part in records)
+    return twin.run(len(prepared.instruments), len(prepared.ticks), prepared.warm, batch, stdin=given)
+
+
 def twins(quick: bool, ghz: float, cores: tuple[int, int], twin: Twin) -> list[Case]:
-    """The same steps by the C++ program, as limits. Its book is one quote: the shard's own costs it a little more."""
+    """The same steps by the C++ program, as limits: tests/unit/cli/test_bench_twin.py shows that they are the same."""
 
-    def steps(instruments: int, prepared: Market, taken: Samples) -> None:
-        warm = BARS_TO_WARM * instruments
-        walk = prepared.ticks[prepared.warm - warm :]
-        stamps = twin.run(instruments, len(walk), warm, BATCH, stdin=walk.tobytes())
-        taken.add_durations(np.diff(stamps) / (ghz * BATCH))
+    def steps(prepared: Market, taken: Samples) -> None:
+        taken.add_durations(np.diff(run_twin(twin, prepared, BATCH)) / (ghz * BATCH))
 
-    prepared = {instruments: market(instruments, _TICKS[quick], 1.0, True) for instruments in (1, 32, 1_024)}
-    return [Case(f"cpp_order_{size}", "ns", functools.partial(steps, size, one)) for size, one in prepared.items()]
+    sizes = (1, 32, 1_024)
+    prepared = [market(instruments, _TICKS[quick], 1.0, True) for instruments in sizes]
+    return [
+        Case(f"cpp_order_{size}", "ns", functools.partial(steps, one))
+        for size, one in zip(sizes, prepared, strict=True)
+    ]

@@ -9,12 +9,16 @@ from bot4.jit import inlined
 from bot4.kernels.risk.view import MAX_BPS, MAX_MONEY_E8
 
 SMALL = 2**31  # the product of two numbers below it fits
+COMMON_MONEY, COMMON_BPS = 2**50, 2**12  # so does that of these two: 11 million, 40 %
+COMMON_WORTH, COMMON_VALUE = 2**42, 2**20  # and of these: lots * price, value
 
 
 @inlined
 def _share(amount, bps, up):
     if amount <= 0 or bps <= 0:
         return 0
+    if amount < COMMON_MONEY and bps < COMMON_BPS:
+        return (amount * bps + up) // 10_000
     amount = min(amount, MAX_MONEY_E8)
     bps = min(bps, MAX_BPS)
     whole = amount // 10_000
@@ -59,18 +63,24 @@ def is_worth_more(lots, price_ticks, value_e8, amount_e8):
     Notes
     -----
     lots * price > floor(amount / value), and where that product might not fit lots > floor(amount / value) / price.
-    Complexity: O(1), one division, two for large numbers. Twin: tests/reference/kernels/risk/order_checks.py
+    Complexity: O(1), no division for common numbers, two for large ones.
+    Twin: tests/reference/kernels/risk/order_checks.py
     """
-    most = amount_e8 // value_e8
     if lots < SMALL and price_ticks < SMALL:
-        return lots * price_ticks > most
-    return lots > most // price_ticks
+        worth = lots * price_ticks
+        if worth < COMMON_WORTH and value_e8 < COMMON_VALUE:
+            return worth * value_e8 > amount_e8
+        return worth > amount_e8 // value_e8
+    return lots > amount_e8 // value_e8 // price_ticks
 
 
 @inlined
 def is_worth_less(lots, price_ticks, value_e8, amount_e8):
     """True if lots * price * value is below the amount, exactly; arguments, cost and twin as `is_worth_more`."""
-    least = -(-amount_e8 // value_e8)
     if lots < SMALL and price_ticks < SMALL:
-        return lots * price_ticks < least
+        worth = lots * price_ticks
+        if worth < COMMON_WORTH and value_e8 < COMMON_VALUE:
+            return worth * value_e8 < amount_e8
+        return worth < -(-amount_e8 // value_e8)
+    least = -(-amount_e8 // value_e8)
     return lots < -(-least // price_ticks)

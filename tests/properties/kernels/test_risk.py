@@ -9,6 +9,7 @@ from rig.risk import ASK, BID, EQUITY, T0, Case
 from rig.tables import SECOND
 
 from bot4.kernels.risk.order_checks import note_done, note_fill, note_order
+from bot4.kernels.risk.share import is_worth_less, is_worth_more, share_ceil, share_floor
 from bot4.model.enums import LEG_EXIT, OK, ORDER_REDUCE_ONLY, RISK_RATE, TYPE_LIMIT, TYPE_MARKET
 
 near = st.integers(-3, 3)
@@ -58,6 +59,22 @@ any_limits = st.fixed_dictionaries(
         "min_notional_e8": st.one_of(st.just(0), st.integers(0, 10**12)),
     }
 )
+
+
+magnitude = st.integers(0, 62).flatmap(lambda bits: st.integers(1 << bits >> 1, 1 << bits)).map(lambda x: max(x, 1))
+
+
+@settings(deadline=None, max_examples=2_000)
+@given(lots=magnitude, price=magnitude, value=magnitude, close=st.integers(-2, 2), scale=st.integers(-1, 1))
+def test_values_and_shares_are_exact_at_every_magnitude(lots, price, value, close, scale):
+    """Compared with whole numbers of any size, near the amount where the answer changes."""
+    lots, price = min(lots, 2**40 - 1), min(price, 2**40 - 1)
+    amount = min(max(lots * price * value + close + scale * value, 0), 2**61)
+    assert is_worth_more(lots, price, value, amount) == (lots * price * value > amount)
+    assert is_worth_less(lots, price, value, amount) == (lots * price * value < amount)
+    bps = min(price, 1_000_000)
+    assert share_floor(amount, bps) == min(amount * bps // 10_000, 2**61)
+    assert share_ceil(amount, bps) == min(-(-amount * bps // 10_000), 2**61)
 
 
 @settings(deadline=None, max_examples=1_000)

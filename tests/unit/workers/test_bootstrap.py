@@ -35,11 +35,12 @@ class Busy:
         return int(self.turns >= 0)
 
 
-def duty(agent, idle, name="venue", **changes):
-    """The turns of one worker on private wires, and the wires."""
-    plan = replace(ring_pair_plan("duty", Path(), ticks=1), **changes)
+def duty(agent, idle, paced=0):
+    """The turns of a venue's worker on private wires, and the wires."""
+    plan = ring_pair_plan("duty", Path(), ticks=1)
+    plan.session["paced"] = paced
     wires = private_wires(1, 1, 64)
-    return Duty(plan, wires, WorkerSpec(name=name, agents=(name,), core=None, idle=idle), [agent]), wires
+    return Duty(plan, wires, WorkerSpec(name="venue", agents=("venue",), core=None, idle=idle), [agent]), wires
 
 
 def line_of(wires, row):
@@ -94,16 +95,19 @@ def test_news_wakes_those_it_concerns_and_nobody_else():
     assert asleep == [0, 1 + VENUE_ROW], "execution is told, and the feed, which may wait for room"
 
 
-def test_a_promise_is_news_although_nothing_was_handled():
+@pytest.mark.parametrize("paced", [0, 1])
+def test_a_promise_is_news_where_agents_wait_for_it(paced):
+    """Paced by event time; on the wall clock it moves with every look, and nobody would ever sleep."""
+
     class Promising(Busy):
         def do_work(self):
             wires.clocks[CLOCK_VENUE] += 1
             return 0
 
-    made, wires = duty(Promising(), "block")
+    made, wires = duty(Promising(), "block", paced)
     wires.waiters[(1 + EXECUTION_ROW) * LINE] = 1
     made.turn()
-    assert wires.waiters[(1 + EXECUTION_ROW) * LINE] == 0
+    assert wires.waiters[(1 + EXECUTION_ROW) * LINE] == 1 - paced
 
 
 def test_a_feed_paced_by_the_wall_clock_is_woken_by_nobody():
