@@ -51,6 +51,7 @@ from workers.feed import chosen_instruments
 from workers.plan import WARM_PREFIX, FeedSpec, Plan, WorkerSpec
 from workers.supervisor import Outcome, Supervisor
 from workers.template import warm_up
+from workers.template_process import TemplateProcess
 from workers.view import Rates, View, WorkerState, snapshot
 
 MAX_SPEED = 1_000_000.0
@@ -212,11 +213,14 @@ def _workers(placement: Placement) -> tuple[WorkerSpec, ...]:
 class Session:
     """A prepared session that runs. One use: `run`, then it is over."""
 
-    def __init__(self, prepared: Prepared, view: View, until_end: bool = True) -> None:
+    def __init__(
+        self, prepared: Prepared, view: View, until_end: bool = True, template: TemplateProcess | None = None
+    ) -> None:
         self._prepared = prepared
         self._plan = prepared.plan
         self._view = view
         self._until_end = until_end
+        self._template = template  # begun earlier, or None
         self._state = prepared.plan.state_folder
         self._supervisor: Supervisor | None = None
         self._started_ns = time.time_ns()
@@ -277,6 +281,7 @@ class Session:
             look=lambda: self._show(shared.wires),
             look_s=self._view.every_s,
             changed=self._record,
+            template=self._template,
         )
         self._supervisor = supervisor
         self._record()

@@ -1,7 +1,7 @@
 """The supervisor: starts the workers of one session, watches them, restarts the dead, ends the session.
 
 It decides nothing about trading and holds neither keys nor truth. It never forks a worker itself: the template does
-(see `template`), which is compiled and warm; the supervisor imports no Numba at all. A death is seen at once by pidfd,
+(see `template`), which is compiled and warm. A death is seen at once by pidfd,
 a hang by a heartbeat that the work loop no longer stamps. Execution, shards and the feed are started again; the venue
 is not, because its ledger is the truth of a simulated account.
 
@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-
-import multiprocess
 
 from bot4.adapters.system.affinity import pinned_core
 from bot4.adapters.system.latch import KillLatch
@@ -44,7 +42,8 @@ from bot4.shm.wires import (
     Wires,
 )
 from workers.plan import Plan, WorkerSpec, rows_of
-from workers.template import EXIT_UNEXPECTED, template_main
+from workers.template import EXIT_UNEXPECTED
+from workers.template_process import TemplateProcess
 from workers.view import WorkerState
 
 LOOK_S = 0.005  # between two looks at the drained condition: the error of the session's wall time
@@ -119,6 +118,7 @@ class Supervisor:
     note : takes a line for a person
     look : called every `look_s` with the worker states, to show the session
     changed : called when a process has come or gone, to record it
+    template : a template that was begun earlier; the supervisor ends it
     """
 
     def __init__(
@@ -134,6 +134,7 @@ class Supervisor:
         look: Callable[[], None] = lambda: None,
         look_s: float = 1.0,
         changed: Callable[[], None] = lambda: None,
+        template: TemplateProcess | None = None,
     ) -> None:
         self.plan = plan
         self.wires = wires
@@ -148,7 +149,7 @@ class Supervisor:
         self._latch = KillLatch(plan.state_folder)
         self._connection: Any = None
         self._inbox: deque[tuple[Any, ...]] = deque()  # what the template said and nobody has handled yet
-        self._process: Any = None
+        self._process = template
         self._template_handle: Handle | None = None
         self._warm = False
         self._wake = -1
@@ -233,17 +234,14 @@ class Supervisor:
 
     # --- processes -----------------------------------------------------------------------------------------------
     def _start_template(self) -> None:
-        os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before its first import of NumPy: it has to fork with one thread
-        context = multiprocess.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        process = context.Process(
-            target=template_main, args=(theirs, self.plan, os.getpid()), name="bot4-template", daemon=True
-        )
-        process.start()
-        self._process = process
-        theirs.close()
+        self._process = self._process or TemplateProcess()
+        self._connection = self._process.connection
         self.template = identify(self._process.pid)
         self._template_handle = open_process(self.template)
+        try:
+            self._process.use(self.plan)
+        except OSError:
+            raise self._template_gone() from None
         self._changed()
         limit = time.monotonic() + WARM_LIMIT_S
         while not self._connection.poll(LOOK_S):
@@ -322,8 +320,7 @@ class Supervisor:
         return message
 
     def _template_gone(self) -> _SessionError:
-        self._process.join(1.0)
-        code = self._process.exitcode or 0
+        code = self._process.end_code() if self._process else 0
         how = f" by signal {signal.Signals(-code).name}" if code < 0 else ""
         name = self.plan.strategy_module
         hint = ""
@@ -454,11 +451,6 @@ class Supervisor:
             handle.close()
             watched.handle = None
         if self._process is not None:
-            self._connection.close()  # the template's signal to leave
-            self._process.join(2.0)
-            if self._process.is_alive():
-                self._process.kill()
-                self._process.join()
             self._process.close()
             self._process = None
         if self._template_handle is not None:

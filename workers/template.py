@@ -3,7 +3,7 @@
 It has one thread, asserted before it forks. Workers share its pages: a worker's own memory is what it writes. Workers
 die with the template and the template with the supervisor, by the kernel's hand: nothing outlives a killed supervisor.
 
-    supervisor --> template:  ("fork", WorkerSpec, attempt)
+    supervisor --> template:  Plan, then ("fork", WorkerSpec, attempt)
     template --> supervisor:  ("ready",) | ("failed", exit code, text)
                               ("forked", name, pid) | ("ended", name, pid, status, last words)
 """
@@ -12,7 +12,6 @@ import gc
 import io
 import os
 import select
-import signal
 import sys
 import time
 import traceback
@@ -32,16 +31,16 @@ from workers.bootstrap import builder, worker_main
 from workers.plan import Plan, WorkerSpec
 
 ERROR_BYTES = 4096  # a pipe takes so much in one piece
-QUIET = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 CALIBRATE_S = 1.0
 EXIT_UNEXPECTED = 70  # a worker ended by an exception nobody raised on purpose: restarted
 
 
-def template_main(connection: Any, plan: Plan, supervisor_pid: int) -> None:
-    """Warm everything, say so, then fork and reap on command until the supervisor lets go."""
-    for number in QUIET:
-        signal.signal(number, signal.SIG_IGN)  # a terminal's Ctrl-C reaches us too; the supervisor decides
-    die_with_parent(supervisor_pid)
+def template_main(connection: Any) -> None:
+    """Take the plan, warm everything, say so, then fork and reap on command until the supervisor lets go."""
+    try:
+        plan: Plan = connection.recv()
+    except EOFError:  # there will be no session
+        return
     name_process("bot4-template")
     plan.log_folder.mkdir(parents=True, exist_ok=True)
     _redirect(plan.log_folder / "template.log")

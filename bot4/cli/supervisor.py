@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -79,20 +79,20 @@ def start(
 ) -> None:
     """Run a session: on recorded data, or on the synthetic market by default."""
     with _door(json), _stoppable():
-        from bot4.adapters.system.output import standard_output
-        from workers.session import Session, StartOptions, prepare, undisturbed
-        from workers.view import choose_view
+        from workers.template_process import TemplateProcess
 
-        options = StartOptions(
-            config=config, feed=feed, pace=pace, speed=speed, until_end=until_end, report=report, compose=compose,
-            shards=shards,
-        )  # fmt: skip
-        prepared = prepare(options)
-        view = choose_view(json, standard_output().terminal)
-        try:
-            outcome, lines, content = Session(prepared, view, until_end).run()
-        finally:
-            view.close()
+        with closing(TemplateProcess()) as template:  # before the imports below: it needs as long as they do
+            from bot4.adapters.system.output import standard_output
+            from workers.session import Session, StartOptions, prepare, undisturbed
+            from workers.view import choose_view
+
+            options = StartOptions(
+                config=config, feed=feed, pace=pace, speed=speed, until_end=until_end, report=report, compose=compose,
+                shards=shards,
+            )  # fmt: skip
+            prepared = prepare(options)
+            with closing(choose_view(json, standard_output().terminal)) as view:
+                outcome, lines, content = Session(prepared, view, until_end, template).run()
         if json:
             end = {"kind": "end", "exit_code": outcome.exit_code, "state": outcome.state, "message": outcome.message}
             end |= {"report_folder": str(prepared.report_folder), "lines": lines, "report": content}
