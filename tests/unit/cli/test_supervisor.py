@@ -222,7 +222,7 @@ def test_a_folder_that_was_deleted_is_one_line(config, tmp_path):
     refused(result, 2, "the current folder has been deleted")
 
 
-@pytest.mark.parametrize("limit", [16, 24])
+@pytest.mark.parametrize("limit", [16, 20])
 def test_too_few_open_files_are_one_line(config, limit):
     """Whatever it is that cannot be opened, and no shared memory stays."""
     command = f'ulimit -n {limit} && exec "$0" -m bot4.cli.supervisor start --config "$1" --pace event --compose one'
