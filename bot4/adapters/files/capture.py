@@ -60,7 +60,7 @@ class CaptureSource:
             if self._file is None:
                 if self._next == len(self.paths):
                     return 0
-                self._file = _open(self.paths[self._next])
+                self._file = open_recording(self.paths[self._next])
                 self._next += 1
                 if self._last != b"\n":  # the file before ended without a newline
                     self._last = b"\n"
@@ -122,7 +122,7 @@ def detect(path: Path) -> Capture:
     head: list[bytes] = []
     carry = tail = b""
     total = 0
-    with _open(path) as file:
+    with open_recording(path) as file:
         chunk = bytearray(CHUNK_BYTES)
         view = memoryview(chunk)
         while count := _read(file, view, path):
@@ -183,7 +183,8 @@ def _identify(path: Path, lines: Sequence[bytes]) -> tuple[str, str, int]:
     )
 
 
-def _open(path: Path) -> BinaryIO:
+def open_recording(path: Path) -> BinaryIO:
+    """A plain or gzip file for reading bytes; RecordingError if it is none."""
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):

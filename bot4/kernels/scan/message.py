@@ -290,9 +290,7 @@ def _scan_number(text, at, field, listing, message):
         _note(message, -reason)
         message[field] = value
         return np.int64(at)
-    if value == 0 and field != INDEX:
-        value = np.int64(-INPUT_ZERO)
-    _note(message, value)
+    _note(message, np.int64(-INPUT_ZERO) if value == 0 and field != INDEX else value)
     message[field] = value
     return at
 
@@ -459,6 +457,8 @@ def _verdict(text, at, listing, message):
         return np.int64(INPUT_UNPARSABLE)
     if message[OTHER_SYMBOL] != 0:
         return np.int64(INPUT_WRONG_SYMBOL)
+    if message[OFF_MARKET] != 0 and message[REASON] == INPUT_ZERO:
+        return np.int64(INPUT_OK)  # a trade that is none of the market may have neither price nor quantity
     return message[REASON]
 
 

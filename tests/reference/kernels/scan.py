@@ -194,6 +194,8 @@ def ref_message(text: bytes, listing: Listing) -> RefMessage:
         return RefMessage(kind, "unparsable", {})
     if values["s"] != listing.symbol or symbol != listing.symbol.lower():
         return RefMessage(kind, "wrong_symbol", {})
+    if reason == "zero" and values.get("X", "MARKET") != "MARKET":
+        reason = ""
     return RefMessage(kind, reason, values)
 
 

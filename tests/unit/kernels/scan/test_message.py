@@ -184,6 +184,9 @@ def test_trades_that_are_none_of_the_market():
     for name in ("INSURANCE_FUND", "MARKE", "MARKETS", "MARKET@", "market", ""):
         assert check(TRADE.replace('"MARKET"', f'"{name}"')).values["off"] is True
     assert check(TRADE.replace('"X":"MARKET",', "")).values["off"] is False
+    empty = TRADE.replace(TRADE.split('"p":')[1].split(",", maxsplit=1)[0], '"0"').replace("MARKET", "NA")
+    assert check(empty).reason == "" and check(empty).values["off"] is True  # as futures send them now and then
+    assert check(empty.replace("NA", "MARKET")).reason == "zero"
     assert check(TRADE.replace("true", "false")).values["m"] is False
     for literal in ("tru", "truex", "null", "1", '"true"', "nil"):
         assert check(TRADE.replace("true", literal)).reason == "unparsable"

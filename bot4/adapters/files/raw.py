@@ -1,0 +1,216 @@
+"""Raw captures as they lie on disk: which files belong together, which venue they come from, message after message.
+
+    <receive time> <json>                     streams of one instrument (Binance), ns or us; day files are a chain
+    URL -> time: body | URL <- time: sent     cryptofeed's second form, REST and websocket in files of one folder,
+    URL <-> time      | time: received        one file a connection; times in seconds
+    {"t": "recv", "conn": .., "ts": ..}       cryptofeed's third form, everything in one file
+
+Read line by line: memory is bounded by the longest line. All text stays bytes; no message is interpreted here.
+"""
+
+import gzip
+import heapq
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+
+from bot4.adapters.files.capture import detect, open_recording
+from bot4.model.errors import RecordingError
+
+# host and beginning of the path -> venue; the first that fits
+_VENUES = (
+    ("stream.binance.com", "", "binance_spot"),
+    ("api.binance.com", "", "binance_spot"),
+    ("fstream.binance.com", "", "binance_usdm"),
+    ("fapi.binance.com", "", "binance_usdm"),
+    ("stream.bybit.com", "/v5/public/linear", "bybit_linear"),
+    ("stream.bybit.com", "/v5/public/spot", "bybit_spot"),
+    ("ws.kraken.com", "/v2", "kraken_v2"),
+    ("ws.kraken.com", "", "kraken_v1"),
+    ("api.kraken.com", "", "kraken_v1"),
+    ("advanced-trade-ws.coinbase.com", "", "coinbase"),
+    ("api.coinbase.com", "", "coinbase"),
+)
+_SNAPSHOTS = {
+    "binance_spot": "https://api.binance.com/api/v3/depth",
+    "binance_usdm": "https://fapi.binance.com/fapi/v1/depth",
+}
+_REST = re.compile(rb"(\S+://\S+) -> ([0-9.]+): (.*)", re.DOTALL)
+_CONNECT = re.compile(rb"(wss?://.+) <-> ([0-9.]+)\s*")
+_SENT = re.compile(rb"(wss?://.+) <- ([0-9.]+): ")
+_RECEIVED = re.compile(rb"([0-9]+\.[0-9]+): (.*)", re.DOTALL)
+_PART = re.compile(r"(.+?)\.(?:http\.|ws\.)?[0-9.]*\.?0(?:\.gz)?")  # NAME.0, NAME.http.0.0, NAME.ws.1.0
+
+
+class RawMessage(NamedTuple):
+    """One thing that was received."""
+
+    ts_ns: int
+    connection: str  # messages of one connection are in order and numbered together
+    venue: str  # key of a decoder; "" if the host is not known
+    rest: bool
+    url: str
+    body: bytes
+
+
+class RawCapture(NamedTuple):
+    """Files that were recorded together, in the order of their first message."""
+
+    name: str
+    venue: str  # of the lines of the first form, whose connections have no address; "" else
+    symbol: str
+    files: tuple[Path, ...]
+
+    def messages(self) -> Iterator[RawMessage]:
+        """All messages in order of receive time. RecordingError if a file is damaged."""
+        if self.venue:
+            for path in self.files:  # day after day, never beside each other
+                yield from self._lines_of_streams(path)
+            return
+        parts = [_third_form(path) if _is_third_form(path) else _second_form(path) for path in self.files]
+        yield from heapq.merge(*parts, key=lambda message: message.ts_ns)
+
+    def _lines_of_streams(self, path: Path) -> Iterator[RawMessage]:
+        for line in _lines(path):
+            if not line.strip():
+                continue
+            stamp, _, body = line.partition(b" ")
+            good = _begins_with_time(line)
+            ts_ns = int(stamp) * (1_000 if len(stamp) == 16 else 1) if good else 0
+            # a snapshot was fetched by REST and lies among the streams without its address
+            rest = good and body.startswith(b'{"lastUpdateId"')
+            url = f"{_SNAPSHOTS[self.venue]}?symbol={self.symbol}" if rest else ""
+            yield RawMessage(ts_ns, "rest" if rest else "stream", self.venue, rest, url, body if good else line)
+
+
+class _Line(msgspec.Struct):
+    t: str
+    conn: str = ""
+    ts: float = 0.0
+    url: str = ""
+    addr: str = ""
+    data: str = ""
+
+
+def find_captures(paths: Iterable[Path]) -> list[RawCapture]:
+    """The captures that these files and folders hold; RecordingError if there are none or one is no capture."""
+    chains: dict[str, list[tuple[int, Path]]] = {}
+    groups: dict[tuple[Path, str], list[Path]] = {}
+    streams: dict[str, tuple[str, str]] = {}
+    for path in _files(paths):
+        first = _first_line(path)
+        if _begins_with_time(first):
+            found = detect(path)
+            key = f"{found.venue}:{found.symbol}"
+            streams[key] = (found.venue, found.symbol)
+            chains.setdefault(key, []).append((found.first_ns, path))
+        elif first.startswith(b'{"t":'):
+            groups[path.parent, path.name.removesuffix(".gz").removesuffix(".jsonl")] = [path]
+        elif _REST.match(first) or _CONNECT.match(first):
+            part = _PART.fullmatch(path.name)
+            groups.setdefault((path.parent, part[1] if part else path.name), []).append(path)
+        else:
+            raise RecordingError(f"{path}: no capture of a form that is known; see bot4-data check --help")
+    made = [RawCapture(key, *streams[key], tuple(path for _, path in sorted(chains[key]))) for key in sorted(chains)]
+    made += [RawCapture(name, "", "", tuple(sorted(files))) for (_, name), files in sorted(groups.items())]
+    if not made:
+        raise RecordingError("no file named; write bot4-data check PATH...")
+    return made
+
+
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(child for child in path.rglob("*") if child.is_file())
+            if not inside:
+                raise RecordingError(f"{path}: the folder is empty; name one with captures")
+            yield from inside
+        else:
+            yield path
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with open_recording(path) as file:
+        try:
+            yield from file
+        except EOFError:
+            raise RecordingError(f"{path}: the gzip file is truncated; fetch it again") from None
+        except (gzip.BadGzipFile, zlib.error) as error:
+            raise RecordingError(f"{path}: the gzip file is damaged ({error}); fetch it again") from None
+
+
+def _first_line(path: Path) -> bytes:
+    first = next(_lines(path), b"")
+    if not first:
+        raise RecordingError(f"{path}: the file is empty; fetch it again or leave it out")
+    return first
+
+
+def _begins_with_time(line: bytes) -> bool:
+    stamp = line.partition(b" ")[0]
+    return stamp.isdigit() and len(stamp) in (16, 19)
+
+
+def _second_form(path: Path) -> Iterator[RawMessage]:
+    """Bodies may hold line breaks: what begins as none of the known lines goes on with the one before."""
+    url, pending = "", None
+    for line in _lines(path):
+        found: RawMessage | None = None
+        if match := _RECEIVED.match(line):
+            found = RawMessage(_ns(match[1]), path.name, venue_of(url), False, url, match[2])
+        elif match := _REST.match(line):
+            address = match[1].decode(errors="replace")
+            found = RawMessage(_ns(match[2]), path.name, venue_of(address), True, address, match[3])
+        elif match := _CONNECT.match(line):
+            url = match[1].decode(errors="replace")
+        elif not _SENT.match(line) and not line.startswith(b"configuration: "):
+            if pending is not None and line.strip():
+                pending = pending._replace(body=pending.body + line)
+            continue
+        if pending is not None:
+            yield pending
+        pending = found
+    if pending is not None:
+        yield pending
+
+
+def _is_third_form(path: Path) -> bool:
+    return _first_line(path).startswith(b'{"t":')
+
+
+def _third_form(path: Path) -> Iterator[RawMessage]:
+    decoder = msgspec.json.Decoder(_Line)
+    addresses: dict[str, str] = {}
+    for number, text in enumerate(_lines(path), start=1):
+        try:
+            line = decoder.decode(text)
+        except msgspec.MsgspecError as error:
+            raise RecordingError(f"{path}, line {number}: {error}; fetch it again") from None
+        if line.t == "connect":
+            addresses[line.conn] = line.addr
+        elif line.t in ("http", "recv"):
+            url = line.url if line.t == "http" else addresses.get(line.conn, "")
+            ts_ns = round(line.ts * 1e6) * 1_000
+            yield RawMessage(ts_ns, line.conn, venue_of(url), line.t == "http", url, line.data.encode())
+
+
+def _ns(seconds: bytes) -> int:
+    whole, _, fraction = seconds.partition(b".")
+    return int(whole) * 1_000_000_000 + int(fraction[:9].ljust(9, b"0") or 0)
+
+
+def venue_of(url: str) -> str:
+    """Which decoder reads what comes from an address; "" if none does."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    for known, path, venue in _VENUES:
+        if host == known and parts.path.startswith(path):
+            return venue
+    if host == "api.bybit.com":
+        return "bybit_linear" if "category=linear" in parts.query else "bybit_spot"
+    return ""

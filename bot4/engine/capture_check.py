@@ -1,0 +1,318 @@
+"""Is a capture sound? Every message decoded, every book rebuilt by its venue's rule and compared with the venue's word.
+
+The reference that reads slowly and forgives nothing: typed decoding, exact decimals, sorted lists. What it finds equal
+on recorded data, the compiled feed has to find equal too.
+
+A book is whole from a snapshot on until a change does not fit, its check sum is wrong or it crosses. It is compared
+with a best quote that names the same update, with check sums, and with a later snapshot of the same update. A quote
+that names no update runs beside the book on a channel of its own: its prices have to be those of the book a few changes
+before or after (`near`), which says less and is counted apart.
+"""
+
+import statistics
+from bisect import bisect_left, insort
+from collections import Counter, OrderedDict, deque
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from bot4.ports.feed import BookChange, Decoder, Event, Level, Message, MessageError, Quote, Trade
+
+WAITING = 10_000  # changes kept while a snapshot is awaited
+REMEMBERED = 4_096  # quotes kept for the change that they belong to
+TRADES = 4_096  # ids of the last trades of an instrument
+NEAR = 8  # changes between a quote that names no update and the book that it speaks of
+
+Top = tuple[Decimal, Decimal]  # best bid and ask
+
+
+class Book:
+    """One book, both sides sorted, the best level last."""
+
+    def __init__(self, depth: int = 0) -> None:
+        self.depth = depth
+        self.whole = False
+        self.fresh = False  # no change since the snapshot
+        self.last: int | None = None
+        self._keys: tuple[list[Decimal], list[Decimal]] = ([], [])  # bids: price, asks: -price
+        self._qty: tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]] = ({}, {})
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._keys, self._qty = ([], []), ({}, {})
+
+    def set(self, row: int, level: Level) -> None:
+        """Set a level of row 0 (bids) or 1 (asks)."""
+        price, qty = level
+        key = price if row == 0 else -price
+        keys, known = self._keys[row], self._qty[row]
+        if qty == 0:
+            if known.pop(key, None) is not None:
+                del keys[bisect_left(keys, key)]
+        else:
+            if key not in known:
+                insort(keys, key)
+            known[key] = qty
+
+    def truncate(self) -> None:
+        """Drop what is deeper than the venue keeps up to date."""
+        for keys, known in zip(self._keys, self._qty, strict=True):
+            while self.depth and len(keys) > self.depth:
+                del known[keys.pop(0)]
+
+    def levels(self, row: int, count: int = 0) -> list[Level]:
+        """The best `count` levels of a side (0: all), best first."""
+        keys, known = self._keys[row], self._qty[row]
+        best = reversed(keys[-count:] if count else keys)
+        return [(abs(key), known[key]) for key in best]
+
+    @property
+    def crossed(self) -> bool:
+        """Whether somebody would buy for more than another asks."""
+        bids, asks = self._keys
+        return bool(bids and asks and bids[-1] >= -asks[-1])
+
+
+class Watched:
+    """One book and what is waiting for it."""
+
+    def __init__(self, depth: int) -> None:
+        self.book = Book(depth)
+        self.waiting: deque[BookChange] = deque(maxlen=WAITING)
+        self.quotes: OrderedDict[int, Quote] = OrderedDict()
+        self.tops: deque[Top] = deque(maxlen=NEAR)  # of the last changes
+        self.undecided: list[tuple[Top, int]] = []  # quotes without an update, and the changes that they may wait for
+
+
+class CaptureCheck:
+    """Takes the messages of one capture in order and tells what was in them.
+
+    Parameters
+    ----------
+    decoders : by the key that comes with each message; one venue may have several
+    """
+
+    def __init__(self, decoders: Mapping[str, Decoder]) -> None:
+        self._decoders = decoders
+        self.messages: Counter[str] = Counter()
+        self.rejected: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}  # a complaint of each class
+        self.near = self.near_equal = 0
+        self.compared = self.equal = self.stale = self.gaps = self.duplicates = self.crossed = self.out_of_order = 0
+        self.venues: set[str] = set()
+        self._books: dict[tuple[str, str, int], Watched] = {}
+        self._sequence: dict[str, int] = {}
+        self._trades: dict[tuple[str, str], deque[str]] = {}
+        self._offsets: list[int] = []
+        self._last_ns = 0
+
+    def take(
+        self, ts_ns: int, connection: str, venue: str, rest: tuple[str, Mapping[str, str]] | None, body: bytes
+    ) -> None:
+        """One message; `rest` is (endpoint, query) of a REST response, None for a websocket's."""
+        if ts_ns < self._last_ns:
+            self.out_of_order += 1
+        self._last_ns = max(self._last_ns, ts_ns)
+        decoder = self._decoders.get(venue)
+        if decoder is None:
+            self._refuse("unknown_venue", f"no decoder for connection {connection}")
+            return
+        self.venues.add(decoder.venue)
+        try:
+            message = decoder.decode_rest(*rest, body) if rest else decoder.decode(body)
+        except MessageError as error:
+            self._refuse(error.reason, str(error))
+            return
+        self.messages[message.kind] += 1
+        if message.sequence is not None:
+            self._count(connection, message)
+        for event in message.events:
+            self._event(ts_ns, connection, decoder, event, rest is not None)
+        if message.venue_ns and rest is None:
+            self._offsets.append(ts_ns - message.venue_ns)
+
+    def _refuse(self, reason: str, text: str) -> None:
+        self.rejected[reason] += 1
+        self.examples.setdefault(reason, text)
+
+    def _count(self, connection: str, message: Message) -> None:
+        """The connection's own count: a hole makes all its books stale."""
+        before = self._sequence.get(connection)
+        assert message.sequence is not None
+        self._sequence[connection] = message.sequence
+        if before is None or message.sequence == before + 1:
+            return
+        if message.sequence == before:
+            self.duplicates += 1
+            return
+        self.gaps += 1
+        for (owner, _, _), watched in self._books.items():
+            if owner == connection:
+                watched.book.whole = False
+
+    # --- events ---
+    def _event(self, ts_ns: int, connection: str, decoder: Decoder, event: Event, rest: bool) -> None:
+        if isinstance(event, BookChange):
+            for watched in self._of(decoder.venue if rest else connection, decoder, event, rest):
+                self._book(decoder, watched, event)
+        elif isinstance(event, Quote):
+            self._quote(connection, event)
+        elif isinstance(event, Trade) and event.trade_id:
+            seen = self._trades.setdefault((connection, event.symbol), deque(maxlen=TRADES))
+            if event.trade_id in seen:
+                self.duplicates += 1
+            else:
+                seen.append(event.trade_id)
+
+    def _of(self, owner: str, decoder: Decoder, change: BookChange, rest: bool) -> Sequence[Watched]:
+        """The books that a change belongs to: one of its connection; a snapshot by REST, of every connection."""
+        if rest:
+            found = [
+                watched
+                for (_, symbol, depth), watched in self._books.items()
+                if symbol == f"{decoder.venue}:{change.symbol}" and depth == change.depth
+            ]
+            if found:
+                return found
+            owner = "stream"
+        key = (owner, f"{decoder.venue}:{change.symbol}", change.depth)
+        return [self._books.setdefault(key, Watched(change.depth))]
+
+    def _quote(self, connection: str, quote: Quote) -> None:
+        for (owner, symbol, _), watched in self._books.items():
+            if owner != connection or not symbol.endswith(f":{quote.symbol}"):
+                continue
+            if quote.update_id is None:
+                self._look_near(watched, (quote.bid, quote.ask))
+            else:
+                watched.quotes[quote.update_id] = quote
+                if len(watched.quotes) > REMEMBERED:
+                    watched.quotes.popitem(last=False)
+                if watched.book.whole and watched.book.last == quote.update_id:
+                    self._compare_quote(watched.book, quote)
+
+    def _look_near(self, watched: Watched, top: Top) -> None:
+        """A quote that names no update: is it a book of a moment ago? Else wait for the next ones."""
+        if not watched.book.whole:
+            return
+        if top in watched.tops:
+            self.near += 1
+            self.near_equal += 1
+        else:
+            watched.undecided.append((top, NEAR))
+
+    def _note_top(self, watched: Watched) -> None:
+        """After a change of a whole book: decide on the quotes that waited for it."""
+        bids, asks = watched.book.levels(0, 1), watched.book.levels(1, 1)
+        if not bids or not asks:
+            return
+        now = (bids[0][0], asks[0][0])
+        watched.tops.append(now)
+        still = []
+        for top, left in watched.undecided:
+            if top == now or left == 1:
+                self.near += 1
+                self.near_equal += top == now
+            else:
+                still.append((top, left - 1))
+        watched.undecided = still
+
+    def _compare_quote(self, book: Book, quote: Quote) -> None:
+        bids, asks = book.levels(0, 1), book.levels(1, 1)
+        self._compared(bids == [(quote.bid, quote.bid_qty)] and asks == [(quote.ask, quote.ask_qty)])
+
+    def _compared(self, equal: bool) -> bool:
+        self.compared += 1
+        self.equal += equal
+        return equal
+
+    def _book(self, decoder: Decoder, watched: Watched, change: BookChange) -> None:
+        if change.snapshot:
+            self._snapshot(decoder, watched, change)
+        elif watched.book.whole:
+            self._apply(decoder, watched, change)
+        elif change.overlap:
+            if len(watched.waiting) == WAITING:
+                self.stale += 1
+            watched.waiting.append(change)
+        else:
+            self.stale += 1
+
+    def _snapshot(self, decoder: Decoder, watched: Watched, change: BookChange) -> None:
+        book = watched.book
+        if book.whole and change.last is not None and book.last is not None:
+            if change.last < book.last:
+                return  # older than what is known
+            if change.last == book.last:
+                same = [book.levels(row, len(side)) == list(side) for row, side in ((0, change.bids), (1, change.asks))]
+                self._compared(all(same))
+        book.clear()
+        for row, side in ((0, change.bids), (1, change.asks)):
+            for level in side:
+                book.set(row, level)
+        book.whole, book.fresh, book.last = True, True, change.last
+        book.truncate()
+        self._look(decoder, book, change)
+        watched.tops.clear()
+        self._note_top(watched)
+        waiting, watched.waiting = watched.waiting, deque(maxlen=WAITING)
+        for late in waiting:
+            if book.whole:
+                self._apply(decoder, watched, late)
+            else:
+                watched.waiting.append(late)
+
+    def _apply(self, decoder: Decoder, watched: Watched, change: BookChange) -> None:
+        book = watched.book
+        if change.last is not None and book.last is not None:
+            if change.last <= book.last:
+                self.duplicates += change.last == book.last and not book.fresh
+                return
+            fits = change.before == book.last
+            if book.fresh and change.overlap:
+                fits = change.before is not None and change.before <= book.last
+            if not fits:
+                self.gaps += 1
+                self.stale += 1
+                book.whole = False
+                return
+        for row, side in ((0, change.bids), (1, change.asks)):
+            for level in side:
+                book.set(row, level)
+        book.truncate()
+        book.fresh, book.last = False, change.last
+        self._look(decoder, book, change)
+        if book.whole:
+            self._note_top(watched)
+        quote = None if change.last is None else watched.quotes.get(change.last)
+        if book.whole and quote is not None:
+            self._compare_quote(book, quote)
+
+    def _look(self, decoder: Decoder, book: Book, change: BookChange) -> None:
+        """After a change: crossed, or another sum than the venue's?"""
+        if book.crossed:
+            self.crossed += 1
+            book.whole = False
+        if change.checksum is not None:
+            found = decoder.checksum(book.levels(0, 10), book.levels(1, 10))
+            if not self._compared(found == change.checksum):
+                book.whole = False
+
+    # --- the end ---
+    def finish(self) -> dict[str, Any]:
+        """What was found, as `bot4-data check --json` prints it, without the files."""
+        self.stale += sum(len(watched.waiting) for watched in self._books.values())
+        offset = statistics.median(self._offsets) / 1e6 if self._offsets else None
+        return {
+            "venue": "+".join(sorted(self.venues)),
+            "messages": dict(sorted(self.messages.items())),
+            "rejected": dict(sorted(self.rejected.items())),
+            "book": {
+                "compared": self.compared, "equal": self.equal, "near": self.near, "near_equal": self.near_equal,
+                "stale": self.stale, "crossed": self.crossed,
+            },
+            "clock_offset_ms": None if offset is None else round(offset, 3),
+            "gaps": self.gaps,
+            "duplicates": self.duplicates,
+            "out_of_order": self.out_of_order,
+        }  # fmt: skip

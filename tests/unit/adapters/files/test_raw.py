@@ -1,0 +1,107 @@
+"""Raw captures of the three forms: which files belong together, and every message as it was received."""
+
+import gzip
+import json
+
+import pytest
+
+from bot4.adapters.files.raw import RawMessage, find_captures, venue_of
+from bot4.model.errors import RecordingError
+
+STREAMS = b"""1723161256172216566 {"stream":"btcusdt@bookTicker","data":{"u":5,"s":"BTCUSDT","b":"1","B":"1"}}
+1723161256172216567 {"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","s":"BTCUSDT","U":1,"u":2,"b":[],"a":[]}}
+1723161256172216568 {"lastUpdateId":1,"bids":[],"asks":[]}
+
+damaged line
+"""
+SECOND = b"""wss://ws.kraken.com <-> 1618678132.368463
+wss://ws.kraken.com <- 1618678132.83097: {"event":"subscribe"}
+1618678132.831468: {"event":"systemStatus"}
+1618678133.5: {"a":
+ 1}
+
+"""
+
+
+def test_lines_of_streams_with_their_snapshot(tmp_path):
+    path = tmp_path / "spot.gz"
+    path.write_bytes(gzip.compress(STREAMS))
+    (capture,) = find_captures([path])
+    assert (capture.name, capture.venue, capture.files) == ("binance_spot:BTCUSDT", "binance_spot", (path,))
+    found = list(capture.messages())
+    assert [(message.ts_ns, message.rest) for message in found] == [
+        (1723161256172216566, False), (1723161256172216567, False), (1723161256172216568, True), (0, False),
+    ]  # fmt: skip
+    assert found[2].url == "https://api.binance.com/api/v3/depth?symbol=BTCUSDT"
+    assert found[3].body == b"damaged line\n"  # whoever decodes it refuses it: nothing is lost here
+
+
+def test_files_of_one_folder_are_joined_by_time(tmp_path):
+    (tmp_path / "KRAKEN.ws.48.0").write_bytes(SECOND)
+    rest = b'https://api.kraken.com/0/public/AssetPairs -> 1618678133.0: {"x":1}\nconfiguration: {}\n'
+    (tmp_path / "KRAKEN.0").write_bytes(rest)
+    (capture,) = find_captures([tmp_path])
+    assert capture.name == "KRAKEN" and len(capture.files) == 2
+    assert list(capture.messages()) == [
+        RawMessage(1618678132831468000, "KRAKEN.ws.48.0", "kraken_v1", False, "wss://ws.kraken.com",
+                   b'{"event":"systemStatus"}\n'),
+        RawMessage(1618678133000000000, "KRAKEN.0", "kraken_v1", True, "https://api.kraken.com/0/public/AssetPairs",
+                   b'{"x":1}\n'),
+        RawMessage(1618678133500000000, "KRAKEN.ws.48.0", "kraken_v1", False, "wss://ws.kraken.com", b'{"a":\n 1}\n'),
+    ]  # fmt: skip
+
+
+def test_everything_in_one_file(tmp_path):
+    lines = [
+        {"t": "header", "format": 2},
+        {"t": "http", "conn": "H", "ts": 1.5, "url": "https://api.bybit.com/v5/x?category=linear", "data": "{}"},
+        {"t": "connect", "conn": "W", "ts": 2.0, "addr": "wss://stream.bybit.com/v5/public/spot"},
+        {"t": "send", "conn": "W", "ts": 2.1, "data": "{}"},
+        {"t": "recv", "conn": "W", "ts": 2.25, "data": "[]"},
+    ]
+    path = tmp_path / "BYBIT.jsonl"
+    path.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
+    (capture,) = find_captures([path])
+    assert [(m.ts_ns, m.connection, m.venue, m.rest, m.body) for m in capture.messages()] == [
+        (1_500_000_000, "H", "bybit_linear", True, b"{}"),
+        (2_250_000_000, "W", "bybit_spot", False, b"[]"),
+    ]
+    path.write_text(path.read_text() + "{\n")
+    with pytest.raises(RecordingError, match="line 6"):
+        list(capture.messages())
+
+
+@pytest.mark.parametrize("content", [b"", b"open,high\n1,2\n", b"\x00\x01\x02"])
+def test_what_is_no_capture_is_refused(tmp_path, content):
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(RecordingError, match="file"):
+        find_captures([path])
+
+
+def test_a_truncated_file_is_refused(tmp_path):
+    path = tmp_path / "KRAKEN.ws.1.0.gz"
+    path.write_bytes(gzip.compress(SECOND * 500)[:-20])
+    with pytest.raises(RecordingError, match="truncated"):
+        list(find_captures([path])[0].messages())
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(RecordingError, match="is empty"):
+        find_captures([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("url", "venue"),
+    [
+        ("wss://fstream.binance.com/stream?streams=a", "binance_usdm"),
+        ("wss://stream.binance.com:9443/ws", "binance_spot"),
+        ("wss://ws.kraken.com/v2", "kraken_v2"),
+        ("https://api.bybit.com/v5/market/tickers?category=spot", "bybit_spot"),
+        ("wss://advanced-trade-ws.coinbase.com", "coinbase"),
+        ("wss://ws.okx.com:8443/ws/v5/public", ""),
+        ("", ""),
+    ],
+)
+def test_the_address_tells_the_venue(url, venue):
+    assert venue_of(url) == venue

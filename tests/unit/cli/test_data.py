@@ -1,0 +1,90 @@
+"""`bot4-data` on recorded captures of the four venues, and on what is none."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+WANTED = {
+    "hftbacktest/spot/ethusdt_20240808.gz": ("binance_spot", 33_618, 577),
+    "cryptofeed/2021-10-12_BINANCE": ("binance_spot", 270, 26),
+    "cryptofeed/2021-07-22_BINANCE_FUTURES": ("binance_usdm", 1_540, 50),
+    "cryptofeed/2021-04-17_KRAKEN": ("kraken", 4_431, 4_269),
+    "cryptofeed/2025-06-13_BYBIT_V5": ("bybit_linear+bybit_spot", 347, 61),
+}
+
+
+def run(*arguments):
+    """The command, to its end."""
+    command = [sys.executable, "-m", "bot4.cli.data", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", WANTED)
+def test_a_capture_is_explained_to_its_last_message(data_dir, name):
+    venue, messages, compared = WANTED[name]
+    result = run("check", data_dir / name, "--json")
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert (found["venue"], sum(found["messages"].values()), found["rejected"]) == (venue, messages, {})
+    assert (found["book"]["compared"], found["book"]["equal"], found["book"]["stale"]) == (compared, compared, 0)
+    assert (found["gaps"], found["duplicates"], found["out_of_order"]) == (0, 0, 0)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("name", "venue", "messages", "near"), [
+    ("2026-08-09_COINBASE_first60pct.jsonl.gz", "coinbase", 615, 90),
+    ("2026-08-09_BYBIT_first60pct.jsonl.gz", "bybit_linear+bybit_spot", 1_934, 95),
+])  # fmt: skip
+def test_quotes_that_name_no_update_are_near_the_book(data_dir, name, venue, messages, near):
+    result = run("check", data_dir / "cryptofeed" / name, "--json")
+    found = json.loads(result.stdout)
+    print(found["book"])
+    assert (found["venue"], sum(found["messages"].values()), found["rejected"]) == (venue, messages, {})
+    assert found["book"]["near_equal"] == found["book"]["near"] >= near and result.returncode == 0
+    assert (found["book"]["stale"], found["gaps"], found["duplicates"]) == (0, 0, 0)
+
+
+@pytest.mark.data
+def test_day_files_are_one_capture_and_the_clock_is_behind(data_dir):
+    days = sorted((data_dir / "hftbacktest/spot").glob("btcusdt_*.gz"))
+    found = json.loads(run("check", *reversed(days), "--json").stdout)
+    assert found["files"] == [str(day) for day in days]
+    assert (found["book"]["compared"], found["book"]["equal"], found["book"]["stale"]) == (1_072, 1_072, 0)
+    assert -1_300 < found["clock_offset_ms"] < -1_250
+
+
+@pytest.mark.data
+def test_a_continuation_without_its_snapshot_has_no_book(data_dir):
+    result = run("check", data_dir / "hftbacktest/usdm/btcusdt_20230405.dat.gz", "--json")
+    found = json.loads(result.stdout)
+    assert result.returncode == 0 and (found["book"]["compared"], found["book"]["stale"]) == (0, 11_788)
+
+
+@pytest.mark.data
+def test_a_damaged_message_is_named_and_costs_the_exit_code(data_dir, tmp_path):
+    import gzip
+
+    lines = gzip.decompress((data_dir / "hftbacktest/spot/ethusdt_20240808.gz").read_bytes()).splitlines()[:3_000]
+    lines[2_000] = lines[2_000].replace(b'"s"', b'"z"')
+    path = tmp_path / "damaged"
+    path.write_bytes(b"\n".join(lines))
+    result = run("check", path)
+    assert result.returncode == 1
+    assert "refused as bad_field" in result.stdout
+
+
+@pytest.mark.data
+def test_what_lies_in_a_folder_is_listed(data_dir):
+    result = run("list", data_dir / "cryptofeed/2021-04-17_KRAKEN", "--json")
+    (found,) = [json.loads(line) for line in result.stdout.splitlines()]
+    assert found["name"] == "KRAKEN" and len(found["files"]) == 4
+
+
+def test_what_is_no_capture_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("nothing\n")
+    for arguments in (["check", tmp_path / "file"], ["list", tmp_path / "missing"]):
+        result = run(*arguments)
+        assert result.returncode == 2 and result.stderr.count("\n") == 1 and result.stderr.startswith("bot4-data: ")
