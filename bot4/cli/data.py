@@ -15,6 +15,7 @@ from rich.table import Table
 from bot4.adapters.binance.parse import BinanceSpot, BinanceUsdm
 from bot4.adapters.bybit.parse import BybitLinear, BybitSpot
 from bot4.adapters.coinbase.parse import CoinbaseAdvanced
+from bot4.adapters.files.bars import BarFile
 from bot4.adapters.files.raw import RawCapture, find_captures
 from bot4.adapters.kraken.parse import KrakenV1, KrakenV2
 from bot4.adapters.system.output import run_door
@@ -92,6 +93,9 @@ def check(paths: Paths, json: Json = False) -> None:
         with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
             found = []
             for capture in captures:
+                if isinstance(capture, BarFile):
+                    found.append(capture.check())
+                    continue
                 task = bar.add_task(capture.name, total=None)
                 found.append(check_capture(capture, lambda done, task=task: bar.update(task, completed=done)))
                 bar.remove_task(task)
@@ -122,7 +126,7 @@ def list_(paths: Paths, json: Json = False) -> None:
 
             for capture in captures:
                 files = [str(path) for path in capture.files]
-                typer.echo(orjson.dumps({"name": capture.name, "venue": capture.venue, "files": files}).decode())
+                typer.echo(orjson.dumps({"name": capture.name, "files": files}).decode())
             return
         table = Table("capture", "files", box=None, pad_edge=False)
         for capture in captures:
@@ -131,8 +135,8 @@ def list_(paths: Paths, json: Json = False) -> None:
 
 
 def _show(found: list[dict[str, Any]]) -> None:
-    columns = "capture venue messages refused compared equal near equal stale gaps doubles".split()
-    table = Table(*columns, "clock ms", box=None, pad_edge=False)
+    columns = ("capture", "venue", "messages", "refused", "compared", "equal", "near", "equal", "stale", "gaps")
+    table = Table(*columns, "doubles", "clock ms", box=None, pad_edge=False)
     for one in found:
         book, offset = one["book"], one["clock_offset_ms"]
         numbers = (sum(one["messages"].values()), sum(one["rejected"].values()), book["compared"], book["equal"],

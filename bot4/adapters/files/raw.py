@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from bot4.adapters.files.bars import ZIP_MAGIC, BarFile, are_bars, first_line_of_zip
 from bot4.adapters.files.capture import detect, open_recording
 from bot4.model.errors import RecordingError
 
@@ -97,8 +98,9 @@ class _Line(msgspec.Struct):
     data: str = ""
 
 
-def find_captures(paths: Iterable[Path]) -> list[RawCapture]:
+def find_captures(paths: Iterable[Path]) -> list[RawCapture | BarFile]:
     """The captures that these files and folders hold; RecordingError if there are none or one is no capture."""
+    bars: list[BarFile] = []
     chains: dict[str, list[tuple[int, Path]]] = {}
     groups: dict[tuple[Path, str], list[Path]] = {}
     streams: dict[str, tuple[str, str]] = {}
@@ -114,10 +116,15 @@ def find_captures(paths: Iterable[Path]) -> list[RawCapture]:
         elif _REST.match(first) or _CONNECT.match(first):
             part = _PART.fullmatch(path.name)
             groups.setdefault((path.parent, part[1] if part else path.name), []).append(path)
+        elif are_bars(first):
+            bars.append(BarFile(path.name, (path,)))
         else:
             raise RecordingError(f"{path}: no capture of a form that is known; see bot4-data check --help")
-    made = [RawCapture(key, *streams[key], tuple(path for _, path in sorted(chains[key]))) for key in sorted(chains)]
+    made: list[RawCapture | BarFile] = [
+        RawCapture(key, *streams[key], tuple(path for _, path in sorted(chains[key]))) for key in sorted(chains)
+    ]
     made += [RawCapture(name, "", "", tuple(sorted(files))) for (_, name), files in sorted(groups.items())]
+    made += bars
     if not made:
         raise RecordingError("no file named; write bot4-data check PATH...")
     return made
@@ -146,6 +153,8 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 def _first_line(path: Path) -> bytes:
     first = next(_lines(path), b"")
+    if first.startswith(ZIP_MAGIC):
+        first = first_line_of_zip(path)
     if not first:
         raise RecordingError(f"{path}: the file is empty; fetch it again or leave it out")
     return first
