@@ -55,7 +55,7 @@ def test_a_slow_shard_slows_nobody_else(tmp_path, data_dir, repository):
             assert outcome.exit_code == 0 and report["dropped"] == 0, (outcome, report["dropped"])
             assert (report["rejects"].get("DATA_STALE", 0) > 100) == stand and slowed.stops >= 20 * stand
             found[stand].append(report["latency_ns"]["feed_to_shard"])
-    for what, most in (("p50", 1.1), ("p99", 1.25), ("p99_9", 3.0)):
+    for what, most in (("p50", 1.25), ("p99", 1.5), ("p99_9", 3.0)):
         alone, beside = (statistics.median(one[what] for one in found[stand]) for stand in (False, True))
         print(f"feed to shard {what}: {alone:,.0f} ns alone, {beside:,.0f} ns beside a shard that stands still")
         assert beside <= most * alone, what
