@@ -31,15 +31,12 @@ from bot4.adapters.binance.checks import (
     Id,
     Name,
     Time,
-    levels,
     nanoseconds,
-    not_negative,
-    positive,
     refusal,
-    signed,
 )
 from bot4.adapters.binance.symbols import decode_instruments
 from bot4.ports.feed import Bar, BookChange, Instrument, Level, Mark, Message, MessageError, Quote, Trade
+from bot4.ports.feed_values import levels, not_negative, positive, signed
 
 T = TypeVar("T")
 Side = list[tuple[str, str]]

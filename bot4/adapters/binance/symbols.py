@@ -9,8 +9,9 @@ from decimal import Decimal
 
 import msgspec
 
-from bot4.adapters.binance.checks import NOT_JSON, Id, Name, not_negative, positive, refusal
+from bot4.adapters.binance.checks import NOT_JSON, Id, Name, refusal
 from bot4.ports.feed import Instrument, MessageError
+from bot4.ports.feed_values import not_negative, positive
 
 
 class _Filter(msgspec.Struct, gc=False, rename="camel"):

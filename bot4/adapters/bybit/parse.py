@@ -27,16 +27,14 @@ from bot4.adapters.bybit.symbols import SUFFIX, instruments_of
 from bot4.adapters.bybit.value import (
     NS_PER_MS,
     accepted_at,
-    decimal,
     ident,
-    levels,
     ns,
     parsed,
-    positive,
     same,
     text_ns,
 )
 from bot4.ports.feed import Bar, BookChange, Event, Instrument, Level, Mark, Message, MessageError, Quote, Trade
+from bot4.ports.feed_values import levels, not_negative, positive, signed
 
 MINUTE_NS = 60_000_000_000
 DAY_NS = 1_440 * MINUTE_NS
@@ -233,7 +231,7 @@ def _decode_ticker(body: bytes, topic: str) -> Message:
                 symbol,
                 positive(data.mark, "data.markPrice") if data.mark else None,
                 positive(data.index, "data.indexPrice") if data.index else None,
-                decimal(data.rate, "data.fundingRate", signed=True) if data.rate else None,
+                signed(data.rate, "data.fundingRate") if data.rate else None,
                 text_ns(data.next_ms, "data.nextFundingTime") if data.next_ms else 0,
                 sent,
             )
@@ -265,7 +263,7 @@ def _decode_bars(body: bytes, topic: str) -> Message:
                 positive(data.high, where + "high"),
                 positive(data.low, where + "low"),
                 positive(data.close, where + "close"),
-                decimal(data.volume, where + "volume"),
+                not_negative(data.volume, where + "volume"),
                 data.confirm,
                 ns(data.timestamp, where + "timestamp"),
             )

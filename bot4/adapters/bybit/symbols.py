@@ -9,8 +9,9 @@ from decimal import Decimal
 import msgspec
 from msgspec import field
 
-from bot4.adapters.bybit.value import accepted_at, decimal, parsed, positive
+from bot4.adapters.bybit.value import accepted_at, parsed
 from bot4.ports.feed import Instrument, MessageError
+from bot4.ports.feed_values import not_negative, positive
 
 SUFFIX = "/instruments-info"
 ONE = Decimal(1)
@@ -101,9 +102,9 @@ def _instrument(entry: _Entry, category: str, categories: tuple[str, ...], where
         entry.status.lower(),
         positive(entry.price.tick, where + "priceFilter.tickSize"),
         positive(step[1], where_lot + step[0]),
-        decimal(lot.min_qty, where_lot + "minOrderQty"),
+        not_negative(lot.min_qty, where_lot + "minOrderQty"),
         positive(largest[1], where_lot + largest[0]) if largest[1] else None,
-        decimal(least[1], where_lot + least[0]) if least[1] else None,
+        not_negative(least[1], where_lot + least[0]) if least[1] else None,
         ONE,
     )
 

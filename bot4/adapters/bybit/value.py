@@ -1,19 +1,10 @@
-"""Values of Bybit's messages: plain decimals, milliseconds, and what is wrong with a value that is neither.
+"""Values of Bybit's messages beside prices and quantities: forms, milliseconds, ids, and what is wrong with one."""
 
-Decimals are typed as text and converted here: the Decimal parser itself takes 1e5, NaN, 1_0 and blanks, and an exponent
-cannot be told from the digits once it is read.
-"""
-
-import re
-from collections.abc import Sequence
-from contextlib import suppress
-from decimal import Decimal, InvalidOperation
-from itertools import chain
 from typing import Any, TypeVar
 
 import msgspec
 
-from bot4.ports.feed import Level, MessageError
+from bot4.ports.feed import MessageError
 
 T = TypeVar("T")
 
@@ -31,8 +22,6 @@ LAST_MS = (2**63 - 1) // NS_PER_MS
 LAST_ID = 2**63 - 1
 
 _rest_head = msgspec.json.Decoder(RestHead)
-_plain = re.compile(r"[0-9]+(?:\.[0-9]+)?").fullmatch
-_plain_list = re.compile(r"(?:[0-9]++(?:\.[0-9]++)?+,)*+").fullmatch
 
 
 def parsed(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
@@ -53,41 +42,6 @@ def accepted_at(body: bytes) -> int:
     if head.code:
         raise MessageError("bad_field", f"retCode: {head.code}, {head.text[:100]}")
     return ns(head.time, "time")
-
-
-def decimal(text: str, field: str, signed: bool = False) -> Decimal:
-    """A decimal without an exponent, exact; not below zero unless `signed`."""
-    if _plain(text):
-        return Decimal(text)
-    if text[:1] != "-" or not _plain(text[1:]):
-        raise MessageError("bad_number", f"{field}: {text[:40]!r} is no plain decimal")
-    if not signed:
-        raise MessageError("negative", f"{field}: {text[:40]}")
-    return Decimal(text)
-
-
-def positive(text: str, field: str) -> Decimal:
-    """A decimal above zero."""
-    value = decimal(text, field)
-    if not value:
-        raise MessageError("zero", f"{field}: {text[:40]}")
-    return value
-
-
-def levels(rows: Sequence[tuple[str, str]], field: str) -> list[Level]:
-    """Levels of a book: prices above zero, quantities of zero or more. All of them are checked at once, being many."""
-    if not rows:
-        return []
-    made: list[Level] = []
-    if _plain_list(",".join(chain.from_iterable(rows)) + ","):
-        with suppress(InvalidOperation):  # a comma within a value
-            made = [(Decimal(price), Decimal(qty)) for price, qty in rows]
-    if made and all(price for price, _ in made):
-        return made
-    return [
-        (positive(price, f"{field}[{row}][0]"), decimal(qty, f"{field}[{row}][1]"))
-        for row, (price, qty) in enumerate(rows)
-    ]
 
 
 def ns(ms: int, field: str) -> int:

@@ -20,9 +20,10 @@ from typing import Literal
 
 import msgspec
 
-from bot4.adapters.coinbase.fields import NS, count, fail, moment, named, read, seconds, text, text_above
+from bot4.adapters.coinbase.fields import NS, count, fail, named, read, seconds
 from bot4.adapters.coinbase.symbols import parse_products
 from bot4.ports.feed import Bar, BookChange, Event, Instrument, Level, Message, MessageError, Quote, Trade
+from bot4.ports.feed_values import moment, not_negative, positive
 
 CANDLE_NS = 300 * NS  # of the websocket's candles
 GRANULARITIES = {
@@ -258,7 +259,7 @@ def _book_change(event: _BookEvent) -> BookChange:
         if update.event_time != written:  # as a rule all levels of an event have one
             written = update.event_time
             venue_ns = max(venue_ns, moment(written, "event_time"))
-        level = (text_above(update.price_level, "price_level"), text(update.new_quantity, "new_quantity"))
+        level = (positive(update.price_level, "price_level"), not_negative(update.new_quantity, "new_quantity"))
         (bids if update.side == "bid" else asks).append(level)
     return BookChange(symbol, event.type == "snapshot", bids, asks, None, None, venue_ns)
 
@@ -268,8 +269,8 @@ def _trade_events(trades: list[_Trade]) -> list[Event]:
     return [
         Trade(
             symbol=named(trade.product_id, "product_id"),
-            price=text_above(trade.price, "price"),
-            qty=text_above(trade.size, "size"),
+            price=positive(trade.price, "price"),
+            qty=positive(trade.size, "size"),
             side=1 if trade.side == "SELL" else -1,
             trade_id=named(trade.trade_id, "trade_id"),
             venue_ns=moment(trade.time, "time"),
@@ -307,10 +308,10 @@ def _ticker(body: bytes) -> Message | None:
             events.append(
                 Quote(
                     symbol,
-                    text_above(ticker.best_bid, "best_bid"),
-                    text_above(ticker.best_bid_quantity, "best_bid_quantity"),
-                    text_above(ticker.best_ask, "best_ask"),
-                    text_above(ticker.best_ask_quantity, "best_ask_quantity"),
+                    positive(ticker.best_bid, "best_bid"),
+                    positive(ticker.best_bid_quantity, "best_bid_quantity"),
+                    positive(ticker.best_ask, "best_ask"),
+                    positive(ticker.best_ask_quantity, "best_ask_quantity"),
                     None,
                     sent,
                 )
@@ -323,11 +324,11 @@ def _bar(symbol: str, length_ns: int, candle: _RestCandle, venue_ns: int) -> Bar
         symbol=symbol,
         begin_ns=seconds(candle.start, "start"),
         length_ns=length_ns,
-        open=text_above(candle.open, "open"),
-        high=text_above(candle.high, "high"),
-        low=text_above(candle.low, "low"),
-        close=text_above(candle.close, "close"),
-        volume=text(candle.volume, "volume"),
+        open=positive(candle.open, "open"),
+        high=positive(candle.high, "high"),
+        low=positive(candle.low, "low"),
+        close=positive(candle.close, "close"),
+        volume=not_negative(candle.volume, "volume"),
         closed=False,
         venue_ns=venue_ns,
     )
@@ -352,7 +353,7 @@ def _candles(body: bytes) -> Message | None:
 def _rest_book(body: bytes) -> BookChange:
     book = read(_PRODUCT_BOOK, body, "product_book").pricebook
     bids, asks = (
-        [(text_above(level.price, f"{side}.price"), text(level.size, f"{side}.size")) for level in levels]
+        [(positive(level.price, f"{side}.price"), not_negative(level.size, f"{side}.size")) for level in levels]
         for side, levels in (("bids", book.bids), ("asks", book.asks))
     )
     symbol = named(book.product_id, "product_id")

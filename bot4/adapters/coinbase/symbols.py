@@ -8,8 +8,9 @@ from decimal import Decimal
 
 import msgspec
 
-from bot4.adapters.coinbase.fields import fail, named, read, text, text_above
+from bot4.adapters.coinbase.fields import fail, named, read
 from bot4.ports.feed import Instrument
+from bot4.ports.feed_values import not_negative, positive
 
 _KINDS = {"SPOT": "spot", "FUTURE": "linear"}
 _FLAGS = ("is_disabled", "trading_disabled", "view_only", "cancel_only", "post_only", "limit_only", "auction_mode")
@@ -72,12 +73,12 @@ def _instrument(product: _Product) -> Instrument:
         quote=named(product.quote_currency_id, f"{name}.quote_currency_id"),
         kind=kind,
         status=_status(product),
-        tick=text_above(tick, f"{name}.{'price' if product.price_increment else 'quote'}_increment"),
-        lot=text_above(product.base_increment, f"{name}.base_increment"),
-        min_qty=text_above(product.base_min_size, f"{name}.base_min_size"),
-        max_qty=text_above(product.base_max_size, f"{name}.base_max_size") if product.base_max_size else None,
-        min_notional=text(product.quote_min_size, f"{name}.quote_min_size") if product.quote_min_size else None,
-        contract_size=Decimal(1) if future is None else text_above(future.contract_size, f"{name}.contract_size"),
+        tick=positive(tick, f"{name}.{'price' if product.price_increment else 'quote'}_increment"),
+        lot=positive(product.base_increment, f"{name}.base_increment"),
+        min_qty=positive(product.base_min_size, f"{name}.base_min_size"),
+        max_qty=positive(product.base_max_size, f"{name}.base_max_size") if product.base_max_size else None,
+        min_notional=not_negative(product.quote_min_size, f"{name}.quote_min_size") if product.quote_min_size else None,
+        contract_size=Decimal(1) if future is None else positive(future.contract_size, f"{name}.contract_size"),
     )
 
 

@@ -6,14 +6,13 @@ with the digits kept, because the check sum of a book is made of the digits. Bou
 """
 
 import re
-from datetime import date
 from decimal import Context, Decimal
-from functools import lru_cache
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
 from bot4.ports.feed import MessageError
+from bot4.ports.feed_values import moment, not_negative, positive
 
 NS = 1_000_000_000
 MINUTE_NS = 60 * NS
@@ -22,13 +21,7 @@ WIDE = Context(prec=200, traps=[])  # no price, quantity or time of these messag
 _T = TypeVar("_T")
 _MAGNITUDE = 60  # decimal places that a number may reach, up or down
 _LATEST_NS = 2**63 - 1
-_EPOCH = date(1970, 1, 1).toordinal()
-_TEXT = re.compile(r"[0-9]+(?:\.[0-9]+)?").fullmatch
-_NEGATIVE_TEXT = re.compile(r"-[0-9]+(?:\.[0-9]+)?").fullmatch
 _SECONDS = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,9}))?").fullmatch
-_RFC3339 = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})T([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9]|60)(?:\.([0-9]{1,9}))?Z"
-).fullmatch
 
 
 def fail(reason: str, field: str, value: object) -> NoReturn:
@@ -76,14 +69,14 @@ def text(value: Any, field: str) -> Decimal:
     """A decimal as text, zero or above; no exponent, no sign, no blank."""
     if type(value) is not str:
         fail("bad_field", field, value)
-    if not _TEXT(value):
-        fail("negative" if _NEGATIVE_TEXT(value) else "bad_number", field, value)
-    return Decimal(value)
+    return not_negative(value, field)
 
 
 def text_above(value: Any, field: str) -> Decimal:
     """A decimal as text, above zero."""
-    return text(value, field) or fail("zero", field, value)
+    if type(value) is not str:
+        fail("bad_field", field, value)
+    return positive(value, field)
 
 
 def count(value: int, field: str, limit: int = _LATEST_NS) -> int:
@@ -109,25 +102,6 @@ def seconds_number(value: Any, field: str) -> int:
     """Nanoseconds of a JSON number of seconds since the epoch."""
     nanoseconds = int(WIDE.multiply(number(value, field), Decimal(NS)))
     return nanoseconds if nanoseconds <= _LATEST_NS else fail("bad_field", field, value)
-
-
-@lru_cache(maxsize=64)
-def _day_ns(day: str) -> int:
-    return (date.fromisoformat(day).toordinal() - _EPOCH) * 86_400 * NS
-
-
-def moment(value: str, field: str) -> int:
-    """Nanoseconds of an RFC 3339 text in UTC, exact to its last digit."""
-    match = _RFC3339(value)
-    if match is None:
-        fail("bad_field", field, value)
-    day, hour, minute, second, fraction = match.groups("")
-    try:
-        start = _day_ns(day)
-    except ValueError:
-        fail("bad_field", field, value)
-    nanoseconds = start + ((int(hour) * 60 + int(minute)) * 60 + int(second)) * NS + int(fraction.ljust(9, "0"))
-    return nanoseconds if 0 <= nanoseconds <= _LATEST_NS else fail("bad_field", field, value)
 
 
 def moment_or_none(value: str, field: str) -> int:

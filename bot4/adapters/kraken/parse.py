@@ -25,7 +25,6 @@ from bot4.adapters.kraken.fields import (
     above,
     count,
     fail,
-    moment,
     moment_or_none,
     named,
     number,
@@ -38,6 +37,7 @@ from bot4.adapters.kraken.rest import SIDES, decode_answer, long_enough, name_of
 from bot4.adapters.kraken.symbols import fixed, parse_asset_pairs, parse_instrument_message
 from bot4.model.errors import InputError
 from bot4.ports.feed import Bar, BookChange, Event, Instrument, Level, Message, MessageError, Quote, Trade
+from bot4.ports.feed_values import moment
 
 CHECKED_LEVELS = 10  # a side, whatever the subscribed depth
 DEPTHS = (10, 25, 100, 500, 1000)  # that can be subscribed

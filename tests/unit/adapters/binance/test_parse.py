@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot4.adapters.binance.checks import levels
 from bot4.adapters.binance.parse import BinanceCoinm, BinanceSpot, BinanceUsdm
 from bot4.ports.feed import REASONS, Bar, BookChange, Decoder, Mark, Message, MessageError, Quote, Trade
+from bot4.ports.feed_values import levels
 
 SPOT, USDM, COINM = BinanceSpot(), BinanceUsdm(), BinanceCoinm()
 MS = 1_000_000

@@ -246,8 +246,6 @@ def test_strange_names_times_and_sides(body, path):
 
 
 def test_times_are_exact():
-    assert fields.moment("1970-01-01T00:00:00Z", "t") == 0
-    assert fields.moment("2024-02-29T23:59:59.123456789Z", "t") == 1_709_251_199_123_456_789
     assert fields.seconds("1618678133", "t") == 1_618_678_133 * 10**9
 
 
