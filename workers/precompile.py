@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from bot4.adapters.sim.venue_loop import venue_step
+from bot4.adapters.system.process import die_with_parent
 from bot4.engine.execution_step import execution_step
 from bot4.engine.feed_step import feed_step
 from bot4.engine.shard import load_loop
@@ -37,8 +38,10 @@ def compile_apart(plan: Plan, compile_agent: Callable[[str], object]) -> None:
         if running == cores:
             os.wait()
             running -= 1
+        parent = os.getpid()
         if os.fork() == 0:
             with suppress(BaseException):  # never back into the parent's code
+                die_with_parent(parent)
                 compile_agent(name)
             os._exit(0)
         running += 1

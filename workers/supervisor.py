@@ -1,7 +1,7 @@
 """The supervisor: starts the workers of one session, watches them, restarts the dead, ends the session.
 
 It decides nothing about trading and holds neither keys nor truth. It never forks a worker itself: the template does
-(see `template`), which is compiled and warm. A death is seen at once by pidfd,
+(see `template`), which is compiled and warm; the supervisor imports no Numba at all. A death is seen at once by pidfd,
 a hang by a heartbeat that the work loop no longer stamps. Execution, shards and the feed are started again; the venue
 is not, because its ledger is the truth of a simulated account.
 

@@ -7,6 +7,7 @@ import signal
 from typing import Any
 
 import multiprocess
+import multiprocess.resource_tracker
 
 from bot4.model.errors import InputError
 
@@ -30,6 +31,7 @@ class TemplateProcess:
         self._process: Any = context.Process(
             target=_begin, args=(theirs, os.getpid()), name="bot4-template", daemon=True
         )
+        multiprocess.resource_tracker.ensure_running()  # it would undo the mask in the midst of the start
         before = signal.pthread_sigmask(
             signal.SIG_BLOCK, QUIET
         )  # until it ignores them: a terminal's Ctrl-C reaches it

@@ -78,7 +78,7 @@ def start(
     json: Json = False,
 ) -> None:
     """Run a session: on recorded data, or on the synthetic market by default."""
-    with _door(json), _stoppable():
+    with _door(json), _stoppable() as stopped:
         from workers.template_process import TemplateProcess
 
         with closing(TemplateProcess()) as template:  # before the imports below: it needs as long as they do
@@ -92,6 +92,8 @@ def start(
             )  # fmt: skip
             prepared = prepare(options)
             with closing(choose_view(json, standard_output().terminal)) as view:
+                if stopped:  # raised where Python had to swallow it: in an import's callback, in a destructor
+                    raise _Stop
                 outcome, lines, content = Session(prepared, view, until_end, template).run()
         if json:
             end = {"kind": "end", "exit_code": outcome.exit_code, "state": outcome.state, "message": outcome.message}
@@ -189,15 +191,20 @@ class _Stop(BaseException):
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
-    """A signal before the session watches for it ends the command in order: locks and segments are given back."""
+def _stoppable() -> Iterator[list[int]]:
+    """A signal before the session watches for it ends the command in order: locks and segments are given back.
+
+    Yields the signals that have come.
+    """
+    stopped: list[int] = []
 
     def stop(number: int, frame: object) -> NoReturn:
+        stopped.append(number)
         raise _Stop
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        yield
+        yield stopped
     except _Stop:
         _complain("stopped before the session began")
         raise typer.Exit(0) from None

@@ -278,11 +278,17 @@ def execution_step(x, wires, instruments, limits, session, max_items):
 
 @kernel
 def _serve_shards(x, wires, instruments, session):
-    """Answer shards that ask for the full picture, or that missed a report."""
+    """Answer shards that ask for the full picture, or that missed a report.
+
+    Not while an intent of theirs lies unread: a shard that died after it would be told a picture without it, and decide
+    again.
+    """
     if x.account[0]["state"] == STATE_RECOVERING:
         return
     for shard in range(session[0]["n_shards"]):
         asked = load_acquire(wires.control, CONTROL_RESYNC + shard * LINE)
+        if next_time(wires.intents[shard], ORDER_WORDS) >= 0:
+            continue
         if (asked != x.resync_seen[shard] or x.lost[shard] != 0) and resync_shard(
             x, wires, instruments, session, shard
         ):

@@ -288,8 +288,10 @@ def shard_memory(
         intent_words=words(intent),
     )
     for i in np.flatnonzero(instruments["shard"] == k):
-        if fresh or not restore(memory, int(i)):
+        told = -1 if fresh else restore(memory, int(i))
+        if told < 0:
             loop.reset_indicators(memory, int(i))
+        memory.status["reports_taken"] = max(memory.status["reports_taken"][0], told)
     memory.risks["stale"] = 1
     if fresh:
         memory.states["next_event_no"] = 1
@@ -329,14 +331,16 @@ class ShardAgent:
         ring_recover(wires.intents[k])
         wires.gauges[k, GAUGE_SHARD_GATE_OPEN] = 0  # whatever an earlier life last said
         if not fresh:
-            self._pass_over_known(ring)
+            self._pass_over_known(ring, wires.reports[k])
             for word in (CONTROL_SNAPSHOT + k * LINE, CONTROL_RESYNC + k * LINE):
                 # SYNC POINT: pairs with the feed's and execution's load_acquire of these words.
                 store_release(wires.control, word, wires.control[word] + 1)
 
-    def _pass_over_known(self, ring: np.ndarray) -> None:
-        """Take the record that the earlier life had kept but not taken: after that it was killed."""
+    def _pass_over_known(self, ring: np.ndarray, reports: np.ndarray) -> None:
+        """Take what the earlier life had kept but not taken: after that it was killed."""
         memory = self.memory
+        if reports[RING_TAIL] < memory.status["reports_taken"][0]:
+            consume(reports)
         if not peek_tick(ring, memory.tick_words, 0):
             return
         tick = memory.tick[0]

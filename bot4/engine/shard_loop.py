@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bot4.atomics import load_acquire, rdtsc, store_release
-from bot4.engine.shard_keep import keep, keep_number
+from bot4.engine.shard_keep import NUMBER, keep, keep_number
 from bot4.jit import inlined, kernel
 from bot4.kernels.book import (
     book_apply_tick,
@@ -87,6 +87,7 @@ from bot4.shm.layout import (
     CONTROL_SNAPSHOT,
     LINE,
     RING_HEAD,
+    RING_TAIL,
 )
 from bot4.shm.spsc_ring import consume, has_space, next_time, peek_order, peek_tick, push_order
 from bot4.shm.waiting import IDLE_POLLS, SLEPT, rest, rise, wake
@@ -200,8 +201,8 @@ def _take_trade(shard, i, tick):
 
 
 @inlined
-def _keep(shard, i):
-    keep(shard.kept, i, shard.states[i], shard.state_words, shard.view_words, shard.strategy_words)
+def _keep(shard, i, told):
+    keep(shard.kept, i, shard.states[i], shard.state_words, shard.view_words, shard.strategy_words, told)
 
 
 # --- order intents ---------------------------------------------------------------------------------------------------
@@ -527,6 +528,8 @@ def _adopt_position(shard, i):
     """
     report = shard.report[0]
     shard.status[0]["resyncing"] = 1
+    if shard.views[i]["position_lots"] != report["qty_lots"]:
+        reset_indicators(shard, i)  # the strategy has missed a fill
     risk = shard.risks[i]
     risk["position_lots"] = report["qty_lots"]
     risk["pending_buy_lots"] = 0
@@ -589,7 +592,6 @@ def take_report(shard, instruments, k):
     )
     if kind == REPORT_FILL:
         _take_fill(shard, i, ours)
-        _keep(shard, i)  # the strategy may have learnt from it
     elif kind == REPORT_POSITION:
         _adopt_position(shard, i)
     elif kind == REPORT_ORDER:
@@ -614,6 +616,16 @@ def _send(shard, wires, limits, k):
     note_intent(shard, limits)
     wires.gauges[k, GAUGE_SHARD_INTENTS] += 1
     return True
+
+
+@inlined
+def _keep_told(shard, instruments, k, told):
+    """After a fill or a position: the strategy may have learnt from it, or begun anew."""
+    i = np.int64(shard.report[0]["instrument"])
+    kind = np.int64(shard.report[0]["kind"])
+    if (kind == REPORT_FILL or kind == REPORT_POSITION) and i < len(instruments):
+        if np.int64(instruments[i]["shard"]) == k:
+            _keep(shard, i, told)
 
 
 @inlined
@@ -667,10 +679,10 @@ def _take_tick(shard, wires, instruments, limits, session, k):
             histogram_record(wires.histograms[STAGE_TICK_TO_INTENT], rdtsc() - start + age)
     within = np.int64(tick["kind"]) == TICK_LEVEL and not np.int64(tick["flags"]) & FLAG_LAST
     if ours:
-        if within and result == STEP_NOTHING and shard.views[i]["bars"] == bars:
+        if within and result == STEP_NOTHING and shard.views[i]["bars"] == bars and shard.kept[i, NUMBER] != 0:
             keep_number(shard.kept, i, shard.states[i])
         else:
-            _keep(shard, i)
+            _keep(shard, i, wires.reports[k, RING_TAIL])
     if np.int64(tick["flags"]) & FLAG_LAST:
         wires.gauges[k, GAUGE_SHARD_STEPS] += 1
         if measure and k == 0:  # one writer a row
@@ -727,12 +739,16 @@ def shard_step(shard, wires, instruments, limits, session, k, max_items):
         if report_ns >= 0 and (report_ns <= bound_ns or (not paced and tick_ns < 0)):
             peek_order(reports, shard.report_words, 0)
             take_report(shard, instruments, k)
+            _keep_told(shard, instruments, k, reports[RING_TAIL] + 1)
             consume(reports)
             last_ns = max(last_ns, report_ns)
         elif tick_ns >= 0 and report_bound_ns > tick_ns:
             peek_tick(ticks, shard.tick_words, 0)
-            if run["lag_limit_ns"] > 0 and feed_ns != INT64_MAX:
-                shard.status[0]["lagging"] = 1 if feed_ns - tick_ns > run["lag_limit_ns"] else 0
+            if run["lag_limit_ns"] > 0:
+                status = shard.status[0]
+                if feed_ns != INT64_MAX:  # at the end of the market its last time holds
+                    status["feed_ns"] = feed_ns
+                status["lagging"] = 1 if status["feed_ns"] - tick_ns > run["lag_limit_ns"] else 0
             _take_tick(shard, wires, instruments, limits[0], run, k)
             consume(ticks)
             last_ns = max(last_ns, tick_ns)

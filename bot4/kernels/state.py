@@ -73,7 +73,9 @@ SHARD_STATUS = np.dtype(
         ("resyncing", "i8"),  # 1: positions and open orders are asked for, or being told, and not all have come
         ("snapshot_wanted", "i8"),  # 1: ask the feed for a snapshot
         ("lagging", "i8"),  # 1: too far behind the feed to open anything
-        ("reserved", "i8", (4,)),
+        ("feed_ns", "i8"),  # how far the feed was when it was last looked at
+        ("reports_taken", "i8"),  # by the life before
+        ("reserved", "i8", (2,)),
     ]
 )
 

@@ -767,6 +767,19 @@ def test_a_restarted_shard_is_told_everything(rig):
     assert told[0]["qty_lots"] == 1_000 and told[1]["leaves_lots"] == 100
 
 
+def test_the_picture_waits_until_the_shards_intents_are_read(rig):
+    """A shard that died after it had sent one would be told a picture without it, and send it again."""
+    rig.enter()
+    rig.run()
+    rig.reports()
+    rig.intent(6 * MS, tif=TIF_GTC, price_ticks=BID, qty_lots=100)
+    rig.wires.control[CONTROL_RESYNC] += 1
+    rig.work(0)
+    assert rig.reports() == []
+    rig.run()
+    assert REPORT_ORDER in [int(report["kind"]) for report in rig.reports()]
+
+
 def test_a_shard_that_does_not_read_its_reports_is_told_everything_later(rig):
     for at in range(ORDER_RING_CAPACITY + 50):
         rig.intent(5 + at, stop_ticks=0)

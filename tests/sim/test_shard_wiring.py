@@ -562,6 +562,52 @@ def test_a_shard_killed_with_a_record_in_hand_takes_it_exactly_once(moment):
     assert rig.intent()["side"] == 1 and not rig.rejects().get(enums.DATA_GAP)
 
 
+@pytest.mark.parametrize("moment", ["before it is kept", "after it is kept"])
+def test_a_fill_in_hand_reaches_the_strategy_exactly_once(moment):
+    rig = Rig(warm_bars=3)
+    at = rig.warm_up()
+    rig.quote(at, UP)
+    before = rig.wires.kept.copy()
+    rig.fill(at, rig.intent())
+    rig.wires.reports[0][RING_TAIL] -= 1  # it had not been taken
+    if moment == "before it is kept":
+        rig.wires.kept[:] = before
+    rig.start()
+    rig.run()
+    strategy = rig.agent.memory.strategies[0]
+    assert (strategy["fills"], strategy["filled_lots"], rig.risk()["position_lots"]) == (1, ENTRY_LOTS, ENTRY_LOTS)
+
+
+def test_fills_that_came_while_it_was_dead_are_told_with_the_true_position():
+    rig = Rig(warm_bars=3)
+    _, at = rig.held()
+    rig.report(at, REPORT_FILL, side=-1, qty_lots=ENTRY_LOTS, leg=LEG_STOP, id_lo=5, price_ticks=BID, run=False)
+    rig.start()
+    rig.run()
+    strategy = rig.agent.memory.strategies[0]
+    assert (strategy["fills"], strategy["filled_lots"], rig.agent.memory.views[0]["position_lots"]) == (2, 0, 0)
+    reopen(rig, at + MS)
+    assert strategy["warm"] == 1  # it has missed nothing
+
+
+def test_a_strategy_that_missed_a_fill_begins_anew():
+    rig = Rig(warm_bars=3)
+    _, at = rig.held()
+    rig.start()
+    reopen(rig, at)  # flat, says execution
+    strategy = rig.agent.memory.strategies[0]
+    assert (strategy["warm"], strategy["fills"], rig.agent.memory.views[0]["bars"]) == (0, 0, 0)
+
+
+def test_the_first_record_within_a_message_is_kept_whole():
+    rig = Rig(warm_bars=3)
+    rig.tick(0, TICK_LEVEL, (BID, 5, 1, 0), flags=0)
+    kept = rig.wires.kept[0]
+    half = (len(kept) - COPIES) // 2
+    valid = COPIES + (int(kept[NUMBER]) & 1) * half
+    assert (kept[NUMBER] >> 1) - 1 == 2 and kept[valid : valid + half].any()
+
+
 def test_the_rest_of_a_snapshot_is_not_believed_without_its_head():
     rig = Rig()
     at = rig.warm_up()
@@ -612,13 +658,25 @@ def test_a_shard_that_lags_closes_what_it_has():
     assert rig.intent()["leg"] == LEG_EXIT
 
 
-def test_nobody_lags_without_a_limit_or_at_the_end_of_the_market():
-    for limit, clock in ((0, SECOND), (MS, INT64_MAX - T0)):
-        rig = Rig(session_changes={"lag_limit_ns": limit})
-        at = rig.warm_up()
-        rig.feed_clock(at + clock if clock == SECOND else clock)
-        rig.quote(at, UP)
-        assert rig.intent()["leg"] == LEG_ENTRY
+def test_nobody_lags_without_a_limit():
+    rig = Rig(session_changes={"lag_limit_ns": 0})
+    at = rig.warm_up()
+    rig.feed_clock(at + SECOND)
+    rig.quote(at, UP)
+    assert rig.intent()["leg"] == LEG_ENTRY
+
+
+@pytest.mark.parametrize("behind", [0, SECOND])
+def test_at_the_end_of_the_market_its_last_time_holds(behind):
+    rig = Rig(session_changes={"lag_limit_ns": MS})
+    at = rig.warm_up()
+    rig.feed_clock(at + behind)
+    rig.trade(at)
+    rig.feed_clock(INT64_MAX - T0)
+    rig.quote(at, UP)
+    assert len(rig.intents()) == (0 if behind else 1)
+    rig.quote(at + behind, UP)
+    assert len(rig.intents()) == (1 if behind else 0)
 
 
 def test_a_restarted_shard_takes_up_its_open_order():
@@ -645,14 +703,19 @@ def test_nothing_is_sent_between_the_parts_of_the_full_picture():
     for sizes in (UP, DOWN):
         rig = Rig(entry_style=1)
         entry, at = rig.held()
-        rig.report(at, REPORT_POSITION, qty_lots=0 if sizes == UP else ENTRY_LOTS)
+        rig.report(at, REPORT_POSITION, qty_lots=0 if sizes == UP else entry["qty_lots"])
         rig.quote(at, sizes)
         assert rig.intents() == [] and rig.rejects() == {enums.DECISION_GATE_SHUT: 1}
         rig.report(at, REPORT_ORDER, entry, leaves_lots=70, status=REPORT_ACK)
         rig.resynced(at)
         rig.report(at, REPORT_CANCELED, entry)
         assert (rig.risk()["pending_buy_lots"], rig.risk()["pending_sell_lots"], rig.risk()["open_orders"]) == (0, 0, 0)
-        rig.quote(at + MS, sizes)
+        if sizes == UP:
+            rig.trade(at + SECOND)
+            assert rig.intents() == []  # a fill was missed: the strategy begins anew
+            rig.trade(at + SECOND, price=BID + 1_000)
+        else:
+            rig.quote(at + MS, sizes)
         assert rig.intent()["leg"] == (LEG_ENTRY if sizes == UP else LEG_EXIT)
 
 

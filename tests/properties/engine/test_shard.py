@@ -15,7 +15,6 @@ from rig.shard import BID, DOWN, FLAT, T0, UP, Rig
 from rig.shard_pair import ShardPair
 from rig.tables import MS, SECOND
 
-from bot4.jit import JIT
 from bot4.model import enums
 from bot4.model.enums import (
     ACTION_PLACE,
@@ -37,8 +36,8 @@ from bot4.model.enums import (
 from bot4.model.records import TICK
 from bot4.shm.layout import CONTROL_KILL
 
-SEEDS = range(36) if JIT else range(24)
-LENGTH = 2_000 if JIT else 1_600
+SEEDS = range(40)
+LENGTH = 2_000
 LARGE = 2**40
 ENDS = (enums.REPORT_EXPIRED, enums.REPORT_CANCELED, enums.REPORT_REJECT, enums.REPORT_DENIED)
 MUTE = (enums.REPORT_ACK, enums.REPORT_CANCEL_REJECT, enums.REPORT_REPLACED, enums.REPORT_TRIGGERED, 0, 99)
@@ -247,7 +246,8 @@ class Stream:
     def adopt(self, i: int, at: int) -> None:
         """Execution's word on position and orders of one instrument."""
         pick = self.random.choice
-        lots = pick((0, 0, self.twin.lines[i].risk["position_lots"], 700, -700))
+        held = self.twin.lines[i].risk["position_lots"]
+        lots = pick((0, held, held, held, held, 700, -700))
         self.pair.report(at, enums.REPORT_POSITION, instrument=i, qty_lots=lots)
         for _ in range(pick((0, 0, 0, 1, 1, 1, 2))):
             order = self.past_order(i)
@@ -358,8 +358,8 @@ NEVER = {enums.EXEC_NO_QUOTE}  # the gate or the data check comes before
 CODES = {name for code, name, _ in enums.REJECTS if code < enums.EXEC_RING_FULL + 1 and code not in NEVER}
 PATHS = {
     "bar over", "bar over without a trade", "cancel again", "cancel aged", "cancel out", "cancel unwanted", "entry",
-    "entry at rest", "exit", "exit in a picture", "exit on a cold score", "fill of another order", "filled",
-    "filled in part", "hold", "idle", "late",
+    "entry at rest", "exit", "exit in a picture", "exit on a cold score", "fill missed",
+    "fill of another order", "filled", "filled in part", "hold", "idle", "late",
     "order adopted", "order out", "order over", "order refused", "pause", "position adopted", "reopened",
     "report of a foreign instrument", "report without effect", "restart", "rests", "resynced", "sees again", "shut",
     "snapshot after a hole", "totals", "without a book",

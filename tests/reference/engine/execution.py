@@ -285,6 +285,8 @@ class RefExecution:
         if self.state != RECOVERING:
             for shard in range(len(self.lost)):
                 asked = self.wires.resync[shard]
+                if self.wires.intents[shard].head is not None:
+                    continue
                 if (asked != self.answered[shard] or self.lost[shard]) and self.resync(shard):
                     self.answered[shard] = asked
         self.publish(items)

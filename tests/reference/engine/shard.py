@@ -185,7 +185,8 @@ class RefLine:
 
     def inherit(self, other: "RefLine") -> None:
         """Go on from an earlier life: all but book, position and orders."""
-        self.sequence, self.view, self.strategy = other.sequence, other.view | {"position_lots": 0}, other.strategy
+        self.sequence, self.view, self.strategy = other.sequence, other.view, other.strategy
+        self.risk["position_lots"] = self.view["position_lots"]
         self.bars, self.trades, self.bar_end_ns = other.bars, other.trades, other.bar_end_ns
         self.day, self.day_value, self.day_lots = other.day, other.day_value, other.day_lots
         self.mark_e8, self.score = other.mark_e8, other.score
@@ -297,7 +298,7 @@ class RefShard:
 
     def start(self, fresh: bool) -> None:
         """New memory. After a restart everything is unknown, so books, positions and orders are asked for."""
-        self.gate, self.resyncing, self.late = fresh, not fresh, False
+        self.gate, self.resyncing, self.late, self.far_ns, self.open_gates = fresh, not fresh, False, 0, 0
         before = {} if fresh else self.lines
         self.lines: dict[int, RefLine] = {}
         for i, instrument in enumerate(self.instruments):
@@ -330,8 +331,9 @@ class RefShard:
             elif tick_ns is not None and (not paced or self.report_ns > tick_ns):
                 now = tick_ns
                 limit = self.session["lag_limit_ns"]
-                if limit and self.feed_ns != END_NS:
-                    self.late = self.feed_ns > tick_ns + limit
+                if limit:
+                    self.far_ns = self.far_ns if self.feed_ns == END_NS else self.feed_ns
+                    self.late = self.far_ns > tick_ns + limit
                 self.take_tick(self.ticks.popleft())
             else:
                 self.seen["waits for reports" if self.ticks else "waits for ticks" if self.reports else "idle"] += 1
@@ -560,10 +562,15 @@ class RefShard:
         if line is None:
             self.seen["report of a foreign instrument"] += 1
         elif kind == FILL:
+            line.known = True
             self.fill(line, report)
         elif kind == POSITION:
             self.seen["position adopted"] += 1
+            line.known = True
             lots = report["qty_lots"]
+            if lots != line.view["position_lots"]:
+                line.warm_up()
+                self.seen["fill missed"] += 1
             self.resyncing = True  # the full picture begins
             line.order = None
             line.risk |= {"position_lots": lots, "pending_buy_lots": 0, "pending_sell_lots": 0, "open_orders": 0}
