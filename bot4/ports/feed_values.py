@@ -20,8 +20,9 @@ _DAY_NS = 86_400 * _NS
 _SHOWN = 40  # characters of a value in a complaint
 _EPOCH = date(1970, 1, 1).toordinal()
 
-_plain = re.compile(r"[0-9]+(?:\.[0-9]+)?").fullmatch
-_plain_list = re.compile(r"(?:[0-9]++(?:\.[0-9]++)?+,)*+").fullmatch
+# bounded: a number of a million digits costs more than its message
+_plain = re.compile(r"[0-9]{1,40}(?:\.[0-9]{1,40})?").fullmatch
+_plain_list = re.compile(r"(?:[0-9]{1,40}+(?:\.[0-9]{1,40}+)?+,)*+").fullmatch
 _rfc3339 = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})T([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9]|60)(?:\.([0-9]{1,9}))?Z"
 ).fullmatch

@@ -5,8 +5,10 @@ written out. The length of a bar is the commonest step between two rows; a longe
 """
 
 import csv
+import gzip
 import io
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
@@ -20,7 +22,10 @@ from bot4.model.errors import RecordingError
 
 ZIP_MAGIC = b"PK\x03\x04"
 COLUMNS = 6
+# truncated, damaged, encrypted, packed by an unknown method
+_DAMAGE = (EOFError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, RuntimeError, NotImplementedError)
 _TIMES = ("open_time_ms", "open_time", "timestamp")
+_LATEST_MS = 9 * 10**12
 _MICROSECONDS = 10**14  # a time beyond is in us, not in ms
 
 
@@ -39,7 +44,7 @@ class BarFile(NamedTuple):
                 for number, row in enumerate(rows):
                     if number or not _is_head(row):
                         yield row
-        except (EOFError, zipfile.BadZipFile, UnicodeDecodeError, csv.Error) as error:
+        except (*_DAMAGE, UnicodeDecodeError, csv.Error) as error:
             raise RecordingError(f"{path}: damaged or no CSV ({error}); fetch it again") from None
 
     def check(self) -> dict[str, Any]:
@@ -91,7 +96,7 @@ def first_line_of_zip(path: Path) -> bytes:
         with _open(path) as file:
             line: bytes = file.readline()
             return line
-    except (EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise RecordingError(f"{path}: the archive is damaged ({error}); fetch it again") from None
 
 
@@ -111,7 +116,7 @@ def _is_head(row: list[str]) -> bool:
 
 
 def _time_ms(text: str) -> int:
-    if text.isdigit():
+    if text.isdigit() and len(text) < 20:
         return int(text) // 1_000 if int(text) >= _MICROSECONDS else int(text)
     return round(datetime.fromisoformat(text).timestamp() * 1_000)
 
@@ -121,7 +126,7 @@ def _fault(row: list[str]) -> str:
     if len(row) < COLUMNS:
         return "bad_field"
     try:
-        if _time_ms(row[0]) <= 0:
+        if not 0 < _time_ms(row[0]) < _LATEST_MS:
             return "bad_field"
     except (ValueError, OverflowError):
         return "bad_field"

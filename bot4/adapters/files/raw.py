@@ -41,10 +41,14 @@ _SNAPSHOTS = {
     "binance_spot": "https://api.binance.com/api/v3/depth",
     "binance_usdm": "https://fapi.binance.com/fapi/v1/depth",
 }
-_REST = re.compile(rb"(\S+://\S+) -> ([0-9.]+): (.*)", re.DOTALL)
-_CONNECT = re.compile(rb"(wss?://.+) <-> ([0-9.]+)\s*")
-_SENT = re.compile(rb"(wss?://.+) <- ([0-9.]+): ")
-_RECEIVED = re.compile(rb"([0-9]+\.[0-9]+): (.*)", re.DOTALL)
+_TIME = rb"([0-9]{1,10}\.[0-9]{1,9})"  # seconds, before 2286: in ns they fit an int64
+_REST = re.compile(rb"(\S+://\S+) -> " + _TIME + rb": (.*)", re.DOTALL)
+_CONNECT = re.compile(rb"(wss?://.+) <-> " + _TIME + rb"\s*")
+_SENT = re.compile(rb"(wss?://.+) <- " + _TIME + rb": ")
+_RECEIVED = re.compile(_TIME + rb": (.*)", re.DOTALL)
+_LATEST_S = 9_000_000_000
+_MORE_LINES = 10_000  # of a body that was written with line breaks
+LINE_BYTES = 1 << 26  # no message of a venue comes near
 _PART = re.compile(r"(.+?)\.(?:http\.|ws\.)?[0-9.]*\.?0(?:\.gz)?")  # NAME.0, NAME.http.0.0, NAME.ws.1.0
 
 
@@ -133,9 +137,9 @@ def find_captures(paths: Iterable[Path]) -> list[RawCapture | BarFile]:
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
-            inside = sorted(child for child in path.rglob("*") if child.is_file())
+            inside = sorted(child for child in path.rglob("[!.]*") if child.is_file())
             if not inside:
-                raise RecordingError(f"{path}: the folder is empty; name one with captures")
+                raise RecordingError(f"{path}: no plain file in this folder; name one with captures")
             yield from inside
         else:
             yield path
@@ -144,7 +148,10 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
 def _lines(path: Path) -> Iterator[bytes]:
     with open_recording(path) as file:
         try:
-            yield from file
+            while line := file.readline(LINE_BYTES):
+                if len(line) == LINE_BYTES:
+                    raise RecordingError(f"{path}: a line longer than {LINE_BYTES:,} bytes; that is no capture")
+                yield line
         except EOFError:
             raise RecordingError(f"{path}: the gzip file is truncated; fetch it again") from None
         except (gzip.BadGzipFile, zlib.error) as error:
@@ -167,7 +174,7 @@ def _begins_with_time(line: bytes) -> bool:
 
 def _second_form(path: Path) -> Iterator[RawMessage]:
     """Bodies may hold line breaks: what begins as none of the known lines goes on with the one before."""
-    url, pending = "", None
+    url, pending, more = "", None, [b""]
     for line in _lines(path):
         found: RawMessage | None = None
         if match := _RECEIVED.match(line):
@@ -179,13 +186,15 @@ def _second_form(path: Path) -> Iterator[RawMessage]:
             url = match[1].decode(errors="replace")
         elif not _SENT.match(line) and not line.startswith(b"configuration: "):
             if pending is not None and line.strip():
-                pending = pending._replace(body=pending.body + line)
+                more.append(line)
+                if sum(map(len, more[-2:])) > LINE_BYTES or len(more) > _MORE_LINES:
+                    raise RecordingError(f"{path}: a message of more than {_MORE_LINES:,} lines; that is no capture")
             continue
         if pending is not None:
-            yield pending
-        pending = found
+            yield pending._replace(body=pending.body + b"".join(more))
+        pending, more = found, []
     if pending is not None:
-        yield pending
+        yield pending._replace(body=pending.body + b"".join(more))
 
 
 def _is_third_form(path: Path) -> bool:
@@ -204,6 +213,8 @@ def _third_form(path: Path) -> Iterator[RawMessage]:
             addresses[line.conn] = line.addr
         elif line.t in ("http", "recv"):
             url = line.url if line.t == "http" else addresses.get(line.conn, "")
+            if not 0 < line.ts < _LATEST_S:
+                raise RecordingError(f"{path}, line {number}: ts: {line.ts} is no time in seconds; fetch it again")
             ts_ns = round(line.ts * 1e6) * 1_000
             yield RawMessage(ts_ns, line.conn, venue_of(url), line.t == "http", url, line.data.encode())
 
@@ -215,8 +226,11 @@ def _ns(seconds: bytes) -> int:
 
 def venue_of(url: str) -> str:
     """Which decoder reads what comes from an address; "" if none does."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return ""
     for known, path, venue in _VENUES:
         if host == known and parts.path.startswith(path):
             return venue

@@ -60,7 +60,7 @@ def test_day_files_are_one_capture_and_the_clock_is_behind(data_dir):
 def test_a_continuation_without_its_snapshot_has_no_book(data_dir):
     result = run("check", data_dir / "hftbacktest/usdm/btcusdt_20230405.dat.gz", "--json")
     found = json.loads(result.stdout)
-    assert result.returncode == 0 and (found["book"]["compared"], found["book"]["stale"]) == (0, 11_788)
+    assert result.returncode == 1 and (found["book"]["compared"], found["book"]["stale"]) == (0, 11_788)
 
 
 @pytest.mark.data

@@ -80,7 +80,7 @@ class Run:
 
 
 def test_a_quote_is_compared_with_the_book_of_its_update_whichever_comes_first():
-    run = Run().snapshot().quote(12).diff(10, 11, bids=[("98", "5")]).diff(11, 12, bids=[("97", "5")])
+    run = Run().snapshot().diff(10, 11, bids=[("98", "5")]).quote(12).diff(11, 12, bids=[("97", "5")])
     assert run.book() == (1, 1, 0)
     assert run.quote(12, bid="98").book() == (2, 1, 0)
 
@@ -98,7 +98,46 @@ def test_a_gap_makes_the_book_stale_until_a_snapshot():
     found = run.check.finish()
     assert (found["gaps"], found["book"]["stale"], found["book"]["compared"]) == (1, 2, 0)
     run = Run().snapshot().diff(10, 11).diff(12, 13).snapshot(last=13).diff(13, 14).quote(14)
-    assert run.book() == (1, 1, 1)
+    assert run.book() == (1, 1, 0)
+
+
+def test_gaps_are_counted_while_the_book_is_stale():
+    run = Run().snapshot().diff(10, 11).diff(12, 13).diff(13, 14).diff(20, 21).diff(30, 31)
+    assert run.check.finish()["gaps"] == 3
+
+
+def test_a_snapshot_within_the_change_that_showed_the_gap_heals_it():
+    run = Run().snapshot().diff(10, 11).diff(14, 20).snapshot(last=17).diff(20, 21).quote(21)
+    assert run.book() == (1, 1, 0)
+
+
+def test_a_snapshot_on_the_stream_begins_anew_whatever_its_number():
+    run = Run().snapshot(last=5_000, rest=False)
+    run.send("book", snapshot=True, bids=[("7", "1")], asks=[("8", "2")], last=1)
+    run.send("book", snapshot=False, bids=[("7.5", "1")], asks=[], before=1, last=2).quote(2, "7.5", "8")
+    assert run.book() == (1, 1, 0)
+
+
+def test_a_snapshot_that_was_fetched_leaves_a_venue_alone_that_counts_otherwise():
+    run = Run().snapshot(last=5, rest=False)
+    run.send("book", rest=True, snapshot=True, bids=[("1", "1")], asks=[("2", "2")], last=900)
+    run.send("book", snapshot=False, bids=[("99.5", "1")], asks=[], before=5, last=6).quote(6, "99.5")
+    assert run.book() == (1, 1, 0)
+
+
+def test_a_quote_that_nothing_bears_out_counts_against_the_book():
+    run = Run().snapshot(rest=False)
+    for number in range(300):
+        run.quote(None, str(number))
+    found = run.check.finish()["book"]
+    assert found["near"] > 40 and found["near_equal"] == 1
+
+
+def test_quotes_are_not_judged_across_a_gap():
+    run = Run().snapshot().diff(10, 11).quote(None, "98.5").diff(12, 13).snapshot(last=13)
+    for last in range(14, 30):
+        run.diff(last - 1, last)
+    assert run.check.finish()["book"]["near"] == 0
 
 
 def test_a_crossed_book_is_no_book():
@@ -109,7 +148,8 @@ def test_a_crossed_book_is_no_book():
 
 @pytest.mark.parametrize(("total", "equal"), [(200, 1), (201, 0)])
 def test_a_check_sum_is_compared(total, equal):
-    run = Run().snapshot(last=None).send("book", snapshot=False, bids=[], asks=[], sum=total)
+    run = Run().snapshot(last=None, rest=False)
+    run.send("book", snapshot=False, bids=[], asks=[], sum=total)
     assert run.book()[:2] == (1, equal)
 
 
@@ -117,7 +157,7 @@ def test_levels_beyond_the_depth_are_dropped():
     run = Run().snapshot(last=None, depth=1, rest=False)
     run.send("book", snapshot=False, bids=[("99.5", "1")], asks=[], depth=1)
     run.send("book", snapshot=False, bids=[("99.5", "0")], asks=[], depth=1)
-    (watched,) = run.check._books.values()
+    (watched,) = run.check._books["plain:A"].values()
     assert watched.book.levels(0) == [] and len(watched.book.levels(1)) == 1
 
 
@@ -128,7 +168,7 @@ def test_a_hole_in_the_connections_count_makes_its_books_stale():
 
 
 def test_a_later_snapshot_of_the_same_update_is_a_comparison():
-    assert Run().snapshot().snapshot().book()[:2] == (1, 1)
+    assert Run().snapshot().diff(10, 11).snapshot(last=11).book()[:2] == (1, 1)
     assert Run().snapshot().diff(10, 11, bids=[("99", "3")]).snapshot(last=11).book()[:2] == (1, 0)
 
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from bot4.adapters.files.raw import RawMessage, find_captures, venue_of
+from bot4.adapters.files.raw import LINE_BYTES, RawMessage, find_captures, venue_of
 from bot4.model.errors import RecordingError
 
 STREAMS = b"""1723161256172216566 {"stream":"btcusdt@bookTicker","data":{"u":5,"s":"BTCUSDT","b":"1","B":"1"}}
@@ -87,7 +87,7 @@ def test_a_truncated_file_is_refused(tmp_path):
 
 
 def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(RecordingError, match="is empty"):
+    with pytest.raises(RecordingError, match="no plain file"):
         find_captures([tmp_path])
 
 
@@ -105,3 +105,39 @@ def test_an_empty_folder_is_refused(tmp_path):
 )
 def test_the_address_tells_the_venue(url, venue):
     assert venue_of(url) == venue
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"https://x/y -> 1.2.3: {}\n",
+        b"https://x/y -> " + b"9" * 5_000 + b".1: {}\n",
+        b"9" * 25 + b".5: {}\n",
+        b'{"t":"recv","conn":"W","ts":1e300,"data":""}\n',
+        b'{"t":"recv","conn":"W","ts":-1,"data":""}\n',
+        b"x" * (LINE_BYTES + 1),
+    ],
+)
+def test_a_line_beyond_all_bounds_is_refused(tmp_path, line):
+    path = tmp_path / "X.ws.1.0"
+    path.write_bytes(line)
+    with pytest.raises(RecordingError, match=r"X\.ws"):
+        list(find_captures([path])[0].messages())
+
+
+def test_an_address_that_is_none_has_no_venue(tmp_path):
+    path = tmp_path / "X.0"
+    path.write_bytes(b"https://[api/ -> 1618678133.5: {}\n")
+    (message,) = find_captures([path])[0].messages()
+    assert message.venue == ""
+
+
+def test_a_body_of_many_lines_is_read_in_one_go_or_refused(tmp_path):
+    path = tmp_path / "X.0"
+    head = b"https://api.kraken.com/0 -> 1618678133.5: {\n"
+    path.write_bytes(head + b"1,\n" * 9_000)
+    (message,) = find_captures([path])[0].messages()
+    assert len(message.body) == 2 + 3 * 9_000
+    path.write_bytes(head + b"1,\n" * 60_000)
+    with pytest.raises(RecordingError, match="lines"):
+        list(find_captures([path])[0].messages())
