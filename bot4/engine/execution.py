@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bot4.engine.execution_memory import ITEM_RECORDS, execution_memory
+from bot4.engine.execution_memory import ITEM_RECORDS, ORDER_ROWS, execution_memory
 from bot4.engine.execution_step import execution_run, execution_step
 from bot4.engine.journal import DEFAULT_RECORDS, JournalFile
 from bot4.engine.recovery import execution_fold, execution_start
@@ -36,6 +36,7 @@ class ExecutionAgent:
     wires, instruments, limits, session : the bot's shared memory and tables
     journal_path : file of this run's journal; created if absent, recovered from if it has records
     capacity : records of a journal that is created
+    rows : orders that may be known at a time
 
     Raises
     ------
@@ -50,11 +51,12 @@ class ExecutionAgent:
         session: np.ndarray,
         journal_path: Path,
         capacity: int = DEFAULT_RECORDS,
+        rows: int = ORDER_ROWS,
     ) -> None:
         self.wires, self.instruments, self.limits, self.session = wires, instruments, limits, session
         self.journal = JournalFile(journal_path, capacity)
         n_shards = int(session[0]["n_shards"])
-        self.memory = execution_memory(self.journal, len(instruments), n_shards, session)
+        self.memory = execution_memory(self.journal, len(instruments), n_shards, session, rows)
         ring_recover(wires.requests)
         for shard in range(n_shards):
             ring_recover(wires.reports[shard])

@@ -50,8 +50,10 @@ class ExecutionMemory(NamedTuple):
     totals: np.ndarray  # PORTFOLIO_TOTALS over the same memory as `report`
 
 
-def execution_memory(journal: JournalFile, n_instruments: int, n_shards: int, session: np.ndarray) -> ExecutionMemory:
-    """All memory of execution, zeroed but for the start equity and the free list."""
+def execution_memory(
+    journal: JournalFile, n_instruments: int, n_shards: int, session: np.ndarray, rows: int
+) -> ExecutionMemory:
+    """All memory of execution, for `rows` orders at a time, zeroed but for the start equity and the free list."""
     record, tick = np.zeros(1, JOURNAL), np.zeros(1, TICK)
     intent, request = np.zeros(1, ORDER_INTENT), np.zeros(1, ORDER_INTENT)
     event, report = np.zeros(1, EXEC_REPORT), np.zeros(1, EXEC_REPORT)
@@ -61,8 +63,8 @@ def execution_memory(journal: JournalFile, n_instruments: int, n_shards: int, se
     account["next_deadline_ns"] = INT64_MAX
     positions["stop_row"] = positions["flatten_row"] = -1
     return ExecutionMemory(
-        orders=np.zeros(ORDER_ROWS, ORDER),
-        free=np.array([ORDER_ROWS, *range(ORDER_ROWS - 1, -1, -1)], np.int64),
+        orders=np.zeros(rows, ORDER),
+        free=np.array([rows, *range(rows - 1, -1, -1)], np.int64),
         account=account,
         positions=positions,
         views=np.zeros(n_instruments, RISK_VIEW),

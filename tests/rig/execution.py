@@ -1,13 +1,13 @@
 """Execution's kernels in the real wiring, with the test playing feed, shards and venue by hand on the rings."""
 
 import itertools
-from unittest.mock import patch
 
 import numpy as np
 from rig.tables import MS, instruments, limits, session
 
-from bot4.engine import execution, execution_memory
 from bot4.engine.execution import ExecutionAgent
+from bot4.engine.execution_memory import ORDER_ROWS
+from bot4.engine.execution_step import execution_step
 from bot4.model.enums import (
     ACTION_PLACE,
     FLAG_LAST,
@@ -42,7 +42,7 @@ class Rig:
         limit_changes=(),
         session_changes=(),
         spot=False,
-        rows=execution_memory.ORDER_ROWS,
+        rows=ORDER_ROWS,
         slots=(ORDER_RING_CAPACITY, ORDER_RING_CAPACITY),
     ):
         self.path = folder / "journal"
@@ -61,8 +61,7 @@ class Rig:
     def build(self):
         """A new agent on the same rings and journal, which has not begun."""
         tables = self.instruments, self.limits, self.session
-        with patch.object(execution_memory, "ORDER_ROWS", self.rows):
-            self.agent = ExecutionAgent(self.wires, *tables, self.path, self.capacity)
+        self.agent = ExecutionAgent(self.wires, *tables, self.path, self.capacity, self.rows)
         return self.agent
 
     def start(self):
@@ -73,8 +72,10 @@ class Rig:
 
     def work(self, most):
         """One call of the agent that handles at most so many items."""
-        with patch.object(execution, "BATCH", most):
-            return self.agent.do_work()
+        agent = self.agent
+        if not agent._opened():
+            return 1
+        return int(execution_step(agent.memory, self.wires, self.instruments, self.limits, self.session, most))
 
     def run(self):
         """Work until nothing is left to do."""

@@ -174,7 +174,7 @@ def _begins_with_time(line: bytes) -> bool:
 
 def _second_form(path: Path) -> Iterator[RawMessage]:
     """Bodies may hold line breaks: what begins as none of the known lines goes on with the one before."""
-    url, pending, more = "", None, [b""]
+    url, pending, more, size = "", None, [b""], 0
     for line in _lines(path):
         found: RawMessage | None = None
         if match := _RECEIVED.match(line):
@@ -187,12 +187,13 @@ def _second_form(path: Path) -> Iterator[RawMessage]:
         elif not _SENT.match(line) and not line.startswith(b"configuration: "):
             if pending is not None and line.strip():
                 more.append(line)
-                if sum(map(len, more[-2:])) > LINE_BYTES or len(more) > _MORE_LINES:
+                size += len(line)
+                if size > LINE_BYTES or len(more) > _MORE_LINES:
                     raise RecordingError(f"{path}: a message of more than {_MORE_LINES:,} lines; that is no capture")
             continue
         if pending is not None:
             yield pending._replace(body=pending.body + b"".join(more))
-        pending, more = found, []
+        pending, more, size = found, [], 0
     if pending is not None:
         yield pending._replace(body=pending.body + b"".join(more))
 
