@@ -19,7 +19,7 @@ from bot4.engine.feed_memory import (
 from bot4.engine.feed_out import emit, go_stale
 from bot4.jit import inlined, kernel
 from bot4.kernels.book import book_best, book_clear, book_level, book_set
-from bot4.kernels.scan.message import ASKS, BIDS, FIRST_ID, LAST_ID, PREVIOUS_ID
+from bot4.kernels.scan.scanned import ASKS, BIDS, FIRST_ID, LAST_ID, PREVIOUS_ID, RULE_FUTURES
 from bot4.model.enums import (
     FLAG_LAST,
     FLAG_QUOTE_NEWER,
@@ -222,7 +222,7 @@ def on_depth(feed, wires, instrument, ts_ns, lag_us):
     first = feed.message[FIRST_ID]
     last = feed.message[LAST_ID]
     before = first - 1
-    if state["listing"]["futures"] != 0:
+    if state["listing"]["rule"] == RULE_FUTURES:
         before = feed.message[PREVIOUS_ID]
     if first > last or before >= last:
         go_stale(feed, instrument, ts_ns)

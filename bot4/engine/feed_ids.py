@@ -19,6 +19,7 @@ average the true ids reach it within a few minutes.
 import numpy as np
 
 from bot4.jit import inlined, kernel
+from bot4.kernels.scan.scanned import RULE_FUTURES
 
 UPDATES, TRADES = 0, 1  # rows of FEED_STATE.counts
 N_COUNTS = 2
@@ -87,7 +88,7 @@ def judge_id(count, number, ts_ns, step, per_ms):
 @inlined
 def judge_update(state, number, ts_ns):
     """`judge_id` of an update id. state : FEED_STATE."""
-    if state["listing"]["futures"] != 0:
+    if state["listing"]["rule"] == RULE_FUTURES:
         return judge_id(state["counts"][UPDATES], number, ts_ns, UPDATE_STEP_FUTURES, UPDATES_PER_MS_FUTURES)
     return judge_id(state["counts"][UPDATES], number, ts_ns, UPDATE_STEP_SPOT, UPDATES_PER_MS_SPOT)
 

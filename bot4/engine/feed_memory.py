@@ -7,7 +7,7 @@ import numpy as np
 
 from bot4.engine.feed_ids import N_COUNT_WORDS, N_COUNTS
 from bot4.kernels.book import BOOK
-from bot4.kernels.scan.message import LISTING, MAX_LEVELS, N_WORDS, SYMBOL_BYTES
+from bot4.kernels.scan.scanned import LISTING, MAX_LEVELS, N_WORDS, RULE_FUTURES, RULE_SPOT, SYMBOL_BYTES
 from bot4.model.enums import FLAG_SYNTHETIC, INT64_MAX
 from bot4.model.errors import InputError
 from bot4.model.records import TICK, words
@@ -109,7 +109,7 @@ def listing(instrument: np.void, source: Source) -> np.ndarray:
     ):
         row[decimals] = instrument[decimals]
         row[units] = int(instrument[size]) // 10 ** (8 - int(instrument[decimals]))
-    row["futures"] = source.futures
+    row["rule"] = RULE_FUTURES if source.futures else RULE_SPOT
     row["symbol_length"] = len(symbol)
     row["symbol"][: len(symbol)] = np.frombuffer(symbol, np.uint8)
     return record

@@ -6,7 +6,8 @@ from bot4.engine.feed_depth import WAITING, begin_anew, compare_best, on_depth, 
 from bot4.engine.feed_ids import ANEW, LEAPS, judge_trade, judge_update
 from bot4.engine.feed_out import emit, go_stale
 from bot4.jit import inlined, kernel
-from bot4.kernels.scan.message import (
+from bot4.kernels.scan.binance import scan_message
+from bot4.kernels.scan.scanned import (
     ASK,
     ASK_LOTS,
     BID,
@@ -25,7 +26,6 @@ from bot4.kernels.scan.message import (
     RATE,
     TIME_MS,
     TRADE_ID,
-    scan_message,
 )
 from bot4.kernels.scan.token import find_newline
 from bot4.model.enums import (

@@ -17,7 +17,7 @@ from bot4.engine.feed_memory import DONE, NEEDS_DATA, OUT_COUNT
 from bot4.engine.feed_message import take_line
 from bot4.engine.feed_out import publish, serve_snapshots
 from bot4.jit import inlined, kernel
-from bot4.kernels.scan.message import scan_time
+from bot4.kernels.scan.binance import scan_time
 from bot4.kernels.scan.token import NEWLINE, find_newline, skip_space
 from bot4.model.enums import INT64_MAX
 from bot4.shm.layout import CLOCK_FEED, CONTROL_FEED_DONE

@@ -5,8 +5,9 @@ from decimal import Decimal
 import numpy as np
 from reference.kernels.scan import Listing, RefMessage
 
-from bot4.kernels.scan import message as scan
-from bot4.kernels.scan.message import LISTING, MAX_LEVELS, N_WORDS, scan_message
+from bot4.kernels.scan import scanned as scan
+from bot4.kernels.scan.binance import scan_message
+from bot4.kernels.scan.scanned import LISTING, RULE_FUTURES, RULE_SPOT, scanned_memory
 from bot4.model.enums import INPUT_REASONS, KIND_NAMES
 
 SPOT = Listing("BTCUSDT", Decimal("0.01"), Decimal("0.00001"), False)
@@ -19,9 +20,8 @@ _WORDS = {
     "depth": {"U": scan.FIRST_ID, "u": scan.LAST_ID, "pu": scan.PREVIOUS_ID},
     "mark": {"p": scan.MARK, "i": scan.INDEX, "r": scan.RATE},
 }
-_MESSAGE = np.zeros(N_WORDS, np.int64)
-_PRICES = np.zeros((2, MAX_LEVELS), np.int64)
-_LOTS = np.zeros((2, MAX_LEVELS), np.int64)
+_SCANNED = scanned_memory()
+_MESSAGE, _PRICES, _LOTS = _SCANNED.message, _SCANNED.prices, _SCANNED.lots
 
 
 def record(listing: Listing) -> np.ndarray:
@@ -31,7 +31,7 @@ def record(listing: Listing) -> np.ndarray:
     row["price_decimals"], row["qty_decimals"] = listing.decimals
     row["tick_units"] = int(listing.tick.scaleb(listing.decimals[0]))
     row["lot_units"] = int(listing.lot.scaleb(listing.decimals[1]))
-    row["futures"] = listing.futures
+    row["rule"] = RULE_FUTURES if listing.futures else RULE_SPOT
     row["symbol_length"] = len(listing.symbol)
     row["symbol"][: len(listing.symbol)] = np.frombuffer(listing.symbol.encode(), np.uint8)
     return made

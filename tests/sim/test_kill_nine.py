@@ -121,7 +121,7 @@ def options_of(folder: Path, config: Path, recording: Path, pace: str, compose: 
 def test_ten_kills_lose_and_double_nothing(tmp_path, data_dir, repository, capsys, seed, pace):
     config = settings(tmp_path / "config", repository)
     options = options_of(tmp_path, config, data_dir / RECORDING, pace, "processes")
-    if pace == "free":  # at max the market would run away from an execution that is starting again, and no order be open
+    if pace == "free":  # at max the market runs away from an execution that is starting again, and no order is open
         options = replace(options, speed="40x")
     prepared = prepare(options)
     killer = Killer(seed, "shard-0", "execution")

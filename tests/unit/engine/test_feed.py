@@ -566,7 +566,7 @@ def test_each_instrument_needs_a_source_and_a_symbol():
     session, wires = np.zeros(1, SESSION), private_wires(1, 1)
     with pytest.raises(InputError, match="0 sources for 1 instruments"):
         FeedAgent(wires, instruments_of([SPOT]), session, [], True)
-    for symbol in ("", "X" * 25):
+    for symbol in ("", "X" * 33):
         with pytest.raises(InputError, match="symbol"):
             FeedAgent(wires, instruments_of([SPOT]), session, [TextSource(b"", symbol)], True)
 

@@ -7,7 +7,8 @@ import pytest
 from reference.kernels.scan import is_narrow, ref_message
 from rig.scan import COARSE, SPOT, USDM, assert_same, fast_message
 
-from bot4.kernels.scan.message import MAX_LEVELS, scan_time
+from bot4.kernels.scan.binance import scan_time
+from bot4.kernels.scan.scanned import MAX_LEVELS
 from bot4.kernels.scan.token import find_newline
 
 QUOTE = '{"stream":"btcusdt@bookTicker","data":{"u":5,"s":"BTCUSDT","b":"10.10","B":"2.00000","a":"10.20","A":"3.5"}}'

@@ -12,6 +12,39 @@ import numpy as np
 
 from bot4.jit import inlined, kernel
 from bot4.kernels.scan.decimal import CUT, MAX_E8, MAX_UNITS, scan_decimal
+from bot4.kernels.scan.scanned import (
+    ASK,
+    ASK_LOTS,
+    ASKS,
+    BID,
+    BID_LOTS,
+    BIDS,
+    BUYER_MAKER,
+    DATA,
+    EVENT_MS,
+    FIRST_ID,
+    INDEX,
+    IS_SNAPSHOT,
+    KIND,
+    LAST_ID,
+    LINE_END,
+    MARK,
+    N_WORDS,
+    OFF_MARKET,
+    OTHER_SYMBOL,
+    PREVIOUS_ID,
+    PRICE,
+    QTY,
+    RATE,
+    REASON,
+    RULE_FUTURES,
+    SEEN,
+    STREAM,
+    SYMBOL,
+    TIME_MS,
+    TRADE_ID,
+    TRADE_KIND,
+)
 from bot4.kernels.scan.token import (
     CLOSE_BRACE,
     CLOSE_BRACKET,
@@ -45,39 +78,6 @@ from bot4.model.enums import (
     TICK_QUOTE,
     TICK_TRADE,
 )
-
-MAX_LEVELS = 6_000  # per side and message; the venues send at most 5,000
-SYMBOL_BYTES = 24
-
-# What the scanner has to know of an instrument.
-LISTING = np.dtype(
-    [
-        ("price_decimals", "i8"),
-        ("tick_units", "i8"),  # tick size in units of its last decimal: 1 for 0.01, 5 for 0.05
-        ("qty_decimals", "i8"),
-        ("lot_units", "i8"),
-        ("futures", "i8"),  # 1: USD-M futures, whose diffs carry "pu"
-        ("symbol_length", "i8"),
-        ("symbol", "u1", (SYMBOL_BYTES,)),  # upper case
-    ]
-)
-
-# Words of a scanned message, grouped by how their value is read.
-EVENT_MS, TIME_MS, LAST_ID, FIRST_ID, PREVIOUS_ID, TRADE_ID = range(6)  # integers
-BID, ASK, PRICE = 6, 7, 8  # ticks
-BID_LOTS, ASK_LOTS, QTY = 9, 10, 11  # lots
-MARK, INDEX, RATE = 12, 13, 14  # 1e-8
-SYMBOL, BUYER_MAKER, TRADE_KIND = 15, 16, 17
-BIDS, ASKS = 18, 19  # numbers of levels
-STREAM, DATA = 20, 21
-KIND = 24  # TICK_*, 0: not known
-SEEN = 25  # one bit for each key that came
-REASON = 26  # the first INPUT_* among the numbers
-IS_SNAPSHOT = 27
-OTHER_SYMBOL = 28  # 1: stream or data name another instrument
-OFF_MARKET = 29  # 1: no trade of the market (insurance fund, settlement)
-LINE_END = 30  # index of the line's newline
-N_WORDS = 31
 
 _NONE = 63  # field of a key that nobody needs
 _COMMON = {"E": EVENT_MS, "T": TIME_MS, "s": SYMBOL}
@@ -451,7 +451,7 @@ def _verdict(text, at, listing, message):
     if text[at] != NEWLINE:
         return np.int64(INPUT_UNPARSABLE)
     needed = _NEEDED_SNAPSHOT if message[IS_SNAPSHOT] != 0 else _NEEDED[kind]
-    if kind == TICK_LEVEL and message[IS_SNAPSHOT] == 0 and listing["futures"] != 0:
+    if kind == TICK_LEVEL and message[IS_SNAPSHOT] == 0 and listing["rule"] == RULE_FUTURES:
         needed |= 1 << PREVIOUS_ID
     if seen & needed != needed:
         return np.int64(INPUT_UNPARSABLE)
