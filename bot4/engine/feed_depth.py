@@ -66,7 +66,7 @@ def compare_best(feed, wires, instrument, bid, bid_lots, ask, ask_lots):
 
 
 @inlined
-def _is_crossed(book):
+def is_crossed(book):
     bid = book_best(book, 1)
     ask = book_best(book, -1)
     return bid > 0 and ask > 0 and bid >= ask
@@ -94,7 +94,7 @@ def _finish(feed, wires, instrument, ts_ns, last, begun):
     state["book_u"] = last
     state["fresh"] = 0
     made = feed.state[OUT_COUNT] - begun
-    if _is_crossed(feed.books[instrument]):
+    if is_crossed(feed.books[instrument]):
         state["event_no"] -= made  # nobody gets these levels
         feed.state[OUT_COUNT] = begun
         go_stale(feed, instrument, ts_ns)
@@ -255,35 +255,12 @@ def on_depth(feed, wires, instrument, ts_ns, lag_us):
 
 
 @kernel
-def on_snapshot(feed, wires, instrument, ts_ns, lag_us):
-    """Begin the book anew from a snapshot, then take the diffs that waited for it.
-
-    Parameters
-    ----------
-    feed : FeedMemory, whose `message`, `prices`, `lots` hold the scanned snapshot
-    wires : Wires, for the counters
-    instrument, ts_ns, lag_us : int64
-
-    Returns
-    -------
-    int64, INPUT_OK or why it is refused: INPUT_ID_LEAP, INPUT_OUT_OF_ORDER (older than the book), INPUT_ZERO (a side is
-    empty), INPUT_BOOK_CROSSED
-
-    Notes
-    -----
-    Complexity: O(levels). A refused snapshot leaves a whole book as it was. Twin: tests/reference/engine/feed.py
-    """
+def begin_book(feed, wires, instrument, ts_ns, lag_us):
+    """The scanned snapshot becomes the book: INPUT_OK, INPUT_ZERO (a side is empty) or INPUT_BOOK_CROSSED."""
     state = feed.states[instrument]
     update = feed.message[LAST_ID]
     bids = feed.message[BIDS]
     asks = feed.message[ASKS]
-    verdict = judge_update(state, update, ts_ns)
-    if verdict == LEAPS:
-        return np.int64(INPUT_ID_LEAP)
-    if verdict == ANEW:
-        begin_anew(feed, wires, instrument, ts_ns)
-    if state["whole"] != 0 and update < state["book_u"]:
-        return np.int64(INPUT_OUT_OF_ORDER)
     best_bid = np.int64(0)
     best_ask = np.int64(0)
     for index in range(bids):
@@ -314,5 +291,38 @@ def on_snapshot(feed, wires, instrument, ts_ns, lag_us):
         quote = state["quote"]
         emit(feed, instrument, TICK_QUOTE, 0, ts_ns, lag_us, quote[0], quote[1], quote[2], quote[3])
     emit(feed, instrument, TICK_STATUS, FLAG_LAST, ts_ns, lag_us, STATUS_WHOLE, update, 0, 0)
-    _take_pending(feed, wires, instrument, ts_ns)
     return np.int64(INPUT_OK)
+
+
+@kernel
+def on_snapshot(feed, wires, instrument, ts_ns, lag_us):
+    """Begin the book anew from a snapshot, then take the diffs that waited for it.
+
+    Parameters
+    ----------
+    feed : FeedMemory, whose `message`, `prices`, `lots` hold the scanned snapshot
+    wires : Wires, for the counters
+    instrument, ts_ns, lag_us : int64
+
+    Returns
+    -------
+    int64, INPUT_OK or why it is refused: INPUT_ID_LEAP, INPUT_OUT_OF_ORDER (older than the book), INPUT_ZERO (a side is
+    empty), INPUT_BOOK_CROSSED
+
+    Notes
+    -----
+    Complexity: O(levels). A refused snapshot leaves a whole book as it was. Twin: tests/reference/engine/feed.py
+    """
+    state = feed.states[instrument]
+    update = feed.message[LAST_ID]
+    verdict = judge_update(state, update, ts_ns)
+    if verdict == LEAPS:
+        return np.int64(INPUT_ID_LEAP)
+    if verdict == ANEW:
+        begin_anew(feed, wires, instrument, ts_ns)
+    if state["whole"] != 0 and update < state["book_u"]:
+        return np.int64(INPUT_OUT_OF_ORDER)
+    reason = begin_book(feed, wires, instrument, ts_ns, lag_us)
+    if reason == INPUT_OK:
+        _take_pending(feed, wires, instrument, ts_ns)
+    return reason

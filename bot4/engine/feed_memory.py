@@ -7,7 +7,7 @@ import numpy as np
 
 from bot4.engine.feed_ids import N_COUNT_WORDS, N_COUNTS
 from bot4.kernels.book import BOOK
-from bot4.kernels.scan.scanned import LISTING, MAX_LEVELS, N_WORDS, RULE_FUTURES, RULE_SPOT, SYMBOL_BYTES
+from bot4.kernels.scan.scanned import LISTING, MAX_LEVELS, RULE_FUTURES, RULE_SPOT, SYMBOL_BYTES, scanned_memory
 from bot4.model.enums import FLAG_SYNTHETIC, INT64_MAX
 from bot4.model.errors import InputError
 from bot4.model.records import TICK, words
@@ -16,7 +16,8 @@ BUFFER_BYTES = 1 << 21  # per source, read and scanned at once; no line may be l
 QUOTE_MEMORY = 4_096  # recent quotes by update id (a power of two), to compare with depth messages that arrive later
 PENDING_MESSAGES = 256  # diffs kept while a snapshot is awaited: a dozen seconds of the busiest stream
 PENDING_LEVELS = 65_536
-OUT_RECORDS = 12_100  # records of the largest message: 2 x MAX_LEVELS and a few marks
+HASHES = 64
+OUT_RECORDS = 24_100  # records of the largest message: 2 x MAX_LEVELS, as many pushed out, and a few marks
 
 SOURCE = np.dtype(
     [
@@ -47,6 +48,11 @@ FEED_STATE = np.dtype(
         ("pending_messages", "i8"),
         ("pending_levels", "i8"),
         ("counts", "i8", (N_COUNTS, N_COUNT_WORDS)),  # the venue's ids, see feed_ids
+        ("book_ns", "i8"),  # when a change of the book was last taken
+        ("quote_ns", "i8"),  # when a quote was last taken
+        ("marks", "i8", (4,)),  # mark price, index, funding rate, next funding: as last told
+        ("hashes", "i8", (HASHES,)),  # of the last trades whose ids are no numbers
+        ("hashed", "i8"),  # how many there were
         ("mark_flags", "i8"),  # flags of every record of this instrument
         ("listing", LISTING),
         ("quote", "i8", (4,)),  # the last one: bid, lots, ask, lots
@@ -76,7 +82,8 @@ class FeedMemory(NamedTuple):
     states: np.ndarray  # FEED_STATE[n]: instrument i is fed by source i
     books: np.ndarray  # BOOK[n]
     state: np.ndarray  # int64[N_STATE]
-    message: np.ndarray  # int64[N_WORDS]: the scanned line
+    message: np.ndarray  # int64[N_WORDS]: the scanned message
+    trades: np.ndarray  # int64[MAX_TRADES, N_TRADE_WORDS]: its trades
     prices: np.ndarray  # int64[2, MAX_LEVELS]: its bids, asks
     lots: np.ndarray  # int64[2, MAX_LEVELS]
     out: np.ndarray  # TICK[OUT_RECORDS]: the message in hand
@@ -144,13 +151,11 @@ def feed_memory(instruments: np.ndarray, sources: Sequence[Source], n_shards: in
         states=states,
         books=np.zeros(n, BOOK),
         state=np.zeros(N_STATE, np.int64),
-        message=np.zeros(N_WORDS, np.int64),
-        prices=np.zeros((2, MAX_LEVELS), np.int64),
-        lots=np.zeros((2, MAX_LEVELS), np.int64),
+        **scanned_memory()._asdict(),
         out=out,
         out_words=words(out),
         snapshots=np.zeros((n_shards + N_OTHER_READERS, 3), np.int64),
     )
 
 
-assert INT64_MAX > 0 and OUT_RECORDS >= 2 * MAX_LEVELS + 4
+assert INT64_MAX > 0 and OUT_RECORDS >= 4 * MAX_LEVELS + 4

@@ -3,11 +3,14 @@
 import numpy as np
 
 from bot4.engine.feed_depth import WAITING, begin_anew, compare_best, on_depth, on_snapshot, remember_quote
-from bot4.engine.feed_ids import ANEW, LEAPS, judge_trade, judge_update
+from bot4.engine.feed_ids import ANEW, GOES_ON, LEAPS, judge_trade, judge_update
+from bot4.engine.feed_memory import HASHES, OUT_COUNT
 from bot4.engine.feed_out import emit, go_stale
+from bot4.engine.feed_stream import on_stream_book
 from bot4.jit import inlined, kernel
 from bot4.kernels.scan.binance import scan_message
 from bot4.kernels.scan.scanned import (
+    ABSENT,
     ASK,
     ASK_LOTS,
     BID,
@@ -25,7 +28,17 @@ from bot4.kernels.scan.scanned import (
     QTY,
     RATE,
     TIME_MS,
+    RULE_STREAM,
+    TRADE_HASHED,
     TRADE_ID,
+    TRADE_NS,
+    TRADE_NUMBER,
+    TRADE_OFF_MARKET,
+    TRADE_PRICE,
+    TRADE_QTY,
+    TRADE_SIDE,
+    TRADES,
+    VENUE_NS,
 )
 from bot4.kernels.scan.token import find_newline
 from bot4.model.enums import (
@@ -55,10 +68,13 @@ LAG_LIMIT_US = 2_000_000_000
 @inlined
 def _lag_us(message, ts_ns):
     """Venue's own time of the message minus its receive time, us; 0 where it sends none."""
-    venue_ms = message[EVENT_MS]
-    if venue_ms <= 0 or venue_ms > MAX_MS:
-        return np.int64(0)
-    lag = (venue_ms * 1_000_000 - ts_ns) // 1_000
+    venue_ns = message[VENUE_NS]
+    if venue_ns <= 0:
+        venue_ms = message[EVENT_MS]
+        if venue_ms <= 0 or venue_ms > MAX_MS:
+            return np.int64(0)
+        venue_ns = venue_ms * 1_000_000
+    lag = (venue_ns - ts_ns) // 1_000
     return min(max(lag, np.int64(-LAG_LIMIT_US)), np.int64(LAG_LIMIT_US))
 
 
@@ -88,6 +104,7 @@ def _on_quote(feed, wires, instrument, ts_ns):
     quote[2] = ask
     quote[3] = ask_lots
     state["quote_u"] = update
+    state["quote_ns"] = ts_ns
     remember_quote(state, update, bid, bid_lots, ask, ask_lots)
     flags = np.int64(FLAG_LAST)
     if state["whole"] != 0 and update <= state["book_u"]:
@@ -121,6 +138,96 @@ def _on_trade(feed, instrument, ts_ns):
     return np.int64(INPUT_OK)
 
 
+@inlined
+def _is_repeated(state, number):
+    """Whether a trade with that hash was among the last ones; remembers it."""
+    hashes = state["hashes"]
+    for index in range(HASHES):
+        if hashes[index] == number:
+            return True
+    hashes[state["hashed"] % HASHES] = number
+    state["hashed"] += 1
+    return False
+
+
+@inlined
+def _judge_one(state, trade, ts_ns):
+    """INPUT_OK or why one trade of several is refused."""
+    if trade[TRADE_OFF_MARKET] != 0:
+        return np.int64(INPUT_NON_MARKET_TRADE)
+    number = trade[TRADE_NUMBER]
+    if trade[TRADE_HASHED] != 0:
+        return np.int64(INPUT_DUPLICATE if _is_repeated(state, number) else INPUT_OK)
+    verdict = judge_trade(state, number, ts_ns)
+    if verdict == LEAPS:
+        return np.int64(INPUT_ID_LEAP)
+    if verdict == GOES_ON and number == state["last_trade_id"]:
+        return np.int64(INPUT_DUPLICATE)
+    if verdict == GOES_ON and number < state["last_trade_id"]:
+        return np.int64(INPUT_OUT_OF_ORDER)
+    state["last_trade_id"] = number
+    return np.int64(INPUT_OK)
+
+
+@kernel
+def _on_trades(feed, instrument, ts_ns):
+    """The trades of one message. It is accepted if one of them is; else refused for the reason of the first."""
+    state = feed.states[instrument]
+    begun = feed.state[OUT_COUNT]
+    refusal = np.int64(INPUT_OK)
+    for row in range(feed.message[TRADES]):
+        trade = feed.trades[row]
+        reason = _judge_one(state, trade, ts_ns)
+        if reason != INPUT_OK:
+            refusal = reason if refusal == INPUT_OK else refusal
+            continue
+        lag = (trade[TRADE_NS] - ts_ns) // 1_000 if trade[TRADE_NS] > 0 else np.int64(0)
+        lag = min(max(lag, np.int64(-LAG_LIMIT_US)), np.int64(LAG_LIMIT_US))
+        emit(
+            feed, instrument, TICK_TRADE, 0, ts_ns, lag,
+            trade[TRADE_PRICE], trade[TRADE_QTY], trade[TRADE_NUMBER], trade[TRADE_SIDE],
+        )  # fmt: skip
+    made = feed.state[OUT_COUNT]
+    if made == begun:
+        return refusal
+    feed.out[made - 1]["flags"] = np.int64(feed.out[made - 1]["flags"]) | FLAG_LAST
+    return np.int64(INPUT_OK)
+
+
+@kernel
+def _on_marks(feed, instrument, ts_ns):
+    """A mark that tells only what has changed."""
+    message = feed.message
+    marks = feed.states[instrument]["marks"]
+    if message[TIME_MS] > MAX_MS:
+        return np.int64(INPUT_OVERFLOW)
+    for place in range(3):
+        if message[MARK + place] != ABSENT:
+            marks[place] = message[MARK + place]
+    if message[TIME_MS] != ABSENT:
+        marks[3] = message[TIME_MS] * 1_000_000
+    if marks[0] > 0:
+        lag_us = _lag_us(message, ts_ns)
+        emit(feed, instrument, TICK_MARK, FLAG_LAST, ts_ns, lag_us, marks[0], marks[1], marks[2], marks[3])
+    return np.int64(INPUT_OK)
+
+
+@kernel
+def _on_stream(feed, wires, instrument, ts_ns):
+    """A good message of a venue whose snapshots come in the stream."""
+    kind = feed.message[KIND]
+    if kind == TICK_TRADE:
+        return _on_trades(feed, instrument, ts_ns)
+    if kind == TICK_MARK:
+        return _on_marks(feed, instrument, ts_ns)
+    if kind == TICK_QUOTE:  # the quotes that are used are made of the book
+        return np.int64(INPUT_CROSSED if feed.message[BID] >= feed.message[ASK] else INPUT_OK)
+    reason = on_stream_book(feed, wires, instrument, ts_ns, _lag_us(feed.message, ts_ns))
+    if reason == INPUT_OK:
+        feed.states[instrument]["book_ns"] = ts_ns
+    return reason
+
+
 @kernel
 def _on_mark(feed, instrument, ts_ns):
     message = feed.message
@@ -150,6 +257,8 @@ def _judge(feed, wires, instrument, ts_ns, reason, strays):
             go_stale(feed, instrument, ts_ns)  # a change of the book is lost
         return reason
     state["last_recv_ns"] = ts_ns
+    if state["listing"]["rule"] >= RULE_STREAM:
+        return _on_stream(feed, wires, instrument, ts_ns)
     if kind == TICK_QUOTE:
         return _on_quote(feed, wires, instrument, ts_ns)
     if kind == TICK_TRADE:
@@ -158,8 +267,38 @@ def _judge(feed, wires, instrument, ts_ns, reason, strays):
         return _on_mark(feed, instrument, ts_ns)
     lag_us = _lag_us(feed.message, ts_ns)
     if feed.message[IS_SNAPSHOT] != 0:
-        return on_snapshot(feed, wires, instrument, ts_ns, lag_us)
-    return on_depth(feed, wires, instrument, ts_ns, lag_us)
+        reason = on_snapshot(feed, wires, instrument, ts_ns, lag_us)
+    else:
+        reason = on_depth(feed, wires, instrument, ts_ns, lag_us)
+    if reason == INPUT_OK:
+        state["book_ns"] = ts_ns
+    return reason
+
+
+@kernel
+def take_scanned(feed, wires, instrument, ts_ns, reason, strays):
+    """Judge the scanned message of an instrument; count it as accepted or refused, by kind and reason.
+
+    Parameters
+    ----------
+    feed : FeedMemory, whose `message` and tables hold the message; nothing in hand
+    wires : Wires, for the counters
+    instrument : int64
+    ts_ns : int64, when it was received
+    reason : int64, what the scanner said
+    strays : bool, its receive time is not believed
+
+    Notes
+    -----
+    Complexity: O(levels). Invariant: each message is counted once; a diff that waits for a snapshot, when its fate is
+    known. Twin: tests/reference/engine/feed.py
+    """
+    kind = feed.message[KIND]
+    reason = _judge(feed, wires, instrument, ts_ns, reason, strays)
+    if reason == INPUT_OK:
+        wires.messages[instrument, kind] += 1
+    elif reason != WAITING:
+        wires.refused[instrument, kind, reason] += 1
 
 
 @kernel
@@ -174,8 +313,7 @@ def take_line(feed, wires, source):
 
     Notes
     -----
-    Complexity: O(length of the line). Invariant: each line is counted once; a diff that waits for a snapshot, when its
-    fate is known. Twin: tests/reference/engine/feed.py
+    Complexity: O(length of the line). Invariant: each line is counted once. Twin: tests/reference/engine/feed.py
     """
     instrument = source["instrument"]
     text = feed.buffers[instrument]
@@ -187,10 +325,5 @@ def take_line(feed, wires, source):
     reason = scan_message(
         text, source["json_at"], source["end"], state["listing"], feed.message, feed.prices, feed.lots
     )
-    kind = feed.message[KIND]
     source["at"] = feed.message[LINE_END] + 1
-    reason = _judge(feed, wires, instrument, source["next_ns"], reason, source["strays"] != 0)
-    if reason == INPUT_OK:
-        wires.messages[instrument, kind] += 1
-    elif reason != WAITING:
-        wires.refused[instrument, kind, reason] += 1
+    take_scanned(feed, wires, instrument, source["next_ns"], reason, source["strays"] != 0)

@@ -55,6 +55,8 @@ CHECKSUM = 34  # of the book after the change, -1: none
 TRADES = 35  # rows of the table of trades
 N_WORDS = 36
 
+ABSENT = -(1 << 62)  # instead of a value that this message leaves as it was
+
 # columns of a trade
 TRADE_PRICE, TRADE_QTY, TRADE_NUMBER, TRADE_SIDE, TRADE_NS, TRADE_OFF_MARKET, TRADE_HASHED = range(7)
 N_TRADE_WORDS = 7  # HASHED: the venue's id is no number, TRADE_NUMBER is a hash of it and tells no order
