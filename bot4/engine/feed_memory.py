@@ -7,7 +7,17 @@ import numpy as np
 
 from bot4.engine.feed_ids import N_COUNT_WORDS, N_COUNTS
 from bot4.kernels.book import BOOK
-from bot4.kernels.scan.scanned import LISTING, MAX_LEVELS, RULE_FUTURES, RULE_SPOT, SYMBOL_BYTES, scanned_memory
+from bot4.kernels.scan.scanned import (
+    LISTING,
+    MAX_LEVELS,
+    RULE_CHECKSUM,
+    RULE_CONNECTION,
+    RULE_FUTURES,
+    RULE_SPOT,
+    RULE_STREAM,
+    SYMBOL_BYTES,
+    scanned_memory,
+)
 from bot4.model.enums import FLAG_SYNTHETIC, INT64_MAX
 from bot4.model.errors import InputError
 from bot4.model.records import TICK, words
@@ -44,6 +54,7 @@ FEED_STATE = np.dtype(
         ("quote_u", "i8"),  # update id of the last quote, -1: none yet
         ("book_u", "i8"),  # last update id in the book
         ("whole", "i8"),
+        ("awaited", "i8"),  # 1: a snapshot in the stream may replace a whole book
         ("fresh", "i8"),  # 1: no diff since the snapshot yet
         ("pending_messages", "i8"),
         ("pending_levels", "i8"),
@@ -74,6 +85,17 @@ READER_EXECUTION = 1
 N_OTHER_READERS = 2
 
 
+RULES = {
+    "synthetic": RULE_SPOT,
+    "binance_spot": RULE_SPOT,
+    "binance_usdm": RULE_FUTURES,
+    "bybit_spot": RULE_STREAM,
+    "bybit_linear": RULE_STREAM,
+    "kraken": RULE_CHECKSUM,
+    "coinbase": RULE_CONNECTION,
+}
+
+
 class FeedMemory(NamedTuple):
     """All that the feed's step works on; process-private."""
 
@@ -95,7 +117,7 @@ class Source(Protocol):
     """Where the bytes of one instrument come from, line by line in order of receive time."""
 
     symbol: str
-    futures: bool  # USD-M futures: their diffs name the update before
+    venue: str  # tells how changes of its books follow each other
     synthetic: bool  # made up, not recorded
 
     def read_into(self, buffer: np.ndarray) -> int:
@@ -116,7 +138,7 @@ def listing(instrument: np.void, source: Source) -> np.ndarray:
     ):
         row[decimals] = instrument[decimals]
         row[units] = int(instrument[size]) // 10 ** (8 - int(instrument[decimals]))
-    row["rule"] = RULE_FUTURES if source.futures else RULE_SPOT
+    row["rule"] = RULES[source.venue]
     row["symbol_length"] = len(symbol)
     row["symbol"][: len(symbol)] = np.frombuffer(symbol, np.uint8)
     return record

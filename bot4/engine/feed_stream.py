@@ -76,9 +76,10 @@ def _apply(feed, instrument, ts_ns, lag_us):
             emit(feed, instrument, TICK_LEVEL, 0, ts_ns, lag_us, prices[index], lots[index], side, update)
         if depth > 0:
             for _ in range(count):
-                if book_depth(book, side) <= depth:
+                held = book_depth(book, side)
+                if held <= depth:
                     break
-                price, _lots = book_level(book, side, depth)
+                price, _ = book_level(book, side, held - 1)
                 book_set(book, side, price, 0)
                 emit(feed, instrument, TICK_LEVEL, 0, ts_ns, lag_us, price, 0, side, update)
 
@@ -138,12 +139,13 @@ def _on_whole_book(feed, wires, instrument, ts_ns, lag_us):
     state = feed.states[instrument]
     message = feed.message
     by_id = state["listing"]["rule"] == RULE_STREAM
-    if state["whole"] != 0:
+    if state["whole"] != 0 and state["awaited"] == 0:
         if not by_id:
             go_stale(feed, instrument, ts_ns)
             return np.int64(INPUT_OUT_OF_ORDER)
         if message[LAST_ID] <= state["book_u"] and message[LAST_ID] != RESTARTED:
             return np.int64(INPUT_DUPLICATE if message[LAST_ID] == state["book_u"] else INPUT_OUT_OF_ORDER)
+    state["awaited"] = 0
     if not by_id:
         message[LAST_ID] = state["book_u"] + 1
     begun = feed.state[OUT_COUNT]

@@ -24,7 +24,8 @@ class TextSource:
     """A text as a source, given out in pieces of any size."""
 
     def __init__(self, text: bytes, symbol: str = "BTCUSDT", futures: bool = False, piece: int = 1 << 20) -> None:
-        self.symbol, self.futures, self.synthetic = symbol, futures, False
+        self.venue = "binance_usdm" if futures else "binance_spot"
+        self.symbol, self.synthetic = symbol, False
         self._text, self._piece = text, piece
 
     def read_into(self, buffer: np.ndarray) -> int:

@@ -40,7 +40,6 @@ class CaptureSource:
     Attributes
     ----------
     symbol, venue : what the chain holds, e.g. BTCUSDT and binance_spot
-    futures : True for USD-M futures, whose sequence rule differs from spot
     paths : files in order of time
     gaps : what a person should know of the times between them, a sentence each
     """
@@ -49,7 +48,6 @@ class CaptureSource:
 
     def __init__(self, symbol: str, venue: str, paths: Sequence[Path], gaps: Sequence[str] = ()) -> None:
         self.symbol, self.venue, self.paths, self.gaps = symbol, venue, list(paths), list(gaps)
-        self.futures = venue == "binance_usdm"
         self._next = 0
         self._file: BinaryIO | None = None
         self._last = b"\n"

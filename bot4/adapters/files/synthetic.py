@@ -72,7 +72,6 @@ class SyntheticSource:
     """One symbol's market, read as text."""
 
     synthetic = True
-    futures = False
     venue = VENUE
     paths: tuple[()] = ()
     first_ns = EPOCH_NS

@@ -12,6 +12,7 @@ import numpy as np
 
 from bot4.jit import inlined, kernel
 from bot4.kernels.scan.decimal import CUT, MAX_E8, MAX_UNITS, scan_decimal
+from bot4.kernels.scan.directory import find_listing
 from bot4.kernels.scan.scanned import (
     ASK,
     ASK_LOTS,
@@ -20,10 +21,12 @@ from bot4.kernels.scan.scanned import (
     BID_LOTS,
     BIDS,
     BUYER_MAKER,
+    CHECKSUM,
     DATA,
     EVENT_MS,
     FIRST_ID,
     INDEX,
+    INSTRUMENT,
     IS_SNAPSHOT,
     KIND,
     LAST_ID,
@@ -39,6 +42,7 @@ from bot4.kernels.scan.scanned import (
     REASON,
     RULE_FUTURES,
     SEEN,
+    SEQUENCE,
     STREAM,
     SYMBOL,
     TIME_MS,
@@ -110,6 +114,8 @@ _TRADE = _text(b"trade")
 _DEPTH = _text(b"depth")
 _MARK_PRICE = _text(b"markPrice")
 _MARKET = _text(b"MARKET")
+_HEAD = _text(b'{"stream":"')
+_RESULT = _text(b'{"result":null,"id":')
 _STREAM = _text(b"stream")
 _DATA = _text(b"data")
 _LAST_UPDATE_ID = _text(b"lastUpdateId")
@@ -519,3 +525,57 @@ def scan_time(text, at):
     if digits == 19 and text[first] < 57:
         return value * 10 + (np.int64(text[at - 1]) - 48), np.int64(at + 1)
     return np.int64(-1), np.int64(0)
+
+
+@inlined
+def _scan_answer(text, at, end, message):
+    """What has no stream: the answer to a subscription, as the venue writes it, is good and says nothing."""
+    after = at + len(_RESULT)
+    if after >= end or not _is_word(text, at, after, _RESULT):
+        return np.int64(INPUT_UNPARSABLE)
+    after, number = scan_integer(text, after)
+    if after < 0 or number < 0 or text[after] != CLOSE_BRACE or after + 1 != end:
+        return np.int64(INPUT_UNPARSABLE)
+    return np.int64(INPUT_OK)
+
+
+@kernel
+def scan_binance(text, at, end, directory, listings, scanned):
+    """Read one message of a combined stream of many instruments.
+
+    Parameters
+    ----------
+    text : uint8[N]
+    at, end : int64, the message is text[at:end); text[end] is a newline
+    directory, listings : see `find_listing`
+    scanned : Scanned, out; its word INSTRUMENT is -1 where none could be told
+
+    Returns
+    -------
+    int64, as `scan_message`; INPUT_UNPARSABLE also where the stream does not come first
+
+    Notes
+    -----
+    Complexity: O(length). Twin: bot4/adapters/binance/parse.py
+    """
+    message = scanned.message
+    for index in range(N_WORDS):
+        message[index] = 0
+    message[INSTRUMENT] = -1
+    message[LINE_END] = end
+    message[SEQUENCE] = -1
+    message[CHECKSUM] = -1
+    first = at + len(_HEAD)
+    if not _is_word(text, at, first, _HEAD):
+        return _scan_answer(text, at, end, message)
+    last = first
+    while last < end and text[last] != 64:
+        last += 1
+    instrument = find_listing(text, first, last, directory, listings)
+    if instrument < 0:
+        return np.int64(INPUT_WRONG_SYMBOL)
+    reason = scan_message(text, at, end + 1, listings[instrument], message, scanned.prices, scanned.lots)
+    message[INSTRUMENT] = instrument
+    message[SEQUENCE] = -1
+    message[CHECKSUM] = -1
+    return reason

@@ -55,8 +55,8 @@ def find_listing(text, first, last, directory, listings):
 def directory_of(listings: np.ndarray, members: np.ndarray) -> np.ndarray:
     """The table for the listings (LISTING[n]) whose numbers are in `members`: those of one venue. int64[size]."""
     assert listings.dtype == LISTING
-    size = 4
-    while size < 4 * len(members):
+    size = 4  # the same for all venues of a session
+    while size < 4 * len(listings):
         size *= 2
     table = np.zeros(size, np.int64)
     for member in members.tolist():
