@@ -113,19 +113,23 @@ class FeedMemory(NamedTuple):
     snapshots: np.ndarray  # int64[n_shards + 2, 3]: requests answered, request in work, its next instrument
 
 
-class Source(Protocol):
-    """Where the bytes of one instrument come from, line by line in order of receive time."""
+class Listed(Protocol):
+    """What the feed has to be told of an instrument, beside its record."""
 
     symbol: str
     venue: str  # tells how changes of its books follow each other
     synthetic: bool  # made up, not recorded
+
+
+class Source(Listed, Protocol):
+    """Where the bytes of one instrument come from, line by line in order of receive time."""
 
     def read_into(self, buffer: np.ndarray) -> int:
         """Fill a uint8 array from its start; the number of bytes, 0 at the end. RecordingError if it is damaged."""
         ...
 
 
-def listing(instrument: np.void, source: Source) -> np.ndarray:
+def listing(instrument: np.void, source: Listed) -> np.ndarray:
     """What the scanner has to know of an instrument: LISTING[1]."""
     record = np.zeros(1, LISTING)
     row = record[0]
@@ -144,7 +148,7 @@ def listing(instrument: np.void, source: Source) -> np.ndarray:
     return record
 
 
-def feed_memory(instruments: np.ndarray, sources: Sequence[Source], n_shards: int) -> FeedMemory:
+def feed_memory(instruments: np.ndarray, sources: Sequence[Listed], n_shards: int) -> FeedMemory:
     """All memory of the feed; pages are touched only when used.
 
     Parameters

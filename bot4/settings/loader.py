@@ -99,12 +99,16 @@ def _check_table(file: str, at: str, table: type[Table], raw: Any) -> None:
             raise SettingsError(f"{file}: {_join(at, _quoted(key))}: unknown field; {fix}")
     for name, hint in hints.items():
         if name not in raw:
+            if is_optional(hint):
+                continue
             raise SettingsError(f"{file}: {_join(at, name)}: missing; {_how(hint)}")
         _check_field(file, _join(at, name), hint, raw[name])
 
 
 def _check_field(file: str, at: str, hint: Any, value: Any) -> None:
     bound = bound_of(hint)
+    if is_optional(hint) and bound is None:
+        hint = typing.get_args(hint)[0]
     if bound is not None:
         refusal = bound.refusal(value)
         if refusal is not None:
@@ -117,6 +121,12 @@ def _check_field(file: str, at: str, hint: Any, value: Any) -> None:
         raise SettingsError(f"{file}: {at}: {shown(value)} is no list of tables; write at least one [[{at}]]")
     for index, row in enumerate(value):
         _check_table(file, f"{at}[{index}]", typing.get_args(hint)[0], row)
+
+
+def is_optional(hint: Any) -> bool:
+    """Whether a field may be left out: `Table | None`, or an annotated value with None among its types."""
+    inner = typing.get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
+    return type(None) in typing.get_args(inner)
 
 
 def bound_of(hint: Any) -> Bound | None:

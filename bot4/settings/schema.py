@@ -28,6 +28,12 @@ STRATEGY_MODULE = Text(
 )
 STRATEGY_PARAMETER = Parameters("STRATEGY_PARAMETER")
 LATENCY_US = Integer("LATENCY_US", 1, 10_000_000, "microseconds")  # 0 would leave several processes no lookahead
+URL = Text(
+    "URL",
+    r"(https?|wss?)://[A-Za-z0-9.:\[\]-]{1,253}(/[A-Za-z0-9._~/-]{0,200})?",
+    'an address such as "wss://host/path"',
+)
+FILE = Text("FILE", r"[^\x00-\x1f]{1,512}", "a file name")
 TOTALS_GRID_MS = Integer("TOTALS_GRID_MS", 1, 60_000, "milliseconds")
 
 # --- limits --------------------------------------------------------------------------------------------------------
@@ -43,15 +49,17 @@ BUCKET_TOKENS = Integer("BUCKET_TOKENS", 1, 10_000, "orders")
 BUCKET_REFILL_MS = Integer("BUCKET_REFILL_MS", 1, 3_600_000, "milliseconds")
 STOP_CONFIRM_MS = Integer("STOP_CONFIRM_MS", 1, 1_000, "milliseconds")  # no fill stands without its stop for longer
 QUOTE_AGE_MS = Integer("QUOTE_AGE_MS", 1, 60_000, "milliseconds")
+SILENCE_MS = Integer("SILENCE_MS", 1, 600_000, "milliseconds")
 LAG_MS = Integer("LAG_MS", 1, 10_000, "milliseconds")
 BREAKER_FAILURES = Integer("BREAKER_FAILURES", 1, 1_000, "failures")
 BREAKER_MS = Integer("BREAKER_MS", 1, 3_600_000, "milliseconds")
 DAY_OFFSET_MINUTES = Integer("DAY_OFFSET_MINUTES", 0, 1_439, "minutes after midnight UTC")
 
 # --- instruments -----------------------------------------------------------------------------------------------------
-SYMBOL = Text("SYMBOL", "[A-Z0-9][A-Z0-9_-]{0,31}", 'the venue\'s symbol in capitals, such as "BTCUSDT"')
-VENUE = Choice("VENUE", ("binance_spot", "binance_usdm", "synthetic"))
-SPOT_VENUES = ("binance_spot", "synthetic")  # no short position there
+SYMBOL = Text("SYMBOL", "[A-Z0-9][A-Z0-9_/-]{0,31}", 'the venue\'s symbol in capitals, such as "BTCUSDT"')
+LIVE_VENUES = ("binance_spot", "binance_usdm", "bybit_spot", "bybit_linear", "kraken", "coinbase")
+VENUE = Choice("VENUE", (*LIVE_VENUES, "synthetic"))
+SPOT_VENUES = ("binance_spot", "bybit_spot", "kraken", "coinbase", "synthetic")  # no short position there
 TICK_SIZE = Amount("TICK_SIZE", "0.00000001", "100000", "quote currency")
 LOT_SIZE = Amount("LOT_SIZE", "0.00000001", "100000", "base currency")
 MIN_NOTIONAL = Amount("MIN_NOTIONAL", "0", "100000", "quote currency")
@@ -101,10 +109,24 @@ class SimulatedVenue(Table, frozen=True):
     internal_latency_us: Annotated[int, LATENCY_US]
 
 
+class Gateway(Table, frozen=True):
+    """Where a venue is reached; what is left out is the venue's own public address, and the system's certificates."""
+
+    rest_url: Annotated[str | None, URL] = None
+    ws_url: Annotated[str | None, URL] = None
+    ca_file: Annotated[str | None, FILE] = None
+
+
 class Venue(Table, frozen=True):
-    """The venues that a session trades on."""
+    """The venues that a session trades on, and those that it hears."""
 
     sim: SimulatedVenue
+    binance_spot: Gateway | None = None
+    binance_usdm: Gateway | None = None
+    bybit_spot: Gateway | None = None
+    bybit_linear: Gateway | None = None
+    kraken: Gateway | None = None
+    coinbase: Gateway | None = None
 
 
 class Portfolio(Table, frozen=True):
@@ -140,6 +162,7 @@ class Limits(Table, frozen=True):
     stop_confirm_ms: Annotated[int, STOP_CONFIRM_MS]
     quote_age_ms: Annotated[int, QUOTE_AGE_MS]
     lag_ms: Annotated[int, LAG_MS]
+    silence_ms: Annotated[int, SILENCE_MS]
     breaker_failures: Annotated[int, BREAKER_FAILURES]
     breaker_window_ms: Annotated[int, BREAKER_MS]
     breaker_open_ms: Annotated[int, BREAKER_MS]
@@ -158,6 +181,7 @@ class Instrument(Table, frozen=True):
     max_qty: Annotated[str, QUANTITY]
     maker_fee_bps: Annotated[str, FEE_BPS]
     taker_fee_bps: Annotated[str, FEE_BPS]
+    silence_ms: Annotated[int | None, SILENCE_MS] = None  # instead of the limits' own
 
 
 class Instruments(Table, frozen=True):

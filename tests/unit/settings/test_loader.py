@@ -10,11 +10,22 @@ from reference.settings_file import Raw, toml_text
 
 from bot4.model.errors import SettingsError
 from bot4.settings.bound import Amount, AutoCores, AutoInteger, Choice, Integer, Parameters, Text
-from bot4.settings.loader import INSTRUMENTS_FILE, LIMITS_FILE, MAX_FILE_BYTES, TOPOLOGY_FILE, bound_of, load
+from bot4.settings.loader import (
+    INSTRUMENTS_FILE,
+    LIMITS_FILE,
+    MAX_FILE_BYTES,
+    TOPOLOGY_FILE,
+    bound_of,
+    is_optional,
+    load,
+)
 from bot4.settings.schema import Instruments, Limits, Session, Topology
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 TABLES = {"paper.toml": Session, LIMITS_FILE: Limits, INSTRUMENTS_FILE: Instruments, TOPOLOGY_FILE: Topology}
+
+
+OPTIONAL = set()  # paths of what may be left out
 
 
 def _walk(table, at=()):
@@ -22,9 +33,13 @@ def _walk(table, at=()):
     for name, hint in typing.get_type_hints(table, include_extras=True).items():
         bound = bound_of(hint)
         yield (*at, name), bound
+        if bound is not None and is_optional(hint):
+            OPTIONAL.add((*at, name))
         if bound is None:
             is_list = typing.get_origin(hint) is tuple
-            below = typing.get_args(hint)[0] if is_list else hint
+            below = typing.get_args(hint)[0] if is_list or is_optional(hint) else hint
+            if is_optional(hint):
+                OPTIONAL.add((*at, name))
             yield from _walk(below, (*at, name, 0) if is_list else (*at, name))
 
 
@@ -44,7 +59,14 @@ def _ids(fields):
 
 
 def _raw():
-    return {file: tomllib.loads((CONFIG / file).read_text()) for file in TABLES}
+    tables = {file: tomllib.loads((CONFIG / file).read_text()) for file in TABLES}
+    for file, path, bound in FIELDS:
+        if bound is None and path in OPTIONAL:
+            table = tables[file]
+            for part in path[:-1]:
+                table = table[part]
+            table.setdefault(path[-1], {})
+    return tables
 
 
 def _write(folder, tables):
@@ -60,7 +82,7 @@ def _with(path, value):
         for part in path[:-1]:
             table = table[part]
         if value is None:
-            del table[path[-1]]
+            table.pop(path[-1], None)
         else:
             table[path[-1]] = value
 
@@ -148,6 +170,9 @@ def test_a_copy_by_the_tests_own_writer_loads(tmp_path):
 
 @pytest.mark.parametrize(("file", "path", "bound"), FIELDS, ids=_ids(FIELDS))
 def test_missing_field(tmp_path, file, path, bound):
+    if path in OPTIONAL:
+        assert _load_changed(tmp_path, file, _with(path, None))
+        return
     message = _refusal(tmp_path, file, _with(path, None))
     assert f": {_dotted(path)}: missing; add" in message
 
@@ -187,7 +212,7 @@ def test_edge_of_its_bound_is_accepted_by_the_bound(file, path, bound):
         AutoInteger: lambda: [bound.low, bound.high, "auto"],
         Amount: lambda: [bound.low, bound.high],
         Choice: lambda: list(bound.options),
-        Text: lambda: ["A"],
+        Text: lambda: ["wss://a.b:1/c" if bound.name == "URL" else "A"],
         AutoCores: lambda: ["auto", [0], [bound.high], (1, 0)],
         Parameters: lambda: [{}, {"a_1": 1, "b": -1e15}, {"c": 0.5}],
     }[type(bound)]()
