@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <vector>
 
 using Word = std::int64_t;
@@ -92,7 +93,7 @@ struct Session {
 static_assert(sizeof(Session) == 104);
 
 struct Params {
-    Word bar_ns;
+    Word bar_ns, bar_kind, bar_size;
     double enter_threshold, exit_threshold;
     Word min_hold_ns, position_fraction_bps, atr_period;
     double stop_atr_multiple, stop_min_bps;
@@ -100,7 +101,7 @@ struct Params {
     Word fast_period, slow_period, signal_period, rsi_period, band_period;
     double trend_weight, macd_weight, rsi_weight, band_weight, imbalance_weight;
 };
-static_assert(sizeof(Params) == 176);
+static_assert(sizeof(Params) == 192);
 
 struct RiskView {
     Word position_lots, pending_buy_lots, pending_sell_lots, open_orders, bid_ticks, ask_ticks, quote_ts_ns, equity_e8,
@@ -114,8 +115,11 @@ struct View {
     Word position_lots, bars;
     double open, high, low, close, volume, atr, vwap;
     Word trade_ticks, trade_lots, trade_side, fill_ticks, fill_lots, fill_side, fill_leg;
+    double buy_volume, turnover;
+    Word bar_trades, bar_begin_ns, bar_end_ns;
+    std::uint8_t pad[24];
 };
-static_assert(sizeof(View) == 192);
+static_assert(sizeof(View) == 256);
 
 struct Status {
     Word execution_gate, resyncing, snapshot_wanted, lagging, reserved[4];
@@ -124,9 +128,13 @@ static_assert(sizeof(Status) == 64);
 
 // --- indicators ------------------------------------------------------------------------------------------------------
 
+enum { BAR_TIME, BAR_TICK, BAR_VOLUME, BAR_DOLLAR };
+
 struct Bar {
-    double open, high, low, close, volume;
-    Word trades, end_ns, closed;
+    static constexpr Word MOST = (Word{1} << 62) - 1, NEVER = std::numeric_limits<Word>::max();
+
+    double open, high, low, close;
+    Word volume, buy_volume, turnover, trades, begin_ns, end_ns, closed;
 
     void init() { trades = end_ns = closed = 0; }
     bool is_over(Word ts_ns) const { return trades > 0 && ts_ns >= end_ns; }
@@ -134,18 +142,33 @@ struct Bar {
         trades = 0;
         ++closed;
     }
-    void add(Word ts_ns, Word price_ticks, Word qty_lots, Word bar_ns) {
+    static Word size_of(Word kind, Word bar_ns, Word size, Word value_e8) {
+        if (kind == BAR_TIME) return bar_ns;
+        return kind == BAR_DOLLAR && value_e8 > 1 ? (size - 1) / value_e8 + 1 : size;
+    }
+    bool add(Word ts_ns, Word price_ticks, Word qty_lots, Word side, Word kind, Word size) {
         const double price = static_cast<double>(price_ticks);
         if (trades == 0) {
             open = high = low = price;
-            volume = 0;
-            end_ns = bar_ns > 0 ? ts_ns - ts_ns % bar_ns + bar_ns : ts_ns;
+            volume = buy_volume = turnover = 0;
+            const bool spans = kind == BAR_TIME && size > 0;
+            begin_ns = spans ? ts_ns - ts_ns % size : ts_ns;
+            end_ns = spans ? begin_ns + size : NEVER;
         }
         high = std::max(high, price);
         low = std::min(low, price);
         close = price;
-        volume += static_cast<double>(qty_lots);
+        const bool fits = price * static_cast<double>(qty_lots) <= static_cast<double>(MOST);
+        turnover = std::min(turnover + (fits ? std::min(price_ticks * qty_lots, MOST) : MOST), MOST);
+        volume = std::min(volume + qty_lots, MOST);
+        if (side > 0) buy_volume = std::min(buy_volume + qty_lots, MOST);
         ++trades;
+        const bool full = kind == BAR_TIME     ? size == 0
+                          : kind == BAR_TICK   ? trades >= size
+                          : kind == BAR_VOLUME ? volume >= size
+                                               : turnover >= size;
+        if (full) end_ns = ts_ns;
+        return full;
     }
 };
 
@@ -319,7 +342,7 @@ struct State {
     Bar bar;
     Atr atr;
     Vwap vwap;
-    std::uint8_t pad[56];
+    std::uint8_t pad[32];
 };
 static_assert(sizeof(State) == 320);
 
@@ -871,12 +894,17 @@ struct Shard {
         State& state = states[i];
         View& view = views[i];
         Bar& bar = state.bar;
+        view.bar_trades = bar.trades;
         bar.end();
         view.open = bar.open;
         view.high = bar.high;
         view.low = bar.low;
         view.close = bar.close;
-        view.volume = bar.volume;
+        view.volume = static_cast<double>(bar.volume);
+        view.buy_volume = static_cast<double>(bar.buy_volume);
+        view.turnover = static_cast<double>(bar.turnover);
+        view.bar_begin_ns = bar.begin_ns;
+        view.bar_end_ns = bar.end_ns;
         view.bars = bar.closed;
         view.atr = state.atr.update(bar.high, bar.low, bar.close);
         strategies[i].on_bar(params, view);
@@ -889,8 +917,8 @@ struct Shard {
         view.trade_lots = tick.w1;
         view.trade_side = tick.w3;
         view.vwap = state.vwap.update(tick.ts_recv_ns, tick.w0, tick.w1);
-        state.bar.add(tick.ts_recv_ns, tick.w0, tick.w1, params.bar_ns);
-        if (params.bar_ns == 0) close_bar(i);
+        const Word size = Bar::size_of(params.bar_kind, params.bar_ns, params.bar_size, instruments[i].value_e8);
+        if (state.bar.add(tick.ts_recv_ns, tick.w0, tick.w1, tick.w3, params.bar_kind, size)) close_bar(i);
     }
 
     void blank_intent(Word i, const Tick& tick, int leg) {

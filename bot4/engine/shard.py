@@ -22,7 +22,7 @@ from bot4.engine.shard_keep import kept_words, restore
 from bot4.engine.shard_loop import ShardMemory
 from bot4.jit import JIT, cache_root, source_digest
 from bot4.kernels.book import BOOK
-from bot4.kernels.parameter import parameters
+from bot4.kernels.parameter import parameters, refuse_bars
 from bot4.kernels.risk.view import RISK_VIEW
 from bot4.kernels.state import SHARD_STATE, SHARD_STATUS, VIEW
 from bot4.model.enums import FLAG_SNAPSHOT
@@ -223,11 +223,12 @@ def generate_module(
 def strategy_parameters(name: str, values: Mapping[str, int | float]) -> np.ndarray:
     """`[strategy.params]` as the strategy's PARAMS record [1]; SettingsError names the field that cannot be used.
 
-    What a single field cannot show a strategy refuses by `refuse(values)`, if it has one: what is wrong, or "".
+    What a single field cannot show is refused here for the bars, and by `refuse(values)` of the strategy, if it has
+    one: what is wrong, or "".
     """
     module = strategy_module(name)
     record = parameters(module.PARAMETERS, values)
-    refusal = module.refuse(values) if hasattr(module, "refuse") else ""
+    refusal = refuse_bars(values) or (module.refuse(values) if hasattr(module, "refuse") else "")
     if refusal:
         raise SettingsError(f"strategy.params.{refusal}")
     return record

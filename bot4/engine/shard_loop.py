@@ -31,7 +31,7 @@ from bot4.kernels.data_check import check_sequence, check_values
 from bot4.kernels.decision.gate import check_gate
 from bot4.kernels.decision.score import target_of
 from bot4.kernels.indicators.atr import atr_init, atr_ready, atr_update
-from bot4.kernels.indicators.bar import bar_add, bar_close, bar_init, bar_is_over
+from bot4.kernels.indicators.bar import bar_add, bar_close, bar_init, bar_is_over, bar_size
 from bot4.kernels.indicators.imbalance import imbalance
 from bot4.kernels.indicators.microprice import microprice
 from bot4.kernels.indicators.vwap import vwap_init, vwap_update
@@ -166,37 +166,49 @@ def _close_bar(shard, i):
     state = shard.states[i]
     view = shard.views[i]
     bar = state["bar"]
-    bar_close(bar)
     first = bar["open"]  # read whole before anything is written: the compiler cannot tell the records apart
     high = bar["high"]
     low = bar["low"]
     close = bar["close"]
     volume = bar["volume"]
+    buy_volume = bar["buy_volume"]
+    turnover = bar["turnover"]
+    trades = bar["trades"]
+    begin_ns = bar["begin_ns"]
+    end_ns = bar["end_ns"]
+    bar_close(bar)
     closed = bar["closed"]
     view["open"] = first
     view["high"] = high
     view["low"] = low
     view["close"] = close
-    view["volume"] = volume
+    view["volume"] = float(volume)
+    view["buy_volume"] = float(buy_volume)
+    view["turnover"] = float(turnover)
+    view["bar_trades"] = trades
+    view["bar_begin_ns"] = begin_ns
+    view["bar_end_ns"] = end_ns
     view["bars"] = closed
     view["atr"] = atr_update(state["atr"], high, low, close)
     on_bar(shard.params[0], shard.strategies[i], view)
 
 
 @inlined
-def _take_trade(shard, i, tick):
+def _take_trade(shard, instruments, i, tick):
+    params = shard.params[0]
     state = shard.states[i]
     view = shard.views[i]
     ts_ns = tick["ts_recv_ns"]
     price = tick["w0"]
     lots = tick["w1"]
-    bar_ns = shard.params[0]["bar_ns"]
+    side = tick["w3"]
+    kind = params["bar_kind"]
+    size = bar_size(kind, params["bar_ns"], params["bar_size"], instruments[i]["value_e8"])
     view["trade_ticks"] = price
     view["trade_lots"] = lots
-    view["trade_side"] = tick["w3"]
+    view["trade_side"] = side
     view["vwap"] = vwap_update(state["vwap"], ts_ns, price, lots)
-    bar_add(state["bar"], ts_ns, price, lots, bar_ns)
-    if bar_ns == 0:
+    if bar_add(state["bar"], ts_ns, price, lots, side, kind, size):
         _close_bar(shard, i)
 
 
@@ -421,7 +433,7 @@ def step(shard, instruments, limits, session, k, tick, killed):
         _close_bar(shard, i)
     kind = np.int64(tick["kind"])
     if kind == TICK_TRADE:
-        _take_trade(shard, i, tick)
+        _take_trade(shard, instruments, i, tick)
     elif kind == TICK_MARK:
         state["mark_e8"] = tick["w0"]
         return STEP_NOTHING

@@ -24,7 +24,9 @@ class Parameter(NamedTuple):
 
 
 TRADING = (
-    Parameter("bar_ns", SECOND_NS // 4, 0, 86_400 * SECOND_NS, "length of a bar; 0: each trade is a bar"),
+    Parameter("bar_ns", SECOND_NS // 4, 0, 86_400 * SECOND_NS, "length of a time bar; 0: each trade is a bar"),
+    Parameter("bar_kind", 0, 0, 3, "what fills a bar: 0 time, 1 trades, 2 lots, 3 turnover"),
+    Parameter("bar_size", 0, 0, 2**62 - 1, "trades, lots, or 1e-8 of the quote currency in a bar; 0 for time bars"),
     Parameter("enter_threshold", 0.28, 0.0, 1.0, "score from which a position is opened"),
     Parameter("exit_threshold", 0.0, -1.0, 1.0, "score at which it is closed again"),
     Parameter(
@@ -43,6 +45,21 @@ TRADING = (
     Parameter("entry_life_ns", 2 * SECOND_NS, 0, 86_400 * SECOND_NS, "a resting entry is cancelled after this"),
     Parameter("imbalance_levels", 1, 1, 100, "levels of the book in the imbalance; 1: the best quote alone"),
 )
+
+
+_FILLED_BY = ("", "trades", "lots", "1e-8 of the quote currency")  # by bar_kind
+
+
+def refuse_bars(values: Mapping[str, int | float]) -> str:
+    """What is wrong with the rule of bars, though each of its fields is in bounds; "" if nothing is."""
+    kind, size, length_ns = (values[name] for name in ("bar_kind", "bar_size", "bar_ns"))
+    if kind == 0 and size != 0:
+        return f"bar_size: {size}, but time bars (bar_kind = 0) have their length in bar_ns; write bar_size = 0"
+    if kind != 0 and size == 0:
+        return f"bar_size: missing; with bar_kind = {kind} write how many {_FILLED_BY[int(kind)]} fill a bar"
+    if kind != 0 and length_ns != 0:
+        return f"bar_ns: {length_ns} is a length of time bars, but bar_kind = {kind}; write bar_ns = 0"
+    return ""
 
 
 def record_dtype(table: tuple[Parameter, ...]) -> np.dtype:

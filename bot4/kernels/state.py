@@ -36,6 +36,12 @@ VIEW = np.dtype(
         ("fill_lots", "i8"),
         ("fill_side", "i8"),
         ("fill_leg", "i8"),  # LEG_*
+        ("buy_volume", "f8"),  # of the last closed bar: lots that buyers took
+        ("turnover", "f8"),  # tick x lot; over the volume it is the bar's average price
+        ("bar_trades", "i8"),
+        ("bar_begin_ns", "i8"),
+        ("bar_end_ns", "i8"),
+        ("_pad", "u1", (24,)),
     ]
 )
 
@@ -63,7 +69,7 @@ SHARD_STATE = np.dtype(
         ("bar", BAR),
         ("atr", ATR),
         ("vwap", VWAP),
-        ("_pad", "u1", (56,)),
+        ("_pad", "u1", (32,)),
     ]
 )
 

@@ -9,6 +9,12 @@ is meant to exercise the pipeline and promises no profit.
 
 Contract: PARAMETERS begins with TRADING; PARAMS is its record; STATE has a field `warm`, 1 once the score may be used;
 `on_tick` returns the score, -1 (short) .. +1 (long), and is also called before that. `refuse` is optional.
+
+Bars: `bar_kind` with `bar_ns` or `bar_size`, both of TRADING, say what fills one (kernels/indicators/bar.py). When one
+has closed, `view` holds it (open, high, low, close, volume, buy_volume, turnover, bar_trades, bar_begin_ns,
+bar_end_ns), then `on_bar` is called, once a bar: before the trade that ended a time bar by its time, after the trade
+that filled any other. `on_tick` follows at the end of the message. After a gap in the data, bars and strategy begin
+anew. Trades that are no price of the market (an insurance fund's, a block trade) are in no bar.
 """
 
 from collections.abc import Mapping

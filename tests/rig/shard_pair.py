@@ -35,7 +35,7 @@ from bot4.shm.wires import (
     STAGES,
 )
 
-INDICATORS = ("mid", "microprice", "imbalance", "open", "high", "low", "close", "volume", "atr", "vwap")
+INDICATORS = ("mid", "microprice", "imbalance", "open", "high", "low", "close", "atr", "vwap")
 
 
 def plain(record: Any) -> Record:
@@ -61,7 +61,7 @@ class ShardPair:
             plain(self.rig.session[0]),
             plain(self.rig.params[0]),
             make,
-            VIEW.names,
+            [name for name in VIEW.names if name != "_pad"],
         )
         self.drained = 0
         self.measured = bool(self.twin.session["measure"] and not self.twin.session["paced"])

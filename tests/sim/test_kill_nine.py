@@ -34,6 +34,8 @@ id = 1
 module = "rig.puppet"
 [strategy.params]
 bar_ns = 0
+bar_kind = 0
+bar_size = 0
 enter_threshold = 0.6
 exit_threshold = 0.0
 min_hold_ns = 0

@@ -36,7 +36,8 @@ from bot4.model.enums import (
 from bot4.model.records import TICK
 from bot4.shm.layout import CONTROL_KILL
 
-SEEDS = range(40)
+TIMED = 40  # seeds with time bars
+SEEDS = range(TIMED + 6)
 LENGTH = 2_000
 LARGE = 2**40
 ENDS = (enums.REPORT_EXPIRED, enums.REPORT_CANCELED, enums.REPORT_REJECT, enums.REPORT_DENIED)
@@ -44,6 +45,14 @@ MUTE = (enums.REPORT_ACK, enums.REPORT_CANCEL_REJECT, enums.REPORT_REPLACED, enu
 SPREADS = (1,) * 14 + (30, 2_000, 70_000)
 SIZES = (UP, UP, UP, UP, FLAT, FLAT, DOWN, DOWN, DOWN, DOWN, (60, 40), (40, 60), (64, 36), (36, 64), (55, 45), (45, 55),
          (13, 5), (LARGE, 1))  # fmt: skip
+
+
+def rule_of_bars(seed: int, bar_ns: int) -> dict[str, int]:
+    """Time bars, and from seed TIMED on the other kinds in turn; the value is no whole tick x lot."""
+    if seed < TIMED:
+        return {"bar_ns": bar_ns}
+    kind, size = ((1, 2), (2, 90), (3, 4_000_000_003))[seed % 3]
+    return {"bar_ns": 0, "bar_kind": kind, "bar_size": size}
 
 
 class Stream:
@@ -71,7 +80,7 @@ class Stream:
                 "open_orders": pick((1, 2)), "quote_age_ns": 200 * MS, "cool_down_ns": pick((0, 300 * MS, SECOND)),
                 "bucket_tokens": pick((1, 2, 20)), "bucket_refill_ns": SECOND,
             },
-            bar_ns=pick((0, 20 * MS)), atr_period=pick((1, 3)), min_hold_ns=pick((0, 100 * MS)),
+            **rule_of_bars(seed, pick((0, 20 * MS))), atr_period=pick((1, 3)), min_hold_ns=pick((0, 100 * MS)),
             entry_style=seed // 4 % 2, entry_life_ns=pick((100 * MS, SECOND)), imbalance_levels=pick((1, 3)),
             stop_atr_multiple=1.2345678, stop_min_bps=pick((0.0, 0.0, 0.8)), slippage_ticks=pick((1, 7)),
             **({"fast_period": 2, "slow_period": 4, "signal_period": 2, "rsi_period": 3, "band_period": 4} if trend
@@ -328,7 +337,7 @@ def test_random_streams_equal_the_twin(seed):
     assert reached(seed)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [*range(8), *range(TIMED, TIMED + 3)])
 def test_batches_of_steps_equal_the_twin(seed):
     """Without rings, and every order expires at once."""
     stream = Stream(seed, alone=True)
@@ -357,6 +366,7 @@ def test_batches_of_steps_equal_the_twin(seed):
 NEVER = {enums.EXEC_NO_QUOTE}  # the gate or the data check comes before
 CODES = {name for code, name, _ in enums.REJECTS if code < enums.EXEC_RING_FULL + 1 and code not in NEVER}
 PATHS = {
+    *(f"bar of kind {kind} filled" for kind in range(4)),
     "bar over", "bar over without a trade", "cancel again", "cancel aged", "cancel out", "cancel unwanted", "entry",
     "entry at rest", "exit", "exit in a picture", "exit on a cold score", "fill missed",
     "fill of another order", "filled", "filled in part", "hold", "idle", "late",

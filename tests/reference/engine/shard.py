@@ -17,7 +17,7 @@ from reference.kernels.book import RefBook
 from reference.kernels.risk import order_checks as risk
 
 Record = dict[str, Any]
-Bar = tuple[float, float, float, float, float]  # open, high, low, close, volume
+Bar = Record  # indicators.BAR_FIELDS
 
 TRADE, QUOTE, LEVEL, MARK, FUNDING, STATUS = range(1, 7)
 LAST, SNAPSHOT, BOOK_NEWER, QUOTE_NEWER = 1, 2, 4, 8
@@ -103,7 +103,7 @@ class RefTrend:
     def on_bar(self, bar: Bar, count: int, atr: float) -> None:
         """Four weighted parts."""
         p, closes = self.params, self.closes
-        closes.append(bar[3])
+        closes.append(bar["close"])
         n = len(closes)
         unit = atr if atr > 0 else 1.0
         fast, slow = (indicators.ema(closes, min(p[f"{name}_period"], n))[-1] for name in ("fast", "slow"))
@@ -177,8 +177,7 @@ class RefLine:
     def warm_up(self) -> None:
         """Bars, average range, day's average and strategy begin anew; the rest stays."""
         self.bars: list[Bar] = []
-        self.trades: list[tuple[int, int]] = []  # of the open bar
-        self.bar_end_ns = 0
+        self.trades: list[tuple[int, int, int, int]] = []  # of the open bar: time, price, lots, side
         self.day, self.day_value, self.day_lots = -1, 0, 0
         self.view["bars"], self.view["atr"] = 0, 0.0
         self.strategy = self.make(self.params)
@@ -187,7 +186,7 @@ class RefLine:
         """Go on from an earlier life: all but book, position and orders."""
         self.sequence, self.view, self.strategy = other.sequence, other.view, other.strategy
         self.risk["position_lots"] = self.view["position_lots"]
-        self.bars, self.trades, self.bar_end_ns = other.bars, other.trades, other.bar_end_ns
+        self.bars, self.trades = other.bars, other.trades
         self.day, self.day_value, self.day_lots = other.day, other.day_value, other.day_lots
         self.mark_e8, self.score = other.mark_e8, other.score
         self.blind = self.known = True
@@ -200,20 +199,26 @@ class RefLine:
     # --- market ---
     def close_bar(self) -> None:
         """The open bar is over."""
-        prices = [float(price) for price, _ in self.trades]
-        bar = (prices[0], max(prices), min(prices), prices[-1], float(sum(lots for _, lots in self.trades)))
+        bar = indicators.bar_row(self.trades, self.params["bar_kind"], self.params["bar_ns"])
         self.bars.append(bar)
         self.trades = []
         ranges = len(self.bars) - 1
         atr = 0.0
         if ranges:
-            rows = [(high, low, close) for _, high, low, close, _ in self.bars]
+            rows = [(past["high"], past["low"], past["close"]) for past in self.bars]
             atr = indicators.atr(rows, min(ranges, self.params["atr_period"]))[-1]
-        self.view |= dict(zip(("open", "high", "low", "close", "volume"), bar, strict=True))
+        same = ("open", "high", "low", "close", "volume", "buy_volume", "turnover")
+        self.view |= {name: float(bar[name]) for name in same}
+        self.view |= {f"bar_{name}": bar[name] for name in ("trades", "begin_ns", "end_ns")}
         self.view |= {"bars": len(self.bars), "atr": atr}
         self.strategy.on_bar(bar, len(self.bars), atr)
 
-    def trade(self, now: int, price: int, lots: int, side: int) -> None:
+    def bar_is_over(self, now: int) -> bool:
+        """Whether event time has left the span of an open time bar."""
+        span = self.params["bar_ns"]
+        return bool(self.trades and span and now // span != self.trades[0][0] // span)
+
+    def trade(self, now: int, price: int, lots: int, side: int, value_e8: int) -> None:
         """Into the day's average and the open bar."""
         if now // DAY_NS != self.day:
             self.day, self.day_value, self.day_lots = now // DAY_NS, 0, 0
@@ -221,11 +226,9 @@ class RefLine:
         self.day_lots += lots
         self.view |= {"trade_ticks": price, "trade_lots": lots, "trade_side": side}
         self.view["vwap"] = float(Fraction(self.day_value, self.day_lots))
-        span = self.params["bar_ns"]
-        if not self.trades:
-            self.bar_end_ns = (now // span + 1) * span if span else now
-        self.trades.append((price, lots))
-        if not span:
+        self.trades.append((now, price, lots, side))
+        p = self.params
+        if indicators.bar_is_full(self.trades, p["bar_kind"], p["bar_ns"], p["bar_size"], value_e8):
             self.close_bar()
 
     def change_book(self, tick: Record) -> None:
@@ -386,11 +389,14 @@ class RefShard:
             return code
         self.seen["reopened"] += not was_synced
         now, kind = tick["ts_recv_ns"], tick["kind"]
-        if line.trades and now >= line.bar_end_ns:
+        if line.bar_is_over(now):
             line.close_bar()
             self.seen["bar over" if kind == TRADE else "bar over without a trade"] += 1
         if kind == TRADE:
-            line.trade(now, tick["w0"], tick["w1"], tick["w3"])
+            bars = len(line.bars)
+            value_e8 = self.instruments[tick["instrument"]]["value_e8"]
+            line.trade(now, tick["w0"], tick["w1"], tick["w3"], value_e8)
+            self.seen[f"bar of kind {self.params['bar_kind']} filled"] += len(line.bars) - bars
         elif kind == MARK:
             line.mark_e8 = tick["w0"]
         elif not line.blind or (kind == STATUS and tick["w0"] == CLEAR):

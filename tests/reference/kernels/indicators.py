@@ -91,12 +91,49 @@ def imbalance(bid_lots, ask_lots):
     return float(Fraction(bid_lots - ask_lots, bid_lots + ask_lots)) if bid_lots + ask_lots else 0.0
 
 
-def bars(trades, span):
-    """[(open, high, low, close, volume)] of (ts_ns, price, quantity) trades; a span without a trade makes no bar."""
-    spans = {}
-    for ts, price, lots in trades:
-        spans.setdefault(ts // span, []).append((price, lots))
-    return [
-        (row[0][0], max(p for p, _ in row), min(p for p, _ in row), row[-1][0], sum(q for _, q in row))
-        for _, row in sorted(spans.items())
-    ]
+MOST = 2**62 - 1  # where sums of a bar stop
+BAR_FIELDS = ("open", "high", "low", "close", "volume", "buy_volume", "turnover", "trades", "begin_ns", "end_ns")
+
+
+def bar_row(trades, kind, span):
+    """BAR_FIELDS of the bar that these (ts_ns, price, lots, side) trades make; its end as of a closed one."""
+    begin, end = trades[0][0], trades[-1][0]
+    if kind == 0 and span:
+        begin = begin // span * span
+        end = begin + span
+    prices = [price for _, price, _, _ in trades]
+    sums = (
+        sum(lots for _, _, lots, _ in trades),
+        sum(lots for _, _, lots, side in trades if side > 0),
+        sum(price * lots for _, price, lots, _ in trades),
+    )
+    ends = (float(prices[0]), float(max(prices)), float(min(prices)), float(prices[-1]))
+    return dict(zip(BAR_FIELDS, (*ends, *(min(total, MOST) for total in sums), len(trades), begin, end), strict=True))
+
+
+def bar_is_full(trades, kind, span, size, value_e8):
+    """Whether the rule closes a bar of these trades by itself."""
+    if kind == 0:
+        return span == 0
+    if kind == 1:
+        return len(trades) == size
+    if kind == 2:
+        return min(sum(lots for _, _, lots, _ in trades), MOST) >= size
+    return min(sum(price * lots for _, price, lots, _ in trades), MOST) * value_e8 >= size
+
+
+def bars(trades, kind, span, size=0, value_e8=1):
+    """(closed bars, trades of the open one) of (ts_ns, price, lots, side) trades; kinds: time, tick, volume, dollar.
+
+    A span without a trade makes no bar; a trade that overfills one closes it and is not split.
+    """
+    closed, inside = [], []
+    for trade in trades:
+        if kind == 0 and span and inside and inside[0][0] // span != trade[0] // span:
+            closed.append(bar_row(inside, kind, span))
+            inside = []
+        inside.append(trade)
+        if bar_is_full(inside, kind, span, size, value_e8):
+            closed.append(bar_row(inside, kind, span))
+            inside = []
+    return closed, inside

@@ -46,6 +46,13 @@ def deep() -> Market:
     return prepared._replace(ticks=np.delete(ticks, lost))
 
 
+def counted(kind: int, size: int) -> Market:
+    """Bars that trades, lots or turnover fill."""
+    prepared = market(4, 12_000, 0.5, False)
+    prepared.params["bar_kind"], prepared.params["bar_size"] = kind, size
+    return prepared
+
+
 def computed(prepared: Market) -> tuple[np.ndarray, ...]:
     """The intents of Python's steps after the warm-up, and the records of all instruments at the end."""
     shard = shard_of(prepared)
@@ -61,9 +68,19 @@ def twin(tmp_path_factory) -> cpp.Twin:
     return cpp.Twin("step", tmp_path_factory.mktemp("twin"))
 
 
-@pytest.mark.parametrize("made", [timed, quoted, deep])
-def test_the_twin_computes_what_python_computes(twin, made):
-    prepared = made()
+MADE = {
+    "timed": timed,
+    "quoted": quoted,
+    "deep": deep,
+    "ticks": lambda: counted(1, 2),
+    "lots": lambda: counted(2, 700),
+    "turnover": lambda: counted(3, 700 * CENTRE * 100 + 1),
+}
+
+
+@pytest.mark.parametrize("case", MADE)
+def test_the_twin_computes_what_python_computes(twin, case):
+    prepared = MADE[case]()
     ours = computed(prepared)
     theirs, at = run_twin(twin, prepared, 0), 0
     for records in ours:

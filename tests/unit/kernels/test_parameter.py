@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot4.kernels.parameter import Parameter, defaults, parameters, record_dtype
+from bot4.kernels.parameter import Parameter, defaults, parameters, record_dtype, refuse_bars
 from bot4.model.errors import SettingsError
 from bot4.strategies import trend
 
@@ -42,3 +42,20 @@ def test_the_trend_strategy_takes_its_own_defaults():
     record = parameters(trend.PARAMETERS, defaults(trend.PARAMETERS))
     assert record.dtype == trend.PARAMS
     assert all(row.low <= row.default <= row.high for row in trend.PARAMETERS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "bar_ns", "told"),
+    [
+        (0, 0, 0, ""),
+        (0, 0, 250, ""),
+        (1, 500, 0, ""),
+        (2, 500, 0, ""),
+        (3, 500, 0, ""),
+        (0, 500, 250, "bar_size: 500, but time bars (bar_kind = 0) have their length in bar_ns; write bar_size = 0"),
+        (2, 0, 0, "bar_size: missing; with bar_kind = 2 write how many lots fill a bar"),
+        (3, 500, 250, "bar_ns: 250 is a length of time bars, but bar_kind = 3; write bar_ns = 0"),
+    ],
+)
+def test_a_rule_of_bars_that_contradicts_itself(kind, size, bar_ns, told):
+    assert refuse_bars({"bar_kind": kind, "bar_size": size, "bar_ns": bar_ns}) == told
