@@ -78,7 +78,7 @@ def _lag_us(message, ts_ns):
     return min(max(lag, np.int64(-LAG_LIMIT_US)), np.int64(LAG_LIMIT_US))
 
 
-@kernel
+@inlined
 def _on_quote(feed, wires, instrument, ts_ns):
     message = feed.message
     state = feed.states[instrument]
@@ -115,7 +115,7 @@ def _on_quote(feed, wires, instrument, ts_ns):
     return np.int64(INPUT_OK)
 
 
-@kernel
+@inlined
 def _on_trade(feed, instrument, ts_ns):
     message = feed.message
     state = feed.states[instrument]
@@ -242,7 +242,7 @@ def _on_mark(feed, instrument, ts_ns):
     return np.int64(INPUT_OK)
 
 
-@kernel
+@inlined
 def _judge(feed, wires, instrument, ts_ns, reason, strays):
     """What becomes of a scanned message: INPUT_OK, WAITING or why it is refused."""
     state = feed.states[instrument]
@@ -275,7 +275,7 @@ def _judge(feed, wires, instrument, ts_ns, reason, strays):
     return reason
 
 
-@kernel
+@inlined
 def take_scanned(feed, wires, instrument, ts_ns, reason, strays):
     """Judge the scanned message of an instrument; count it as accepted or refused, by kind and reason.
 

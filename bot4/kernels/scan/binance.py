@@ -50,6 +50,7 @@ from bot4.kernels.scan.scanned import (
     TRADE_KIND,
 )
 from bot4.kernels.scan.token import (
+    BACKSLASH,
     CLOSE_BRACE,
     CLOSE_BRACKET,
     COLON,
@@ -115,6 +116,7 @@ _DEPTH = _text(b"depth")
 _MARK_PRICE = _text(b"markPrice")
 _MARKET = _text(b"MARKET")
 _HEAD = _text(b'{"stream":"')
+_DATA_FOLLOWS = _text(b'","data":')
 _RESULT = _text(b'{"result":null,"id":')
 _STREAM = _text(b"stream")
 _DATA = _text(b"data")
@@ -167,7 +169,21 @@ def _is_kind(text, at, last, name):
     return at + len(name) == last or text[at + len(name)] == 64
 
 
-@kernel
+@inlined
+def _kind_of(text, at, last):
+    """TICK_* of the stream whose name goes on from text[at] to text[last]; 0: none that is known."""
+    if _is_kind(text, at, last, _BOOK_TICKER):
+        return np.int64(TICK_QUOTE)
+    if _is_kind(text, at, last, _TRADE):
+        return np.int64(TICK_TRADE)
+    if _is_kind(text, at, last, _DEPTH):
+        return np.int64(TICK_LEVEL)
+    if _is_kind(text, at, last, _MARK_PRICE):
+        return np.int64(TICK_MARK)
+    return np.int64(0)
+
+
+@inlined
 def _scan_stream(text, at, listing, message):
     """The stream's name in quotes: symbol and kind. Index after it, -1 if it is no string."""
     if text[at] != QUOTE:
@@ -179,17 +195,7 @@ def _scan_stream(text, at, listing, message):
     sign = first
     while sign < last and text[sign] != 64:
         sign += 1
-    kind = np.int64(0)
-    if sign < last:
-        if _is_kind(text, sign + 1, last, _BOOK_TICKER):
-            kind = np.int64(TICK_QUOTE)
-        elif _is_kind(text, sign + 1, last, _TRADE):
-            kind = np.int64(TICK_TRADE)
-        elif _is_kind(text, sign + 1, last, _DEPTH):
-            kind = np.int64(TICK_LEVEL)
-        elif _is_kind(text, sign + 1, last, _MARK_PRICE):
-            kind = np.int64(TICK_MARK)
-    message[KIND] = kind
+    message[KIND] = _kind_of(text, sign + 1, last)
     message[OTHER_SYMBOL] |= _is_other_symbol(text, first, sign, listing, True)
     return last + 1
 
@@ -279,7 +285,7 @@ def _scan_rate(text, at):
     return at, -value if negative else value, np.int64(INPUT_OK)
 
 
-@kernel
+@inlined
 def _scan_number(text, at, field, listing, message):
     """A decimal in quotes, read as its field wants it. Index after it, -1 if it is no string."""
     if text[at] != QUOTE:
@@ -301,7 +307,7 @@ def _scan_number(text, at, field, listing, message):
     return at
 
 
-@kernel
+@inlined
 def _scan_field(text, at, field, listing, message, prices, lots):
     """The value of one key of the data. Index after it, -1 if it is not of the key's kind."""
     if field == _NONE:
@@ -368,7 +374,7 @@ def _outer_field(text, first, last):
     return np.int64(_NONE)
 
 
-@kernel
+@inlined
 def _scan_data(text, at, listing, message, prices, lots):
     """The object under "data". Index after it, -1 if it is malformed."""
     kind = message[KIND]
@@ -379,9 +385,11 @@ def _scan_data(text, at, listing, message, prices, lots):
         return at + 1
     while text[at] == QUOTE:
         first = at + 1
-        last = string_end(text, first)
-        if last < 0:
-            return np.int64(-1)
+        last = first + 1  # nearly every key has one letter
+        if text[last] != QUOTE or text[first] < 65 or text[first] == BACKSLASH:
+            last = string_end(text, first)
+            if last < 0:
+                return np.int64(-1)
         field = _data_field(text, first, last, kind)
         at = skip_space(text, last + 1)
         if text[at] != COLON:
@@ -398,7 +406,7 @@ def _scan_data(text, at, listing, message, prices, lots):
     return np.int64(-1)
 
 
-@kernel
+@inlined
 def _scan_envelope(text, at, listing, message, prices, lots):
     """The outer object. Index after it, -1 if it is malformed."""
     at = skip_space(text, at)
@@ -447,7 +455,7 @@ def _scan_envelope(text, at, listing, message, prices, lots):
     return np.int64(-1)
 
 
-@kernel
+@inlined
 def _verdict(text, at, listing, message):
     """What the fields of a well-formed object make of the message."""
     kind = message[KIND]
@@ -574,8 +582,22 @@ def scan_binance(text, at, end, directory, listings, scanned):
     instrument = find_listing(text, first, last, directory, listings)
     if instrument < 0:
         return np.int64(INPUT_WRONG_SYMBOL)
-    reason = scan_message(text, at, end + 1, listings[instrument], message, scanned.prices, scanned.lots)
     message[INSTRUMENT] = instrument
-    message[SEQUENCE] = -1
-    message[CHECKSUM] = -1
-    return reason
+    listing = listings[instrument]
+    close = string_end(text, last)
+    if close < 0:
+        return np.int64(INPUT_UNPARSABLE)
+    kind = _kind_of(text, last + 1, close)
+    data = close + len(_DATA_FOLLOWS)
+    if kind == 0 or data >= end or not _is_word(text, close, data, _DATA_FOLLOWS):
+        reason = scan_message(text, at, end + 1, listing, message, scanned.prices, scanned.lots)
+        message[INSTRUMENT] = instrument
+        message[SEQUENCE] = -1
+        message[CHECKSUM] = -1
+        return reason
+    message[KIND] = kind
+    message[SEEN] = 1 << STREAM | 1 << DATA
+    after = _scan_data(text, data, listing, message, scanned.prices, scanned.lots)
+    if after < 0 or text[after] != CLOSE_BRACE or after + 1 != end:
+        return np.int64(INPUT_UNPARSABLE)
+    return _verdict(text, end, listing, message)

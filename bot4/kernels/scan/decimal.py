@@ -6,14 +6,39 @@ Digits beyond what a tick or lot can hold have to be zeros.
 
 import numpy as np
 
-from bot4.jit import kernel
-from bot4.kernels.scan.token import MAX_DIGITS, MINUS, POINT, QUOTE, ZERO, string_end
+from bot4.jit import inlined, kernel
+from bot4.kernels.scan.digits import run_of_digits
+from bot4.kernels.scan.token import MAX_DIGITS, MINUS, POINT, QUOTE, string_end
 from bot4.model.enums import INPUT_BAD_NUMBER, INPUT_NEGATIVE, INPUT_OVERFLOW
 
 POWERS = np.array([10**exponent for exponent in range(MAX_DIGITS + 1)], np.int64)
 MAX_UNITS = 2**40 - 1  # of ticks and lots: risk's own bound, which keeps every product below 2**63
 MAX_E8 = 10**18
+MAX_FRACTION = 40  # digits behind the point; more are no number to the typed decoders either
 CUT = 0  # instead of a reason: what is finer than the unit is cut off, but never down to nothing
+
+
+@inlined
+def in_units(value, whole, fraction, beyond, decimals, units, off_reason, limit):
+    """Digits read to the last decimal that counts, as units: what `scan_decimal` ends with.
+
+    value: the digits; whole, fraction: how many of them stand before and behind the point; beyond: 0 if all digits
+    behind those were zeros.
+    """
+    if whole + decimals > MAX_DIGITS:
+        return np.int64(-INPUT_OVERFLOW)
+    value *= POWERS[decimals - fraction]
+    if units != 1:
+        count = value // units
+        beyond |= value - count * units
+        value = count
+    if value > limit:
+        return np.int64(-INPUT_OVERFLOW)
+    if beyond != 0:
+        if off_reason != CUT:
+            return np.int64(-off_reason)
+        value = max(value, np.int64(1))
+    return np.int64(value)
 
 
 @kernel
@@ -41,28 +66,33 @@ def scan_decimal(text, at, decimals, units, off_reason, limit):
     negative = text[at] == MINUS
     if negative:
         at += 1
-    value = np.int64(0)
-    first = at
-    while 48 <= text[at] <= 57:
-        if at - first < MAX_DIGITS:
-            value = value * 10 + (np.int64(text[at]) - ZERO)
-        at += 1
-    whole = at - first
+    count, value = run_of_digits(text, at)
+    at += count
+    whole = count
+    while count == 8:
+        count, more = run_of_digits(text, at)
+        at += count
+        whole += count
+        if whole <= MAX_DIGITS:
+            value = value * POWERS[count] + more
     good = whole > 0
     fraction = np.int64(0)
     beyond = np.int64(0)
-    room = min(decimals, MAX_DIGITS - whole)
+    room = max(min(decimals, MAX_DIGITS - whole), 0)
     if text[at] == POINT:
         at += 1
         point = at
-        while 48 <= text[at] <= 57:
-            if fraction < room:
-                value = value * 10 + (np.int64(text[at]) - ZERO)
-                fraction += 1
-            else:
-                beyond |= np.int64(text[at]) - ZERO
-            at += 1
-        good = good and at > point
+        count = np.int64(8)
+        while count == 8:
+            count, more = run_of_digits(text, at)
+            at += count
+            taken = min(count, room - fraction)
+            scale = POWERS[count - taken]
+            head = more // scale if scale > 1 else more
+            beyond |= more - head * scale
+            value = value * POWERS[taken] + head
+            fraction += taken
+        good = good and 0 < at - point <= MAX_FRACTION
     if text[at] != QUOTE:
         at = string_end(text, at)
         if at < 0:
@@ -73,17 +103,4 @@ def scan_decimal(text, at, decimals, units, off_reason, limit):
         return np.int64(at), np.int64(-INPUT_BAD_NUMBER)
     if negative:
         return np.int64(at), np.int64(-INPUT_NEGATIVE)
-    if whole + decimals > MAX_DIGITS:
-        return np.int64(at), np.int64(-INPUT_OVERFLOW)
-    value *= POWERS[decimals - fraction]
-    if units != 1:
-        count = value // units
-        beyond |= value - count * units
-        value = count
-    if value > limit:
-        return np.int64(at), np.int64(-INPUT_OVERFLOW)
-    if beyond != 0:
-        if off_reason != CUT:
-            return np.int64(at), np.int64(-off_reason)
-        value = max(value, np.int64(1))
-    return np.int64(at), value
+    return np.int64(at), in_units(value, whole, fraction, beyond, decimals, units, off_reason, limit)

@@ -7,12 +7,14 @@ at its end. Strings are plain ASCII without escapes, which is all these venues s
 import numpy as np
 
 from bot4.jit import inlined, kernel
+from bot4.kernels.scan.digits import run_of_digits
 from bot4.model.enums import INPUT_BAD_NUMBER, INPUT_NEGATIVE, INPUT_OVERFLOW
 
 NEWLINE, QUOTE, BACKSLASH, COMMA, COLON = 10, 34, 92, 44, 58
 MINUS, PLUS, POINT, ZERO = 45, 43, 46, 48
 OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET = 123, 125, 91, 93
 MAX_DIGITS = 18  # more could wrap an int64
+TENS = np.array([10**exponent for exponent in range(9)], np.int64)
 
 
 @kernel
@@ -32,7 +34,7 @@ def find_newline(text, start, end):
 @inlined
 def skip_space(text, at):
     """Index of the next byte that is no white space; at the latest the line's newline."""
-    while text[at] == 32 or text[at] == 9 or text[at] == 13:
+    while text[at] <= 32 and (text[at] == 32 or text[at] == 9 or text[at] == 13):
         at += 1
     return at
 
@@ -76,11 +78,13 @@ def scan_integer(text, at):
     if negative:
         at += 1
     first = at
-    value = np.int64(0)
-    while 48 <= text[at] <= 57:
-        if at - first < MAX_DIGITS:
-            value = value * 10 + (np.int64(text[at]) - ZERO)
-        at += 1
+    count, value = run_of_digits(text, at)
+    at += count
+    while count == 8:
+        count, more = run_of_digits(text, at)
+        at += count
+        if at - first <= MAX_DIGITS:
+            value = value * TENS[count] + more
     if at == first or (text[first] == ZERO and at - first > 1):
         return np.int64(-1), np.int64(0)
     digits = at - first
