@@ -68,7 +68,7 @@ def _load(text: bytes) -> Any:
 
 def ref_decimal(text: str, unit: Decimal, decimals: int, off: str, limit: int) -> tuple[int, str]:
     """(units, "") or (0, reason); `off` "" cuts what is finer than a unit, never down to nothing."""
-    if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text):
+    if not re.fullmatch(r"-?[0-9]+(\.[0-9]{1,40})?", text):
         return 0, "bad_number"
     if text.startswith("-"):
         return 0, "negative"
