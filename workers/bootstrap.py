@@ -17,7 +17,7 @@ from bot4.adapters.system.affinity import pin
 from bot4.adapters.system.process import sharpen_timers
 from bot4.model.errors import Bot4Error
 from bot4.settings.schema import IDLE_STRATEGIES
-from bot4.shm.layout import CLOCK_FEED, CLOCK_VENUE, CONTROL_STOP, LINE, RING_HEAD
+from bot4.shm.layout import CLOCK_FEED, CLOCK_VENUE, CONTROL_STOP, CONTROL_STOP_RECORDER, LINE, RING_HEAD
 from bot4.shm.waiting import HOLD, NEVER, WAITER_FLAG, WAITER_ORDER, WAYS, idle_words, rest_once, wake_peers
 from bot4.shm.wires import EXECUTION_ROW, FEED_ROW, GAUGE_BEGAN_NS, GAUGE_HEARTBEAT_NS, VENUE_ROW, Wires
 from workers.plan import Plan, WorkerSpec, kind_of, rows_of
@@ -81,7 +81,7 @@ class Duty:
         alone = len(agents) == 1
         inside = alone and hasattr(agents[0], "run")
         by_the_clock = spec.agents[0] == "bot" or (spec.agents[0] in ("feed", "venue") and not plan.replayed)
-        woken = alone and not by_the_clock
+        woken = alone and not by_the_clock  # the recorder only by the time: no publisher shall pay for it
         ways = WAYS[:HOLD] if spec.idle == "controlled" else (spec.idle,)
         paced = bool(plan.session[0]["paced"])
         self._idles = [idle_strategy(way, paced, inside, TIME_OUT_NS if woken else NAP_NS) for way in ways]
@@ -126,7 +126,7 @@ def peers_of(agent: str, plan: Plan) -> list[int]:
     shards = list(range(plan.n_shards))
     execution, venue, feed = (plan.n_shards + row for row in (EXECUTION_ROW, VENUE_ROW, FEED_ROW))
     readers = {"feed": [*shards, execution, venue], "shard": [execution], "venue": [execution], "bot": []}
-    readers["execution"] = [*shards, venue]
+    readers |= {"execution": [*shards, venue], "recorder": []}
     room = [feed] if plan.replayed and agent not in ("feed", "bot") else []  # a replay's feed waits for room
     return readers[kind_of(agent)] + room
 
@@ -167,10 +167,11 @@ def worker_main(plan: Plan, wires: Wires, spec: WorkerSpec, attempt: int) -> Non
     turn = Duty(plan, wires, spec, agents).turn
     control = wires.control
     clock = time.monotonic_ns
+    stop = CONTROL_STOP_RECORDER if spec.agents == ("recorder",) else CONTROL_STOP
     for gauges in heartbeats:
         gauges[GAUGE_BEGAN_NS] = gauges[GAUGE_BEGAN_NS] or clock()
     try:
-        while not control[CONTROL_STOP]:  # read anew by the interpreter each time; the batch before is finished
+        while not control[stop]:  # read anew by the interpreter each time; the batch before is finished
             turn()
             now = clock()
             for gauges in heartbeats:

@@ -1,6 +1,7 @@
 """The plan: what the processes of one session have to agree on, made by the supervisor, pickled once.
 
-The agents are `feed`, `shard-0` .., `execution`, `venue`, and `bot`, which is all of them in one compiled loop.
+The agents are `feed`, `shard-0` .., `execution`, `venue`, and `bot`, which is all of them in one compiled loop; and
+`recorder`, if the market is recorded.
 A worker is a process that runs one or more agents; `builders` says which function wires each kind of agent.
 """
 
@@ -25,6 +26,7 @@ WARM_PREFIX = "bot4-warm-"  # of the folder in which a template warms up
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedSpec:
     """Where the market data comes from."""
+    "recorder": "workers.recorder:build",
 
     kind: str  # "synthetic" | "replay"
     paths: tuple[Path, ...] = ()
@@ -55,6 +57,26 @@ class Plan:
     generation: int  # of the shared memory
     n_shards: int
     symbols: tuple[tuple[str, str], ...]  # (symbol, venue) of each instrument
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecorderSpec:
+    """Where the market is recorded."""
+
+    folder: Path  # of this session's recording alone
+    raw: bool  # raw messages too
+    rows: int  # of a part
+    part_s: float
+
+    @property
+    def slots(self) -> int:
+        """Of its ring of records."""
+        return RECORD_RING_CAPACITY
+
+    @property
+    def raw_slots(self) -> int:
+        """Of its ring of raw messages; 0: none."""
+        return RAW_RING_CAPACITY if self.raw else 0
+
+
     instruments: np.ndarray  # INSTRUMENT[n]
     limits: np.ndarray  # LIMITS[1]
     session: np.ndarray  # SESSION[1]
@@ -99,10 +121,18 @@ def rows_of(agent: str, n_shards: int) -> tuple[int, ...]:
     if agent.startswith("shard-"):
         return (int(agent.removeprefix("shard-")),)
     if agent == "bot":
+    @property
+    def recorded(self) -> dict[str, int]:
+        """Slots of the recorder's rings, as the wires want to know them; nothing if nothing is recorded."""
+        return {"record": self.recorder.slots, "raw": self.recorder.raw_slots} if self.recorder else {}
+
         return tuple(range(n_shards + 3))
-    return (n_shards + {"execution": EXECUTION_ROW, "venue": VENUE_ROW, "feed": FEED_ROW}[agent],)
+    return (n_shards + _ROWS[agent],)
 
 
 def kind_of(agent: str) -> str:
     """`shard` for every shard, else the agent's own name."""
+_ROWS = {"execution": EXECUTION_ROW, "venue": VENUE_ROW, "feed": FEED_ROW, "recorder": RECORDER_ROW}
+
+
     return "shard" if agent.startswith("shard-") else agent

@@ -39,7 +39,7 @@ from bot4.adapters.system.process import identify
 from bot4.engine.journal import read_journal
 from bot4.jit import cache_refusal
 from bot4.model.errors import Bot4Error, HaltedError, InputError, JournalError, SegmentError, SettingsError
-from bot4.model.records import JOURNAL
+from bot4.model.records import JOURNAL, TICK
 from bot4.settings.conversion import instrument_records, limits_record, session_record
 from bot4.settings.loader import load
 from bot4.settings.schema import MAX_SHARDS, Settings
@@ -160,7 +160,7 @@ def prepare(options: StartOptions) -> Prepared:
         settings=settings,
         plan=plan,
         placement=placement,
-        workers=_workers(placement),
+        workers=_workers(placement, settings.recorder is not None),
         paced=paced,
         speed_text=options.speed,
         report_folder=options.report or folder / "report",
@@ -198,16 +198,27 @@ def _with(topology: Any, **changes: Any) -> Any:
     return msgspec.structs.replace(topology, **changes)
 
 
-def _workers(placement: Placement) -> tuple[WorkerSpec, ...]:
-    """The processes in the order in which they start."""
+def recorder_of(settings: Settings, session: str) -> RecorderSpec | None:
+    """Where a session of this name is recorded; None if it is not."""
+    recorder = settings.recorder
+    if recorder is None:
+        return None
+    rows = recorder.part_mb * 2**20 // TICK.itemsize
+    return RecorderSpec(
+        folder=Path(recorder.folder) / session, raw=recorder.raw == "on", rows=rows, part_s=float(recorder.part_s)
+    )
+
+
+def _workers(placement: Placement, recorded: bool) -> tuple[WorkerSpec, ...]:
+    """The processes in the order in which they start; the recorder has no core of its own, it runs where it may."""
 
     def order(name: str) -> tuple[int, str]:
         return {"venue": 0, "execution": 1, "feed": 3}.get(name, 2), name
 
     places = sorted(placement.agents, key=lambda agent: order(agent.name))
-    return tuple(
-        WorkerSpec(name=place.name, agents=(place.name,), core=place.core, idle=place.idle) for place in places
-    )
+    specs = [WorkerSpec(name=place.name, agents=(place.name,), core=place.core, idle=place.idle) for place in places]
+    recorder = [WorkerSpec(name="recorder", agents=("recorder",), core=None, idle="block")] if recorded else []
+    return (*recorder, *specs)
 
 
 class Session:
@@ -236,7 +247,7 @@ class Session:
             self._clean_up()
             self._plan.session_folder.mkdir(parents=True, exist_ok=True)
             shared = create_wires(
-                self._plan.instance, self._plan.n_shards, self._plan.n_instruments, generation=self._plan.generation
+                plan.instance, plan.n_shards, plan.n_instruments, generation=plan.generation, **plan.recorded
             )
             try:
                 return self._run(shared)
@@ -250,6 +261,7 @@ class Session:
             lock.release()
 
     def _clean_up(self) -> None:
+            plan = self._plan
         """What an earlier crash of this very instance left: processes by pid and start time, segments and the folders
         in which a template warmed up by name.
         """
@@ -407,6 +419,7 @@ def undisturbed() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
+            recording=str(plan.recorder.folder) if plan.recorder else None,
 
 def refuse_if_tripped(state: Path) -> None:
     """HaltedError, naming the way out, if the kill latch of this state folder is set."""

@@ -27,7 +27,9 @@ from bot4.shm.layout import (
     CLOCK_EXEC_VENUE,
     CLOCK_VENUE,
     CONTROL_KILL,
+    CONTROL_NO_RECORDER,
     CONTROL_STOP,
+    CONTROL_STOP_RECORDER,
     RING_HEAD,
     RING_TAIL,
 )
@@ -54,6 +56,7 @@ WARM_LIMIT_S = 600.0  # compiling everything on one slow core
 STORM_RESTARTS = 3  # restarts of one worker that got nothing done ...
 STORM_WINDOW_S = 60.0  # ... within this time: the fourth ends the session
 EXEC_HALTED = 3
+RECORDER = "recorder"
 NOBODY = ProcessId(0, 0)
 
 
@@ -343,6 +346,9 @@ class Supervisor:
         code = os.waitstatus_to_exitcode(status)
         why = _why(code, error, watched.hung)
         self._note(f"worker {name} (pid {pid}) ended: {why}")
+        if name == RECORDER:
+            self._restart_recorder(watched, why)
+            return
         if error and code in (1, 2, 3):  # an error somebody raised on purpose does not go away by trying again
             raise _SessionError(code, error)
         if "venue" in watched.spec.agents or "bot" in watched.spec.agents:
@@ -353,6 +359,18 @@ class Supervisor:
         watched.restarts += 1
         self._fork(watched)
         self._note(f"worker {name} started again as pid {watched.identity.pid} (restart {watched.restarts})")
+
+    def _restart_recorder(self, watched: Watched, why: str) -> None:
+        """Whatever becomes of the recording, trading goes on: who cannot be started any more is done without."""
+        try:
+            self._allow_restart(watched, why)
+        except _SessionError as error:
+            self._note(f"{error}; the session goes on without a recording")
+            self.wires.control[CONTROL_NO_RECORDER] = 1
+            return
+        watched.restarts += 1
+        self._fork(watched)
+        self._note(f"worker {RECORDER} started again as pid {watched.identity.pid} (restart {watched.restarts})")
 
     def _allow_restart(self, watched: Watched, why: str) -> None:
         now = time.monotonic_ns()
@@ -411,7 +429,7 @@ class Supervisor:
         requests, events = wires.requests, wires.events
         empty = requests[RING_HEAD] == requests[RING_TAIL] and events[RING_HEAD] == events[RING_TAIL]
         at_end = wires.clocks[CLOCK_EXEC_VENUE] == INT64_MAX and wires.clocks[CLOCK_VENUE] == INT64_MAX
-        if not (empty and at_end and all(watched.alive for watched in self.workers.values())):
+        if not (empty and at_end and all(watched.alive for name, watched in self.workers.items() if name != RECORDER)):
             self._quiet = None
             return False
         n_shards = self.plan.n_shards
@@ -440,8 +458,23 @@ class Supervisor:
         self.measure()
         self._stopping = True
         self.wires.control[CONTROL_STOP] = 1
+        # the recorder leaves after everybody who could still have something to record
+        others = [watched for name, watched in self.workers.items() if name != RECORDER]
+        self._end(others)
+        self.wires.control[CONTROL_STOP_RECORDER] = 1
+        self._end([watched for name, watched in self.workers.items() if name == RECORDER])
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+        if self._template_handle is not None:
+            self._template_handle.close()
+            self._template_handle = None
+        self._changed()
+
+    def _end(self, workers: Sequence[Watched]) -> None:
+        """Wait for workers that were told to leave; kill who does not."""
         limit = time.monotonic() + STOP_LIMIT_S
-        for watched in self.workers.values():
+        for watched in workers:
             handle = watched.handle
             if handle is None:
                 continue
@@ -450,13 +483,6 @@ class Supervisor:
                 handle.kill()
             handle.close()
             watched.handle = None
-        if self._process is not None:
-            self._process.close()
-            self._process = None
-        if self._template_handle is not None:
-            self._template_handle.close()
-            self._template_handle = None
-        self._changed()
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

@@ -45,7 +45,9 @@ def template_main(connection: Any) -> None:
     plan.log_folder.mkdir(parents=True, exist_ok=True)
     _redirect(plan.log_folder / "template.log")
     try:
-        wires = attach_wires(plan.instance, plan.n_shards, plan.n_instruments, generation=plan.generation).wires
+        wires = attach_wires(
+            plan.instance, plan.n_shards, plan.n_instruments, generation=plan.generation, **plan.recorded
+        ).wires
         began = stamp()
         wires = wires._replace(kept=warm_up(plan))
         calibrate(wires.calibration, began)

@@ -21,6 +21,7 @@ from workers.bootstrap import build_agents
 from workers.composed import compile_part
 from workers.plan import WARM_PREFIX, FeedSpec, Plan
 from workers.precompile import compile_apart
+from workers.recorder import warm_recorder
 
 ROUNDS = 40  # of one batch each: some seconds of the synthetic market
 RESTART_AT = 20  # a shard starts anew here: snapshot and resync are answered

@@ -2,6 +2,7 @@
 
     shard of the instrument, venue    everything
     execution                         quotes, marks, states of the book
+    recorder, where there is one      everything, after those who trade on it
 
 Who lost its place asks for a snapshot (a shard, the venue); it alone gets one, instrument by instrument. Execution
 needs only to know whether each book is whole, and is told when its ring has missed something.
@@ -29,6 +30,7 @@ from bot4.model.enums import (
 from bot4.model.records import TICK_WORDS
 from bot4.shm.layout import (
     CLOCK_FEED,
+    CONTROL_NO_RECORDER,
     CONTROL_SNAPSHOT,
     CONTROL_SNAPSHOT_VENUE,
     LINE,
@@ -102,9 +104,26 @@ def _miss(ring, row, count):
     row[GAUGE_FEED_DROPPED] += count
 
 
-@kernel
-def publish(feed, wires, instruments, session, wait):
-    """Give the message in hand to everybody who wants it.
+@inlined
+def must_wait_for_recorder(wires, ring, count):
+    """True if a ring of the recorder has no room and somebody is there who will make some."""
+    return len(ring) > 0 and _must_wait(ring, count) and load_acquire(wires.control, CONTROL_NO_RECORDER) == 0
+
+
+@inlined
+def _record(feed, wires, count):
+    """A full ring costs a gap in the recording, which is seen there and in the ring's count, and nothing else."""
+    if len(wires.record) == 0:
+        return
+    if has_space(wires.record, count):
+        _push_all(feed, wires.record, count)
+    else:
+        count_dropped(wires.record, count)
+
+
+@inlined
+def publish_here(feed, wires, instruments, session, wait):
+    """Give the message in hand to everybody who wants it; where it stands, for the hot path (see `publish`).
 
     Parameters
     ----------
@@ -134,6 +153,8 @@ def publish(feed, wires, instruments, session, wait):
     if wait:
         if _must_wait(shard_ring, count) or _must_wait(wires.market, count) or _must_wait(wires.quotes, some):
             return False
+        if must_wait_for_recorder(wires, wires.record, count):
+            return False
     if session[0]["measure"] != 0:
         low = rdtsc() & LOW_HALF
         for index in range(count):
@@ -153,9 +174,16 @@ def publish(feed, wires, instruments, session, wait):
         _push_all(feed, shard_ring, count)
     else:
         _miss(shard_ring, row, count)
+    _record(feed, wires, count)
     row[GAUGE_FEED_TICKS] += count
     feed.state[OUT_COUNT] = 0
     return True
+
+
+@kernel
+def publish(feed, wires, instruments, session, wait):
+    """`publish_here` as a call, which costs the copy of its arguments."""
+    return publish_here(feed, wires, instruments, session, wait)
 
 
 # --- snapshots for readers that missed records -----------------------------------------------------------------------

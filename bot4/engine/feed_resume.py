@@ -21,13 +21,14 @@ from bot4.model.records import TICK, TICK_WORDS
 from bot4.shm.layout import (
     CLOCK_FEED,
     CONTROL_FEED_DONE,
+    CONTROL_NO_RECORDER,
     CONTROL_STOP,
     RING_CAPACITY_WORD,
     RING_HEAD,
     RING_SLOTS,
     RING_TAIL,
 )
-from bot4.shm.spsc_ring import has_space, push_tick
+from bot4.shm.spsc_ring import count_dropped, has_space, push_tick
 from bot4.shm.wires import FEED_ROW, GAUGE_FEED_DROPPED, GAUGE_HEARTBEAT_NS, Wires, private_wires
 
 FULL_NAP_S = 1e-4  # a reader needs about that long for a few hundred records
@@ -71,11 +72,15 @@ def _after(records: np.ndarray, place: Place) -> np.ndarray | None:
     return records[here[-1] + 1 :] if here.size else None
 
 
-def _send(wires: Wires, ring: np.ndarray, records: np.ndarray) -> None:
+def _send(wires: Wires, ring: np.ndarray, records: np.ndarray, wait: bool) -> None:
     words = np.ascontiguousarray(records).view(np.int64).reshape(-1)
+    spared = ring is wires.record  # it costs a gap in the recording instead, where nobody waits for the recorder
     for index in range(len(records)):
         while not has_space(ring, 1):
             if wires.control[CONTROL_STOP]:
+                return
+            if spared and (not wait or wires.control[CONTROL_NO_RECORDER]):
+                count_dropped(ring, len(records) - index)
                 return
             time.sleep(FULL_NAP_S)
         push_tick(ring, words, index * TICK_WORDS)
@@ -90,10 +95,12 @@ def resume(agent: FeedAgent) -> int:
         the recording does not hold what was sent: it is not the same any more
     """
     wires = agent.wires
-    staging = private_wires(len(wires.ticks), len(wires.messages), int(wires.market[RING_CAPACITY_WORD]))
-    # in the order in which a message is published: the shard last, after its quote is where its order will be checked
+    recorded = int(wires.record[RING_CAPACITY_WORD]) if wires.record.size else 0
+    staging = private_wires(len(wires.ticks), len(wires.messages), int(wires.market[RING_CAPACITY_WORD]), recorded)
+    # in the order in which a message is published: the shard after its quote is where its order will be checked
     pairs = [(wires.market, staging.market), (wires.quotes, staging.quotes)]
     pairs += list(zip(wires.ticks, staging.ticks, strict=True))
+    pairs += [(wires.record, staging.record)] if recorded else []
     missing: list[Place | None] = [place_of(ring) for ring, _ in pairs]
     until_ns, wait = agent.until_ns, agent.wait
     agent.wires, agent.until_ns, agent.wait = staging, INT64_MAX, True
@@ -115,7 +122,7 @@ def resume(agent: FeedAgent) -> int:
                 unsent[index].append(fresh)
     for (ring, _), parts in zip(pairs, unsent, strict=True):
         for records in parts:
-            _send(wires, ring, records)
+            _send(wires, ring, records, wait)
     agent.wires, agent.until_ns, agent.wait = wires, until_ns, wait
     _take_over(wires, staging)
     if agent.memory.state[DONE]:

@@ -43,6 +43,7 @@ def load(path: Path) -> Settings:
         strategy=session.strategy,
         venue=session.venue,
         portfolio=session.portfolio,
+        recorder=session.recorder,
         limits=limits,
         instruments=instruments.instrument,
         topology=topology,

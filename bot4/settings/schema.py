@@ -35,6 +35,10 @@ URL = Text(
 )
 FILE = Text("FILE", r"[^\x00-\x1f]{1,512}", "a file name")
 TOTALS_GRID_MS = Integer("TOTALS_GRID_MS", 1, 60_000, "milliseconds")
+RECORD_FOLDER = Text("RECORD_FOLDER", r"[^\x00-\x1f]{1,512}", "a folder name")
+RECORD_RAW = Choice("RECORD_RAW", ("off", "on"))
+PART_MB = Integer("PART_MB", 1, 1_024, "megabytes")
+PART_S = Integer("PART_S", 1, 3_600, "seconds")
 
 # --- limits --------------------------------------------------------------------------------------------------------
 POSITION_BPS = Integer("POSITION_BPS", 1, 10_000, "basis points of equity")  # never more than the equity itself
@@ -135,6 +139,15 @@ class Portfolio(Table, frozen=True):
     totals_grid_ms: Annotated[int, TOTALS_GRID_MS]
 
 
+class Recorder(Table, frozen=True):
+    """Where the market is recorded, and how much of it is in memory at most."""
+
+    folder: Annotated[str, RECORD_FOLDER]
+    raw: Annotated[str, RECORD_RAW]
+    part_mb: Annotated[int, PART_MB]
+    part_s: Annotated[int, PART_S]
+
+
 class Session(Table, frozen=True):
     """`paper.toml`."""
 
@@ -144,6 +157,7 @@ class Session(Table, frozen=True):
     strategy: Strategy
     venue: Venue
     portfolio: Portfolio
+    recorder: Recorder | None = None  # left out: nothing is recorded
 
 
 class Limits(Table, frozen=True):
@@ -235,6 +249,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     strategy: Strategy
     venue: Venue
     portfolio: Portfolio
+    recorder: Recorder | None
     limits: Limits
     instruments: tuple[Instrument, ...]
     topology: Topology

@@ -64,7 +64,9 @@ CONTROL_SNAPSHOT = 3 * LINE  # + k * LINE: shard k asks for a snapshot of its bo
 CONTROL_RESYNC = 67 * LINE  # + k * LINE: shard k asks execution for positions and open orders; counts up
 MAX_SHARDS = 64
 CONTROL_SNAPSHOT_VENUE = 131 * LINE  # the venue asks for a snapshot of all books; counts up
-CONTROL_WORDS = 132 * LINE
+CONTROL_STOP_RECORDER = 132 * LINE  # not 0: all others have left; write what is there and leave
+CONTROL_NO_RECORDER = 133 * LINE  # not 0: nobody takes what is recorded, so nobody waits for room there
+CONTROL_WORDS = 134 * LINE
 CLOCK_WORDS = (4 + MAX_SHARDS) * LINE
 
 

@@ -3,6 +3,7 @@
     feed --ticks[k]--> shard k --intents[k]--> execution --requests--> venue
     feed --market--> venue        execution --reports[k]--> shard k
     feed --quotes--> execution    venue --events--> execution
+    feed --record, raw--> recorder, where there is one
 
 Each ring has one writer and one reader. Each row of `gauges` and `rejects` has one writer, the agent of that row;
 `messages`, `refused`, `levels`, `book_checks` belong to the feed, `positions` to execution. Plain stores suffice there:
@@ -23,7 +24,8 @@ from bot4.shm.spsc_ring import private_rings
 EXECUTION_ROW = 0  # + n_shards
 VENUE_ROW = 1  # + n_shards
 FEED_ROW = 2  # + n_shards
-N_OTHER_ROWS = 3
+RECORDER_ROW = 3  # + n_shards
+N_OTHER_ROWS = 4
 
 # gauges of every agent
 GAUGE_HEARTBEAT_NS = 0  # monotonic, stamped by the work loop
@@ -61,6 +63,11 @@ GAUGE_EXEC_ALARMS = 23
 GAUGE_VENUE_ORDERS = 8
 GAUGE_VENUE_FILLS = 9
 GAUGE_VENUE_LEDGER = 10  # ledger entries made
+# recorder
+GAUGE_RECORDER_TICKS = 8  # records that are in files
+GAUGE_RECORDER_RAW = 9  # raw messages that are in files
+GAUGE_RECORDER_FILES = 10
+GAUGE_RECORDER_FAILURES = 11  # files that could not be written; what they would have held is lost
 N_GAUGES = 64
 
 # columns of positions
@@ -92,6 +99,8 @@ class Wires(NamedTuple):
     ticks: np.ndarray  # [n_shards, ring_words] TICK rings
     market: np.ndarray  # [ring_words] TICK ring
     quotes: np.ndarray  # [ring_words] TICK ring
+    record: np.ndarray  # [ring_words] TICK ring of everything; no words: nothing is recorded
+    raw: np.ndarray  # [ring_words] ring of raw messages in pieces, see byte_ring; no words: they are not recorded
     intents: np.ndarray  # [n_shards, ring_words] ORDER_INTENT rings
     reports: np.ndarray  # [n_shards, ring_words] EXEC_REPORT rings
     requests: np.ndarray  # [ring_words] ORDER_INTENT ring
@@ -115,6 +124,11 @@ class Wires(NamedTuple):
 NOTHING_KEPT = np.zeros((0, 0), np.int64)
 TICK_RING_CAPACITY = 16_384  # more than the records of the largest message (a snapshot of 5,000 levels a side)
 ORDER_RING_CAPACITY = 1_024
+# What is written to disk waits longer than what is traded on: two seconds of 60,000 records; 12 MB of raw messages,
+# which is more than the largest of them (a Coinbase snapshot of 6 MB).
+RECORD_RING_CAPACITY = 131_072
+RAW_RING_CAPACITY = 262_144
+NO_RING = np.zeros(0, np.int64)
 
 
 def plain_shapes(n_shards: int, n_instruments: int) -> dict[str, tuple[int, ...]]:
@@ -137,13 +151,17 @@ def plain_shapes(n_shards: int, n_instruments: int) -> dict[str, tuple[int, ...]
     }
 
 
-def private_wires(n_shards: int, n_instruments: int, ticks: int = TICK_RING_CAPACITY) -> Wires:
-    """Wires in this process's own memory, for one process or a test."""
+def private_wires(
+    n_shards: int, n_instruments: int, ticks: int = TICK_RING_CAPACITY, record: int = 0, raw: int = 0
+) -> Wires:
+    """Wires in this process's own memory, for one process or a test; `record`, `raw`: slots, 0: no such ring."""
     plain = {name: np.zeros(shape, np.int64) for name, shape in plain_shapes(n_shards, n_instruments).items()}
     return Wires(
         ticks=private_rings(n_shards, ticks, TICK_WORDS),
         market=private_rings(1, ticks, TICK_WORDS)[0],
         quotes=private_rings(1, ticks, TICK_WORDS)[0],
+        record=private_rings(1, record, TICK_WORDS)[0] if record else NO_RING,
+        raw=private_rings(1, raw, TICK_WORDS)[0] if raw else NO_RING,
         intents=private_rings(n_shards, ORDER_RING_CAPACITY, ORDER_WORDS),
         reports=private_rings(n_shards, ORDER_RING_CAPACITY, ORDER_WORDS),
         requests=private_rings(1, ORDER_RING_CAPACITY, ORDER_WORDS)[0],

@@ -16,7 +16,7 @@ from bot4.model.records import ORDER_WORDS, TICK_WORDS
 from bot4.shm.layout import LINE, ring_words
 from bot4.shm.segment import FOLDER, Segment, attach, create, owner_alive, segment_name
 from bot4.shm.spsc_ring import ring_check, ring_create
-from bot4.shm.wires import NOTHING_KEPT, ORDER_RING_CAPACITY, TICK_RING_CAPACITY, Wires, plain_shapes
+from bot4.shm.wires import NO_RING, NOTHING_KEPT, ORDER_RING_CAPACITY, TICK_RING_CAPACITY, Wires, plain_shapes
 
 _ALONE = (
     "clocks",
@@ -97,12 +97,14 @@ def _plain_family(role: str, shapes: dict[str, tuple[int, ...]]) -> _Family:
     return _Family(role, end, str(shapes), nothing, nothing, arrays)
 
 
-def _families(n_shards: int, n_instruments: int, ticks: int) -> list[_Family]:
+def _families(n_shards: int, n_instruments: int, ticks: int, record: int, raw: int) -> list[_Family]:
     plain = plain_shapes(n_shards, n_instruments)
+    recorded = {"record": record, "raw": raw}
     return [
         _ring_family("ticks", n_shards, ticks, TICK_WORDS),
         _ring_family("market", None, ticks, TICK_WORDS),
         _ring_family("quotes", None, ticks, TICK_WORDS),
+        *(_ring_family(role, None, slots, TICK_WORDS) for role, slots in recorded.items() if slots),
         _ring_family("intents", n_shards, ORDER_RING_CAPACITY, ORDER_WORDS),
         _ring_family("reports", n_shards, ORDER_RING_CAPACITY, ORDER_WORDS),
         _ring_family("requests", None, ORDER_RING_CAPACITY, ORDER_WORDS),
@@ -113,7 +115,13 @@ def _families(n_shards: int, n_instruments: int, ticks: int) -> list[_Family]:
 
 
 def create_wires(
-    instance: str, n_shards: int, n_instruments: int, ticks: int = TICK_RING_CAPACITY, generation: int = 1
+    instance: str,
+    n_shards: int,
+    n_instruments: int,
+    ticks: int = TICK_RING_CAPACITY,
+    generation: int = 1,
+    record: int = 0,
+    raw: int = 0,
 ) -> SharedWires:
     """Make the shared memory of one bot: all of it, or (SegmentError, naming the segment) nothing.
 
@@ -123,11 +131,12 @@ def create_wires(
     n_shards, n_instruments : > 0
     ticks : slots of each tick ring, a power of two
     generation : number of this start of the bot
+    record, raw : slots of the recorder's rings, powers of two; 0: no such ring
     """
     segments: list[Segment] = []
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {"record": NO_RING, "raw": NO_RING}
     try:
-        for family in _families(n_shards, n_instruments, ticks):
+        for family in _families(n_shards, n_instruments, ticks, record, raw):
             name = segment_name(instance, family.role)
             made = create(name, family.n_words, contents=family.contents, generation=generation, lay=family.lay)
             segments.append(made)
@@ -145,12 +154,17 @@ def attach_wires(
     n_instruments: int,
     ticks: int = TICK_RING_CAPACITY,
     generation: int | None = None,
+    record: int = 0,
+    raw: int = 0,
 ) -> SharedWires:
-    """Map the wires of a running bot; arguments as for `create_wires`. SegmentError if any part is not as expected."""
+    """Map the wires of a running bot; arguments as for `create_wires`. SegmentError if any part is not as expected.
+
+    Whoever neither records nor feeds a recorder leaves the recorder's rings out.
+    """
     segments: list[Segment] = []
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {"record": NO_RING, "raw": NO_RING}
     try:
-        for family in _families(n_shards, n_instruments, ticks):
+        for family in _families(n_shards, n_instruments, ticks, record, raw):
             name = segment_name(instance, family.role)
             found = attach(name, family.n_words, contents=family.contents, generation=generation)
             segments.append(found)

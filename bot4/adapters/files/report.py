@@ -23,6 +23,7 @@ from bot4.model.errors import InputError
 from bot4.model.records import JOURNAL_DENIED, JOURNAL_INTENT, ORDER_INTENT
 from bot4.shm import wires as w
 from bot4.shm.histogram import HISTOGRAM_COUNT, HISTOGRAM_MAX, percentile
+from bot4.shm.layout import RING_DROPPED, RING_HEAD
 
 JSON_NAME = "session.json"
 PAGE_NAME = "session.html"
@@ -88,6 +89,7 @@ def session_object(
         "result": result_object(wires, instruments, fills),
         "latency_ns": _latency(wires, run.tsc_hz) if free else None,
         "throughput": _throughput(wires, run.wall_s),
+        "recorder": _recorder(wires, run),
         "digest": None if free else session_digest(records),
         "exit": _exit(wires, run),
         "warnings": [*run.warnings, *_warnings(wires, keys, rejects, run)],
@@ -224,6 +226,12 @@ def _warnings(wires: w.Wires, keys: Sequence[str], rejects: Mapping[str, int], r
             f"{run.strategy} returned a score that is not a number (NaN) or infinite {bad:,} times; such a score "
             "decides nothing. Look for a division by zero in its on_tick."
         )
+    recorder = _recorder(wires, run)
+    if recorder is not None and (recorder["dropped"] or recorder["failures"] or recorder["raw_dropped"]):
+        found.append(
+            f"the recording is not whole: {recorder['dropped']:,} records and {recorder['raw_dropped']:,} raw messages "
+            f"are missing in it, {recorder['failures']:,} times it could not be written; see the log of the recorder."
+        )
     naked_ns, allowed_ns = _stops(wires)["naked_ns_max"], int(run.limits[0]["stop_confirm_ns"])
     if naked_ns > allowed_ns:
         text = (
@@ -273,6 +281,24 @@ def _latency(wires: w.Wires, tsc_hz: float) -> dict[str, dict[str, int]]:
             stages[stage][name] = round(percentile(histogram, ratio) * scale)
         stages[stage]["max"] = round(int(histogram[HISTOGRAM_MAX]) * scale)
     return stages
+
+
+def _recorder(wires: w.Wires, run: RunFacts) -> dict[str, object] | None:
+    """What was recorded, and how many records never came to lie in a file; None if nothing was to be recorded."""
+    if run.recording is None:
+        return None
+    row = _other(wires, w.RECORDER_ROW)
+    published = int(wires.record[RING_HEAD]) + int(wires.record[RING_DROPPED]) if wires.record.size else 0
+    written = int(row[w.GAUGE_RECORDER_TICKS])
+    return {
+        "folder": run.recording,
+        "ticks": written,
+        "dropped": published - written,
+        "raw": int(row[w.GAUGE_RECORDER_RAW]),
+        "raw_dropped": int(wires.raw[RING_DROPPED]) if wires.raw.size else 0,
+        "files": int(row[w.GAUGE_RECORDER_FILES]),
+        "failures": int(row[w.GAUGE_RECORDER_FAILURES]),
+    }
 
 
 def _throughput(wires: w.Wires, wall_s: float) -> dict[str, float]:

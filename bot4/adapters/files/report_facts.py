@@ -42,3 +42,4 @@ class RunFacts:
     kill_reason: str = ""
     recovered: int = 0  # times that execution recovered from its journal
     warnings: Sequence[str] = ()  # what a person should know of the input
+    recording: str | None = None  # folder of the session's recording; None: it was not recorded

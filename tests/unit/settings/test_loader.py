@@ -26,6 +26,7 @@ TABLES = {"paper.toml": Session, LIMITS_FILE: Limits, INSTRUMENTS_FILE: Instrume
 
 
 OPTIONAL = set()  # paths of what may be left out
+SAMPLES = {"recorder": {"folder": "recordings", "raw": "off", "part_mb": 16, "part_s": 60}}
 
 
 def _walk(table, at=()):
@@ -65,7 +66,7 @@ def _raw():
             table = tables[file]
             for part in path[:-1]:
                 table = table[part]
-            table.setdefault(path[-1], {})
+            table.setdefault(path[-1], dict(SAMPLES.get(path[-1], {})))
     return tables
 
 

@@ -211,3 +211,15 @@ def test_an_unfinished_segment_is_a_leftover(instance):
     made.header[:] = 0
     assert leftovers(os.getuid(), instance) == [name]
     made.close()
+
+
+def test_the_recorder_has_rings_where_they_are_asked_for_and_doors_leave_them_out(instance):
+    shared = create_wires(instance, **SMALL, record=32, raw=64)
+    assert [int(ring[RING_CAPACITY_WORD]) for ring in (shared.wires.record, shared.wires.raw)] == [32, 64]
+    feed, door = attach_wires(instance, **SMALL, record=32, raw=64), attach_wires(instance, **SMALL)
+    push_tick(feed.wires.record, np.arange(8), np.int64(0))
+    taken = np.zeros(8, np.int64)
+    assert peek_tick(shared.wires.record, taken, np.int64(0)) and taken[:7].tolist() == list(range(7))
+    assert door.wires.record.size == door.wires.raw.size == 0
+    for one in (feed, door, shared):
+        one.close()
