@@ -1,0 +1,86 @@
+"""Bybit's public streams, v5: subscribed by messages of few topics each; whoever is silent for long is cut off.
+
+`orderbook.50` comes every 20 ms and begins with a snapshot; subscribing again brings another one. Best bid and ask come
+from `orderbook.1`, every 10 ms. The ticker of a perpetual holds mark price and funding; that of spot nothing that is
+used here.
+"""
+
+import json
+from collections.abc import Sequence
+
+from bot4.ports.stream import Attempts, Heartbeat, Request
+
+ARGUMENTS = 10  # of one message, which is all that spot takes
+
+
+class _Streams:
+    """What both markets share."""
+
+    venue = ""
+    max_topics = 500  # 21,000 characters a connection are allowed, and the longest topic has some 40
+    depth = 50
+    attempts = Attempts(500, 300.0)
+    texts_per_s = 10
+    lifetime_s = 0.0
+    heartbeat: Heartbeat | None = Heartbeat(20.0, '{"op":"ping"}')
+
+    _channels: tuple[str, ...] = ()  # the book of `depth` levels first
+    _category = ""
+
+    def __init__(self, ws_url: str = "wss://stream.bybit.com", rest_url: str = "https://api.bybit.com") -> None:
+        self.ws_url, self.rest_url = ws_url, rest_url
+
+    def topics(self, symbol: str) -> list[str]:
+        """Channel and symbol, the book first."""
+        return [f"{channel}.{symbol}" for channel in self._channels]
+
+    def route(self, topic: str) -> str:
+        """One address for all."""
+        return ""
+
+    def url(self, topics: Sequence[str]) -> str:
+        """The market's address."""
+        return f"{self.ws_url}/v5/public/{self._category}"
+
+    def subscribe(self, topics: Sequence[str], request_id: int) -> list[str]:
+        """A message for every ten topics."""
+        return self._messages("subscribe", topics, request_id)
+
+    def unsubscribe(self, topics: Sequence[str], request_id: int) -> list[str]:
+        """The same, to end them."""
+        return self._messages("unsubscribe", topics, request_id)
+
+    def book_topic(self, symbol: str) -> str:
+        """The deep book."""
+        return f"orderbook.{self.depth}.{symbol}"
+
+    def snapshot(self, symbol: str) -> Request | None:
+        """None: a book of REST has ids that the stream of 50 levels does not continue."""
+        return None
+
+    def metadata(self) -> Request:
+        """Rules of the instruments; a market of more than 1000 has further pages, which no session needs."""
+        return "/v5/market/instruments-info", f"category={self._category}&limit=1000"
+
+    def _messages(self, op: str, topics: Sequence[str], request_id: int) -> list[str]:
+        parts = [list(topics[at : at + ARGUMENTS]) for at in range(0, len(topics), ARGUMENTS)]
+        return [
+            json.dumps({"req_id": str(request_id + number), "op": op, "args": part}, separators=(",", ":"))
+            for number, part in enumerate(parts)
+        ]
+
+
+class BybitSpotStreams(_Streams):
+    """Spot."""
+
+    venue = "bybit_spot"
+    _channels = ("orderbook.50", "orderbook.1", "publicTrade")
+    _category = "spot"
+
+
+class BybitLinearStreams(_Streams):
+    """Perpetuals and dated futures that settle in USDT or USDC."""
+
+    venue = "bybit_linear"
+    _channels = ("orderbook.50", "orderbook.1", "publicTrade", "tickers")
+    _category = "linear"
