@@ -10,7 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from bot4.shm.wires import EXECUTION_ROW, FEED_ROW, VENUE_ROW
+from bot4.shm.wires import (
+    EXECUTION_ROW,
+    FEED_ROW,
+    RAW_RING_CAPACITY,
+    RECORD_RING_CAPACITY,
+    RECORDER_ROW,
+    VENUE_ROW,
+)
 
 BUILDERS = {
     "feed": "workers.feed:build",
@@ -87,6 +94,7 @@ class RecorderSpec:
     state_folder: Path
     session_folder: Path
     composed: bool = False  # all agents in one process
+    recorder: RecorderSpec | None = None  # None: nothing is recorded
     builders: dict[str, str] = field(default_factory=lambda: dict(BUILDERS))
     warm: str = WARM
 

@@ -155,6 +155,7 @@ def prepare(options: StartOptions) -> Prepared:
         state_folder=state,
         session_folder=folder,
         composed=placement.composed,
+        recorder=recorder_of(settings, folder.name),
     )
     return Prepared(
         settings=settings,

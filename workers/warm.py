@@ -57,6 +57,8 @@ def warm(plan: Plan) -> np.ndarray:
         for agent in agents:
             _run(agent)
             agent.close()
+        if plan.recorder is not None:
+            warm_recorder()
         if not plan.composed:
             restarted = build_agents(short, wires, ["execution", *shards], 1)  # the way back: journal scan, empty state
             for agent in restarted:
