@@ -6,7 +6,8 @@ on recorded data, the compiled feed has to find equal too.
 A book is whole from a snapshot on until a change does not fit, its check sum is wrong or it crosses. It is compared
 with a best quote that names the same update, with check sums, and with a later snapshot of the same update. A quote
 that names no update runs beside the book on a channel of its own: its prices have to be those of the book a few changes
-before or after (`near`), which says less and is counted apart.
+before or after (`near`), which says less and is counted apart. Where the venue sends bars too, they are compared with
+the trades (engine/bar_check.py).
 """
 
 import statistics
@@ -16,7 +17,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from bot4.ports.feed import BookChange, Decoder, Event, Level, Message, MessageError, Quote, Trade
+from bot4.engine.bar_check import BarCheck
+from bot4.ports.feed import Bar, BookChange, Decoder, Event, Level, Message, MessageError, Quote, Trade
 
 WAITING = 10_000  # changes kept while a snapshot is awaited
 REMEMBERED = 4_096  # quotes kept for the change that they belong to
@@ -110,6 +112,7 @@ class CaptureCheck:
         self.near = self.near_equal = self.passed = 0
         self.compared = self.equal = self.stale = self.gaps = self.duplicates = self.crossed = self.out_of_order = 0
         self.venues: set[str] = set()
+        self.bars = BarCheck()
         self._books: dict[str, dict[tuple[str, int], Watched]] = {}  # by venue and symbol, connection and depth
         self._snapshots: dict[str, BookChange] = {}  # the last one fetched, for a book whose changes begin after it
         self._sequence: dict[str, int] = {}
@@ -138,7 +141,7 @@ class CaptureCheck:
         if message.sequence is not None:
             self._count(connection, message)
         for event in message.events:
-            self._event(ts_ns, connection, decoder, event, rest is not None)
+            self._event(connection, decoder, event, rest is not None, message.kind)
         if message.venue_ns and rest is None:
             self._offsets.append(ts_ns - message.venue_ns)
 
@@ -163,19 +166,29 @@ class CaptureCheck:
                     watched.fail()
 
     # --- events ---
-    def _event(self, ts_ns: int, connection: str, decoder: Decoder, event: Event, rest: bool) -> None:
+    def _event(self, connection: str, decoder: Decoder, event: Event, rest: bool, kind: str) -> None:
         if isinstance(event, BookChange) and rest:
             self._fetched(decoder, event)
         elif isinstance(event, BookChange):
             self._book(decoder, self._watched(connection, decoder, event), event)
         elif isinstance(event, Quote):
             self._quote(connection, decoder, event)
-        elif isinstance(event, Trade) and event.trade_id:
-            seen = self._trades.setdefault((connection, event.symbol), deque(maxlen=TRADES))
-            if event.trade_id in seen:
+        elif isinstance(event, Trade):
+            if self._is_repeated(connection, event):
                 self.duplicates += 1
-            else:
-                seen.append(event.trade_id)
+            elif not rest:
+                self.bars.trade(f"{decoder.venue}:{event.symbol}", (connection, kind), event)
+        elif isinstance(event, Bar) and not rest:
+            self.bars.bar(f"{decoder.venue}:{event.symbol}", event)
+
+    def _is_repeated(self, connection: str, trade: Trade) -> bool:
+        """Whether a trade of this id has been told on this connection; one without an id never has."""
+        seen = self._trades.setdefault((connection, trade.symbol), deque(maxlen=TRADES))
+        if trade.trade_id in seen:
+            return True
+        if trade.trade_id:
+            seen.append(trade.trade_id)
+        return False
 
     def _watched(self, connection: str, decoder: Decoder, change: BookChange) -> Watched:
         """The book that a change belongs to: one for each connection and depth."""
@@ -334,6 +347,7 @@ class CaptureCheck:
         """What was found, as `bot4-data check --json` prints it, without the files."""
         for books in self._books.values():
             self.stale += sum(len(watched.waiting) for watched in books.values() if watched.overlaps)
+        self.bars.finish()
         offset = statistics.median(self._offsets) / 1e6 if self._offsets else None
         return {
             "venue": "+".join(sorted(self.venues)),
@@ -343,6 +357,7 @@ class CaptureCheck:
                 "compared": self.compared, "equal": self.equal, "near": self.near, "near_equal": self.near_equal,
                 "stale": self.stale, "crossed": self.crossed,
             },
+            "bars": {"compared": self.bars.compared, "equal": self.bars.equal},
             "clock_offset_ms": None if offset is None else round(offset, 3),
             "gaps": self.gaps,
             "duplicates": self.duplicates,

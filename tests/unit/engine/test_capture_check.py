@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from bot4.engine.capture_check import CaptureCheck
-from bot4.ports.feed import BookChange, Message, MessageError, Quote, Trade
+from bot4.ports.feed import Bar, BookChange, Message, MessageError, Quote, Trade
 
 
 def levels(pairs):
@@ -31,8 +31,10 @@ class Plain:
                                fields.get("sum"), fields.get("depth", 0))  # fmt: skip
         elif kind == "quote":
             event = Quote("A", *(Decimal(value) for value in fields["top"]), fields["id"], 0)
+        elif kind == "bar":
+            event = Bar("A", 100, 100, *(Decimal(value) for value in fields["numbers"]), fields["closed"], fields["at"])
         else:
-            event = Trade("A", Decimal(1), Decimal(1), 1, fields["id"], 0)
+            event = Trade("A", Decimal(1), Decimal(1), 1, fields["id"], fields.get("at", 0))
         return Message(kind, (event,), sequence, venue_ns)
 
     def decode_rest(self, endpoint, query, body):
@@ -187,6 +189,14 @@ def test_repeated_trades_and_refused_messages_are_counted():
     run = Run().send("trade", id="7").send("trade", id="8").send("trade", id="7").send("bad").send("trade", id="")
     found = run.check.finish()
     assert (found["duplicates"], found["rejected"], found["messages"]) == (1, {"bad_field": 1}, {"trade": 4})
+
+
+def test_bars_of_the_stream_are_compared_with_trades_that_were_told_once():
+    run = Run().send("trade", id="1", at=99).send("trade", id="2", at=150).send("trade", id="2", at=150)
+    run.send("trade", id="3", at=160).send("trade", id="4", at=200).send("trade", id="5", at=170, rest=True)
+    run.send("bar", numbers="11112", closed=True, at=200).send("bar", numbers="11119", closed=True, at=200)
+    run.send("bar", numbers="11119", closed=True, at=200, rest=True)
+    assert run.check.finish()["bars"] == {"compared": 2, "equal": 1}
 
 
 def test_the_offset_of_the_clocks_is_the_median():
