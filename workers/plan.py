@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-
 from bot4.shm.wires import (
     EXECUTION_ROW,
     FEED_ROW,
@@ -25,6 +24,7 @@ BUILDERS = {
     "execution": "workers.execution:build",
     "venue": "workers.venue:build",
     "bot": "workers.composed:build",
+    "recorder": "workers.recorder:build",
 }
 WARM = "workers.warm:warm"
 WARM_PREFIX = "bot4-warm-"  # of the folder in which a template warms up
@@ -33,7 +33,6 @@ WARM_PREFIX = "bot4-warm-"  # of the folder in which a template warms up
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedSpec:
     """Where the market data comes from."""
-    "recorder": "workers.recorder:build",
 
     kind: str  # "synthetic" | "replay"
     paths: tuple[Path, ...] = ()
@@ -57,14 +56,6 @@ class WorkerSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a worker needs to know."""
-
-    instance: str
-    generation: int  # of the shared memory
-    n_shards: int
-    symbols: tuple[tuple[str, str], ...]  # (symbol, venue) of each instrument
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RecorderSpec:
     """Where the market is recorded."""
 
@@ -84,6 +75,14 @@ class RecorderSpec:
         return RAW_RING_CAPACITY if self.raw else 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a worker needs to know."""
+
+    instance: str
+    generation: int  # of the shared memory
+    n_shards: int
+    symbols: tuple[tuple[str, str], ...]  # (symbol, venue) of each instrument
     instruments: np.ndarray  # INSTRUMENT[n]
     limits: np.ndarray  # LIMITS[1]
     session: np.ndarray  # SESSION[1]
@@ -119,9 +118,17 @@ class RecorderSpec:
         return self.session_folder / "log"
 
     @property
+    def recorded(self) -> dict[str, int]:
+        """Slots of the recorder's rings, as the wires want to know them; nothing if nothing is recorded."""
+        return {"record": self.recorder.slots, "raw": self.recorder.raw_slots} if self.recorder else {}
+
+    @property
     def replayed(self) -> bool:
         """True if the feed waits for its readers instead of dropping."""
         return self.speed == 0
+
+
+_ROWS = {"execution": EXECUTION_ROW, "venue": VENUE_ROW, "feed": FEED_ROW, "recorder": RECORDER_ROW}
 
 
 def rows_of(agent: str, n_shards: int) -> tuple[int, ...]:
@@ -129,18 +136,10 @@ def rows_of(agent: str, n_shards: int) -> tuple[int, ...]:
     if agent.startswith("shard-"):
         return (int(agent.removeprefix("shard-")),)
     if agent == "bot":
-    @property
-    def recorded(self) -> dict[str, int]:
-        """Slots of the recorder's rings, as the wires want to know them; nothing if nothing is recorded."""
-        return {"record": self.recorder.slots, "raw": self.recorder.raw_slots} if self.recorder else {}
-
         return tuple(range(n_shards + 3))
     return (n_shards + _ROWS[agent],)
 
 
 def kind_of(agent: str) -> str:
     """`shard` for every shard, else the agent's own name."""
-_ROWS = {"execution": EXECUTION_ROW, "venue": VENUE_ROW, "feed": FEED_ROW, "recorder": RECORDER_ROW}
-
-
     return "shard" if agent.startswith("shard-") else agent

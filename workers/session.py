@@ -20,7 +20,6 @@ from typing import Any
 
 import multiprocess
 import numpy as np
-
 from bot4.adapters.files.report import closing_lines, session_object, symbol_keys, write_report
 from bot4.adapters.files.report_facts import RunFacts, WorkerFacts
 from bot4.adapters.system.affinity import available_cores
@@ -48,11 +47,12 @@ from bot4.shm.calibration import calibration_of
 from bot4.shm.wires import Wires
 from bot4.shm.wiring import SharedWires, attach_wires, create_wires, unlink_leftovers
 from workers.feed import chosen_instruments
-from workers.plan import WARM_PREFIX, FeedSpec, Plan, WorkerSpec
 from workers.supervisor import Outcome, Supervisor
 from workers.template import warm_up
 from workers.template_process import TemplateProcess
 from workers.view import Rates, View, WorkerState, snapshot
+
+from workers.plan import WARM_PREFIX, FeedSpec, Plan, RecorderSpec, WorkerSpec
 
 MAX_SPEED = 1_000_000.0
 _SPEED = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,6})?)x")
@@ -247,6 +247,7 @@ class Session:
             refuse_if_tripped(self._state)
             self._clean_up()
             self._plan.session_folder.mkdir(parents=True, exist_ok=True)
+            plan = self._plan
             shared = create_wires(
                 plan.instance, plan.n_shards, plan.n_instruments, generation=plan.generation, **plan.recorded
             )
@@ -262,7 +263,6 @@ class Session:
             lock.release()
 
     def _clean_up(self) -> None:
-            plan = self._plan
         """What an earlier crash of this very instance left: processes by pid and start time, segments and the folders
         in which a template warmed up by name.
         """
@@ -405,6 +405,7 @@ class Session:
             kill_reason=latch.reason if latch.tripped else outcome.message,
             recovered=recovered,
             warnings=self._prepared.warnings,
+            recording=str(plan.recorder.folder) if plan.recorder else None,
         )
         return session_object(wires, plan.instruments, plan.symbols, self._records(), facts)
 
@@ -420,7 +421,6 @@ def undisturbed() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-            recording=str(plan.recorder.folder) if plan.recorder else None,
 
 def refuse_if_tripped(state: Path) -> None:
     """HaltedError, naming the way out, if the kill latch of this state folder is set."""
