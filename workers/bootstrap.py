@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+
 from bot4.adapters.system.affinity import pin
 from bot4.adapters.system.process import sharpen_timers
 from bot4.model.errors import Bot4Error
@@ -19,7 +20,6 @@ from bot4.settings.schema import IDLE_STRATEGIES
 from bot4.shm.layout import CLOCK_FEED, CLOCK_VENUE, CONTROL_STOP, CONTROL_STOP_RECORDER, LINE, RING_HEAD
 from bot4.shm.waiting import HOLD, NEVER, WAITER_FLAG, WAITER_ORDER, WAYS, idle_words, rest_once, wake_peers
 from bot4.shm.wires import EXECUTION_ROW, FEED_ROW, GAUGE_BEGAN_NS, GAUGE_HEARTBEAT_NS, VENUE_ROW, Wires
-
 from workers.plan import Plan, WorkerSpec, kind_of, rows_of
 
 

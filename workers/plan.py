@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
 from bot4.shm.wires import (
     EXECUTION_ROW,
     FEED_ROW,

@@ -20,6 +20,7 @@ from typing import Any
 
 import multiprocess
 import numpy as np
+
 from bot4.adapters.files.report import closing_lines, session_object, symbol_keys, write_report
 from bot4.adapters.files.report_facts import RunFacts, WorkerFacts
 from bot4.adapters.system.affinity import available_cores
@@ -47,12 +48,11 @@ from bot4.shm.calibration import calibration_of
 from bot4.shm.wires import Wires
 from bot4.shm.wiring import SharedWires, attach_wires, create_wires, unlink_leftovers
 from workers.feed import chosen_instruments
+from workers.plan import WARM_PREFIX, FeedSpec, Plan, RecorderSpec, WorkerSpec
 from workers.supervisor import Outcome, Supervisor
 from workers.template import warm_up
 from workers.template_process import TemplateProcess
 from workers.view import Rates, View, WorkerState, snapshot
-
-from workers.plan import WARM_PREFIX, FeedSpec, Plan, RecorderSpec, WorkerSpec
 
 MAX_SPEED = 1_000_000.0
 _SPEED = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,6})?)x")

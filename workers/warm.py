@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from bot4.adapters.system.latch import KillLatch
 from bot4.engine.shard import kept_row, load_loop
 from bot4.shm.layout import CONTROL_RESYNC, CONTROL_SNAPSHOT
 from bot4.shm.segment import nameless_words
 from bot4.shm.waiting import idle_words
 from bot4.shm.wires import private_wires
+from workers.bootstrap import build_agents
 from workers.composed import compile_part
+from workers.plan import WARM_PREFIX, FeedSpec, Plan
 from workers.precompile import compile_apart
 from workers.recorder import warm_recorder
-
-from workers.bootstrap import build_agents
-from workers.plan import WARM_PREFIX, FeedSpec, Plan
 
 ROUNDS = 40  # of one batch each: some seconds of the synthetic market
 RESTART_AT = 20  # a shard starts anew here: snapshot and resync are answered
