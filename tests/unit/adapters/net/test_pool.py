@@ -10,8 +10,10 @@ from itertools import chain, pairwise
 from pathlib import Path
 
 import pytest
-from rig.reader import Clock, Reader
+from rig.peer import server
+from rig.reader import PATIENCE_S, Clock, Reader
 from rig.replayer import Fault, Plan, Recorded, certificates, serve
+from websockets.frames import Frame, Opcode
 
 from bot4.adapters.binance.streams import BinanceSpotStreams, BinanceUsdmStreams
 from bot4.adapters.bybit.streams import BybitLinearStreams, BybitSpotStreams
@@ -164,12 +166,16 @@ def test_what_cannot_be_wanted_is_refused_in_one_line(wanted, words):
 # --- what fails ---------------------------------------------------------------------------------------------------
 
 
-def attempts_of_a_dead_port(tls, seed, hours=1.0):
-    """Times in seconds of the attempts at a port where nobody listens."""
+def dead_port():
+    """A port of this machine where nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+        return taken.getsockname()[1]
+
+
+def attempts_in_vain(tls, seed, address, reason, hours=1.0):
+    """Times in seconds of the attempts at an address where nobody answers."""
     clock, times = Clock(), []
-    with pool_of(tls, [Wanted(spot(port), [SYMBOL])], clock=clock, seed=seed) as reader:
+    with pool_of(tls, [Wanted(BinanceSpotStreams(address), [SYMBOL])], clock=clock, seed=seed) as reader:
         slot, begin = reader.pool.slots[0], clock.ns
         while clock.ns - begin < hours * 3600e9:
             reader.turn()
@@ -179,25 +185,27 @@ def attempts_of_a_dead_port(tls, seed, hours=1.0):
             clock.pass_s(0.1)
         assert not reader.opened
         assert sum(slot.reasons.values()) == slot.attempts
-        assert all("no TCP connection" in reason for reason in slot.reasons)
+        assert all(reason in known for known in slot.reasons)
     return times
 
 
-def test_attempts_come_at_random_ever_later_and_never_within_a_second(tls):
-    times = attempts_of_a_dead_port(tls, 1)
+@pytest.mark.parametrize(
+    ("host", "reason"), [("localhost", "no TCP connection"), (f"{'x' * 70}.invalid", "no such host")]
+)
+def test_attempts_come_at_random_ever_later_and_never_within_a_second(tls, host, reason):
+    address = f"wss://{host}:{dead_port()}"
+    times = attempts_in_vain(tls, 1, address, reason)
     gaps = [after - before for before, after in pairwise(times)]
     assert min(gaps) >= 1.0
     assert max(gaps) <= 30.2, "30 s and the grain of the clock"
     later = gaps[8:]
     assert 12.0 < sum(later) / len(later) < 18.0, "on average half of the longest delay"
     assert len({round(gap) for gap in later}) > 15, "jitter spreads them"
-    assert times != attempts_of_a_dead_port(tls, 2)
+    assert times != attempts_in_vain(tls, 2, address, reason)
 
 
 def test_the_venue_limits_the_attempts_of_all_slots_together(tls):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    streams = BybitSpotStreams(f"wss://localhost:{port}")
+    streams = BybitSpotStreams(f"wss://localhost:{dead_port()}")
     streams.attempts = streams.attempts._replace(most=20, within_s=300.0)
     clock = Clock()
     with pool_of(tls, [Wanted(streams, [f"A{n}" for n in range(8)], 8)], clock=clock) as reader:
@@ -278,6 +286,18 @@ def test_a_connection_that_is_closed_by_the_reader_is_opened_anew_under_another_
         assert not reader.closed
 
 
+def test_a_ping_of_the_venue_is_answered(tls):
+    found = []
+
+    def script(peer):
+        peer.shake_hands(Frame(Opcode.PING, b"1723161253937").serialize(mask=False))
+        found.extend(peer.frames(1))
+
+    with server(tls.server, script) as (port, _), pool_of(tls, [Wanted(spot(port), [SYMBOL])]) as reader:
+        reader.until(lambda: found)
+    assert (found[0].opcode, bytes(found[0].data)) == (Opcode.PONG, b"1723161253937")
+
+
 # --- nobody waits for another -------------------------------------------------------------------------------------
 
 
@@ -312,6 +332,35 @@ def self_timed(reader):
     begin = time.monotonic()
     reader.turn(0.001)
     return time.monotonic() - begin
+
+
+def test_a_name_service_that_hangs_holds_up_nobody_and_keeps_one_thread(tls, monkeypatch):
+    """Only the system's own call is replaced: no name service can be made to hang on demand."""
+    goes_on, calls, real = threading.Event(), [], socket.getaddrinfo
+
+    def hangs(host, *args, **kwargs):
+        if host != "hangs.invalid":
+            return real(host, *args, **kwargs)
+        calls.append(host)
+        goes_on.wait(PATIENCE_S)
+        raise socket.gaierror(-2, "unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hangs)
+    made = tape(2_000)
+    clock = Clock()
+    streams = BybitSpotStreams("wss://hangs.invalid:1")
+    with serve(Plan("binance_spot", made), tls.server) as venue:
+        wanted = [Wanted(streams, ["A"]), Wanted(spot(venue.port), [SYMBOL])]
+        with pool_of(tls, wanted, clock=clock, open_s=0.1) as reader:
+            slot = reader.pool.slots[0]
+            reader.until(lambda: slot.attempts == 4, lambda: clock.pass_s(0.3))
+            reader.until(lambda: len(reader.messages) == len(made))
+            assert slot.reasons["hangs.invalid: name service: no answer in time"] >= 3
+            assert len(calls) == 1, "all attempts wait for the one question"
+            assert sum(thread.name == "names" for thread in threading.enumerate()) == 1
+            begin = time.monotonic()
+        assert time.monotonic() - begin < PATIENCE_S / 2, "closing waits for no name service"
+    goes_on.set()
 
 
 def test_a_host_that_never_answers_is_given_up_in_time(tls):
@@ -373,6 +422,25 @@ def test_a_successor_takes_over_before_the_lifetime_is_over_and_nothing_is_missi
             }
             assert set(range(new[0])) <= seen_of_old, "no message between the two is missing"
             assert new[0] in seen_of_old, "for a time both have spoken"
+
+
+def test_the_reader_may_retire_what_has_a_successor_and_nothing_else(tls):
+    clock = Clock()
+    with spot_pair(tls, [], clock=clock) as (_, reader):
+        reader.until(lambda: reader.opened)
+        old = reader.opened[0].connection
+        reader.pool.retire(old)
+        assert reader.pool.slots[0].current is old
+        clock.pass_s(0.9 * BinanceSpotStreams.lifetime_s)
+        reader.until(lambda: len(reader.opened) == 2)
+        reader.pool.retire(old)
+        assert reader.pool.slots[0].leaving == []
+        assert reader.pool.slots[0].reasons == {"replaced": 1}
+        for _ in range(20):
+            clock.pass_s(1.0)
+            reader.turn(0.002)
+        assert len(reader.opened) == 2
+        assert not reader.closed
 
 
 def test_loads_are_split_anew_by_measured_rates(tls):
