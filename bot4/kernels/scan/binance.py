@@ -386,7 +386,7 @@ def _scan_data(text, at, listing, message, prices, lots):
     while text[at] == QUOTE:
         first = at + 1
         last = first + 1  # nearly every key has one letter
-        if text[last] != QUOTE or text[first] < 65 or text[first] == BACKSLASH:
+        if text[first] < 65 or text[first] == BACKSLASH or text[last] != QUOTE:
             last = string_end(text, first)
             if last < 0:
                 return np.int64(-1)
