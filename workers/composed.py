@@ -11,6 +11,7 @@ from bot4.engine.execution import ExecutionAgent
 from bot4.engine.execution_step import execution_step
 from bot4.engine.feed import FeedAgent
 from bot4.engine.feed_step import feed_step
+from bot4.engine.feed_ticks import TickFeed, tick_step
 from bot4.engine.shard import ShardAgent, generate_module, load_loop
 from bot4.engine.shard_loop import shard_step
 from bot4.jit import compile_callee
@@ -22,6 +23,7 @@ from workers.composed_loop import FEED_BATCH, STEP_BATCH
 from workers.execution import LatchReader
 from workers.feed import Pace, feed_agent
 from workers.plan import Plan
+from workers.ticks import composed_of_ticks
 
 ROUNDS = 256  # rounds of one do_work: about a millisecond, so that heartbeat and stop word are looked at in time
 
@@ -41,7 +43,7 @@ class ComposedAgent:
     def __init__(
         self,
         loop: ModuleType,
-        feed_agent: FeedAgent,
+        feed_agent: FeedAgent | TickFeed,
         shards: list[ShardAgent],
         execution_agent: ExecutionAgent,
         venue_agent: VenueAgent,
@@ -77,6 +79,7 @@ class ComposedAgent:
 def build(plan: Plan, wires: Wires, name: str, attempt: int) -> LatchReader:
     """All agents of the plan in one; never started twice, for the venue's ledger dies with it."""
     loop = load_composed(load_loop(plan.strategy_module))
+    loop = composed_of_ticks(loop) if plan.feed.recording else loop
     shards = [shard.build(plan, wires, f"shard-{k}", attempt) for k in range(plan.n_shards)]
     agent = ComposedAgent(
         loop,
@@ -94,7 +97,8 @@ def compile_part(plan: Plan, wires: Wires, name: str) -> None:
     tables = (plan.instruments, plan.limits, plan.session)
     if name == "feed":
         memory = feed_agent(plan, wires).memory
-        compile_callee(feed_step, memory, wires, plan.instruments, plan.session, np.int64(0), True, FEED_BATCH)
+        step = tick_step if plan.feed.recording else feed_step
+        compile_callee(step, memory, wires, plan.instruments, plan.session, np.int64(0), True, FEED_BATCH)
     elif name == "venue":
         made = venue.build(plan, wires, name, 0)
         compile_callee(venue_step, made.memory, wires, plan.instruments, plan.session, STEP_BATCH)

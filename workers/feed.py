@@ -2,6 +2,8 @@
 
 import time
 
+from bot4.engine.feed_ticks import TickFeed
+
 from bot4.adapters.files.capture import open_chains
 from bot4.adapters.files.synthetic import VENUE, synthetic_sources
 from bot4.engine.feed import FeedAgent, Source
@@ -11,12 +13,15 @@ from bot4.model.errors import InputError
 from bot4.settings.schema import Settings
 from bot4.shm.wires import Wires
 from workers.plan import FeedSpec, Plan
+from workers.ticks import recorded_instruments, tick_feed
 
 
 def chosen_instruments(feed: FeedSpec, settings: Settings) -> tuple[list[tuple[str, str]], list[str]]:
     """(symbol, venue) of each instrument of a session, in the order of the feed's sources, and what a person should
     know of the recordings, a sentence each; checks every recording.
     """
+    if feed.recording:
+        return recorded_instruments(feed, settings)
     configured = [(instrument.symbol, instrument.venue) for instrument in settings.instruments]
     if feed.synthetic:
         chosen = [(symbol, venue) for symbol, venue in configured if venue == VENUE]
@@ -37,7 +42,7 @@ def open_sources(plan: Plan) -> list[Source]:
 class Pace:
     """Lets event time pass `speed` times as fast as the wall clock, by the feed's limit."""
 
-    def __init__(self, agent: FeedAgent, speed: float) -> None:
+    def __init__(self, agent: FeedAgent | TickFeed, speed: float) -> None:
         self._agent, self._speed = agent, speed
         self._start_ns = 0
         self._began_ns = 0
@@ -60,7 +65,7 @@ class Pace:
 class PacedFeed:
     """A feed in a process of its own, paced by the wall clock where a speed is set."""
 
-    def __init__(self, agent: FeedAgent, speed: float) -> None:
+    def __init__(self, agent: FeedAgent | TickFeed, speed: float) -> None:
         self._agent, self._pace = agent, Pace(agent, speed)
 
     def do_work(self) -> int:
@@ -73,8 +78,10 @@ class PacedFeed:
         self._agent.close()
 
 
-def feed_agent(plan: Plan, wires: Wires) -> FeedAgent:
+def feed_agent(plan: Plan, wires: Wires) -> FeedAgent | TickFeed:
     """The agent of the plan's feed."""
+    if plan.feed.recording:
+        return tick_feed(plan, wires)
     return FeedAgent(wires, plan.instruments, plan.session, open_sources(plan), plan.replayed)
 
 

@@ -39,11 +39,13 @@ class FeedSpec:
     paths: tuple[Path, ...] = ()
     seed: int = 0
     text: str = "synthetic"  # as the user wrote it
+    recording: bool = False  # a replay of an own recording
+    made_up: bool = False  # ... of a synthetic market
 
     @property
     def synthetic(self) -> bool:
         """True if no market made these data."""
-        return self.kind == "synthetic"
+        return self.kind == "synthetic" or self.made_up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from typing import Any
 import multiprocess
 import numpy as np
 
+from bot4.adapters.files.recording import Recording, is_recording
 from bot4.adapters.files.report import closing_lines, session_object, symbol_keys, write_report
 from bot4.adapters.files.report_facts import RunFacts, WorkerFacts
 from bot4.adapters.system.affinity import available_cores
@@ -97,6 +98,9 @@ def parse_feed(text: str) -> FeedSpec:
         paths = tuple(Path(name) for name in rest.split(",") if name)
         if not paths:
             raise InputError(f"--feed {text}: no recording is named; write replay:PATH or replay:PATH,PATH")
+        if any(is_recording(path) for path in paths):
+            synthetic = Recording(paths).head.synthetic
+            return FeedSpec(kind="replay", paths=paths, text=text, recording=True, made_up=synthetic)
         return FeedSpec(kind="replay", paths=paths, text=text)
     if text == "live":
         raise InputError("--feed live: this build has no connection to a venue; use synthetic or replay:PATH")

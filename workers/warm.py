@@ -22,6 +22,7 @@ from workers.composed import compile_part
 from workers.plan import WARM_PREFIX, FeedSpec, Plan
 from workers.precompile import compile_apart
 from workers.recorder import warm_recorder
+from workers.ticks import warm_ticks
 
 ROUNDS = 40  # of one batch each: some seconds of the synthetic market
 RESTART_AT = 20  # a shard starts anew here: snapshot and resync are answered
@@ -38,9 +39,10 @@ def warm(plan: Plan) -> np.ndarray:
     with tempfile.TemporaryDirectory(prefix=WARM_PREFIX, dir=home) as folder:
         place = Path(folder)
         KillLatch(place).initialise()
-        short = replace(
-            plan, feed=FeedSpec(kind="synthetic", seed=1), speed=0.0, state_folder=place, session_folder=place
-        )
+        feed = FeedSpec(kind="synthetic", seed=1)
+        if plan.feed.recording and plan.composed:
+            feed = FeedSpec(kind="replay", recording=True)  # another loop: it compiles without anything to read too
+        short = replace(plan, feed=feed, speed=0.0, state_folder=place, session_folder=place)
         shards = [f"shard-{k}" for k in range(plan.n_shards)]
         compile_apart(short, lambda name: _start(short, name))
         row = kept_row(load_loop(plan.strategy_module))
@@ -59,6 +61,8 @@ def warm(plan: Plan) -> np.ndarray:
             agent.close()
         if plan.recorder is not None:
             warm_recorder()
+        if plan.feed.recording:
+            warm_ticks()
         if not plan.composed:
             restarted = build_agents(short, wires, ["execution", *shards], 1)  # the way back: journal scan, empty state
             for agent in restarted:

@@ -82,7 +82,8 @@ N_STATE = 4
 
 # rows of FeedMemory.snapshots, after the shards: 0 venue
 READER_EXECUTION = 1
-N_OTHER_READERS = 2
+READER_RECORDER = 2
+N_OTHER_READERS = 3
 
 
 RULES = {
@@ -110,15 +111,26 @@ class FeedMemory(NamedTuple):
     lots: np.ndarray  # int64[2, MAX_LEVELS]
     out: np.ndarray  # TICK[OUT_RECORDS]: the message in hand
     out_words: np.ndarray  # int64, the same memory
-    snapshots: np.ndarray  # int64[n_shards + 2, 3]: requests answered, request in work, its next instrument
+    snapshots: np.ndarray  # int64[n_shards + 3, 3]: requests answered, request in work, its next instrument
 
 
 class Listed(Protocol):
     """What the feed has to be told of an instrument, beside its record."""
 
-    symbol: str
-    venue: str  # tells how changes of its books follow each other
-    synthetic: bool  # made up, not recorded
+    @property
+    def symbol(self) -> str:
+        """As the venue writes it."""
+        ...
+
+    @property
+    def venue(self) -> str:
+        """Tells how changes of its books follow each other."""
+        ...
+
+    @property
+    def synthetic(self) -> bool:
+        """Made up, not recorded."""
+        ...
 
 
 class Source(Listed, Protocol):
@@ -155,7 +167,7 @@ def feed_memory(instruments: np.ndarray, sources: Sequence[Listed], n_shards: in
     ----------
     instruments : INSTRUMENT[n]
     sources : one per instrument, in their order
-    n_shards : shards that may ask for snapshots, beside venue and execution
+    n_shards : shards that may ask for snapshots, beside venue, execution and recorder
     """
     if len(sources) != len(instruments):
         raise InputError(f"{len(sources)} sources for {len(instruments)} instruments; there has to be one each")

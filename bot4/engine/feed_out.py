@@ -11,7 +11,7 @@ needs only to know whether each book is whole, and is told when its ring has mis
 import numpy as np
 
 from bot4.atomics import load_acquire, rdtsc
-from bot4.engine.feed_memory import OUT_COUNT, READER_EXECUTION
+from bot4.engine.feed_memory import OUT_COUNT, READER_EXECUTION, READER_RECORDER
 from bot4.jit import inlined, kernel
 from bot4.kernels.book import book_depth, book_level
 from bot4.model.enums import (
@@ -220,8 +220,11 @@ def _snapshot(feed, instrument, ts_ns, levels):
 def _asked(wires, n_shards, reader):
     """How many snapshots a reader has asked for: shard, venue, execution.
 
-    Execution gets a part of the records and cannot see a hole in their numbers: what its ring missed asks for it.
+    Execution gets a part of the records and cannot see a hole in their numbers: what its ring missed asks for it. So
+    does what the recorder's ring missed: after a hole a recording is of use only with the books in it.
     """
+    if reader == n_shards + READER_RECORDER:
+        return wires.record[RING_DROPPED] if len(wires.record) > 0 else np.int64(0)
     if reader == n_shards + READER_EXECUTION:
         return wires.quotes[RING_DROPPED]
     # SYNC POINT: pairs with store_release in the reader: it asks after it has thrown its book away.
@@ -238,6 +241,8 @@ def _answer(feed, wires, instruments, n_shards, reader):
         ring = wires.ticks[reader]
     elif reader == n_shards + READER_EXECUTION:
         ring = wires.quotes
+    elif reader == n_shards + READER_RECORDER:
+        ring = wires.record
     levels = reader != n_shards + READER_EXECUTION
     clock = load_acquire(wires.clocks, CLOCK_FEED)
     while work[2] < len(instruments):
@@ -253,7 +258,7 @@ def _answer(feed, wires, instruments, n_shards, reader):
                 _snapshot(feed, instrument, ts_ns, levels)
                 _push_all(feed, ring, feed.state[OUT_COUNT])
                 feed.state[OUT_COUNT] = 0
-            else:
+            elif reader != n_shards + READER_RECORDER:
                 _miss(ring, wires.gauges[n_shards + FEED_ROW], size)  # larger than the ring
         work[2] += 1
     work[0] = work[1]
@@ -273,6 +278,6 @@ def serve_snapshots(feed, wires, instruments, session):
                 continue
             work[1] = asked
             work[2] = 0
-        if not _answer(feed, wires, instruments, n_shards, reader):
+        if not _answer(feed, wires, instruments, n_shards, reader) and reader != n_shards + READER_RECORDER:
             waiting = True
     return waiting

@@ -15,6 +15,7 @@ import numpy as np
 from bot4.atomics import store_release
 from bot4.engine.feed import FeedAgent
 from bot4.engine.feed_memory import DONE
+from bot4.engine.feed_ticks import TickFeed
 from bot4.model.enums import FLAG_SNAPSHOT, INT64_MAX
 from bot4.model.errors import Bot4Error
 from bot4.model.records import TICK, TICK_WORDS
@@ -86,7 +87,7 @@ def _send(wires: Wires, ring: np.ndarray, records: np.ndarray, wait: bool) -> No
         push_tick(ring, words, index * TICK_WORDS)
 
 
-def resume(agent: FeedAgent) -> int:
+def resume(agent: FeedAgent | TickFeed) -> int:
     """Bring a fresh agent to where the dead one stopped; returns the number of messages read again.
 
     Raises

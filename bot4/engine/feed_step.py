@@ -16,6 +16,7 @@ from bot4.engine.feed_depth import drop_pending
 from bot4.engine.feed_memory import DONE, NEEDS_DATA, OUT_COUNT
 from bot4.engine.feed_message import take_line
 from bot4.engine.feed_out import publish, serve_snapshots
+from bot4.engine.feed_raw import record_line
 from bot4.jit import inlined, kernel
 from bot4.kernels.scan.binance import scan_time
 from bot4.kernels.scan.token import NEWLINE, find_newline, skip_space
@@ -175,6 +176,8 @@ def feed_step(feed, wires, instruments, session, until_ns, wait, max_messages):
             # SYNC POINT: pairs with load_acquire in every reader: everything before this time has been pushed.
             store_release(wires.clocks, CLOCK_FEED, promise)
         if due_ns > until_ns or held:
+            break
+        if not record_line(feed, wires, source, wait):
             break
         take_line(feed, wires, source)
         source["ready"] = 0
