@@ -114,11 +114,15 @@ def _fill_side(levels: Sequence[Level], row: int, listing: np.void, scanned: Sca
     held = (int(listing["qty_decimals"]), int(listing["lot_units"]), CUT, MAX_UNITS)
     for index, (price, qty) in enumerate(levels):
         ticks, found = _ticks(price, listing), _units(qty, *held)
-        reason = reason or _first_reason(ticks, found)
         if index < MAX_LEVELS:
             prices[index], lots[index] = ticks, found
-        elif not (best_first and (ticks < prices[-1] if row == 0 else ticks > prices[-1])):
+            reason = reason or _first_reason(ticks, found)
+            continue
+        deeper = 0 < ticks < prices[-1] if row == 0 else ticks > prices[-1] or ticks == -INPUT_OVERFLOW
+        if not (best_first and deeper):
             reason = reason or INPUT_TOO_MANY_LEVELS
+        if found != -INPUT_OVERFLOW:
+            reason = reason or _first_reason(found)
     scanned.message[ASKS if row else BIDS] = min(len(levels), MAX_LEVELS)
     return reason
 

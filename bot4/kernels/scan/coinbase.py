@@ -65,6 +65,7 @@ from bot4.model.enums import (
     INPUT_OFF_LOT,
     INPUT_OFF_TICK,
     INPUT_OK,
+    INPUT_OVERFLOW,
     INPUT_TOO_MANY_LEVELS,
     INPUT_UNKNOWN_STREAM,
     INPUT_UNPARSABLE,
@@ -148,10 +149,8 @@ def _scan_product(text, at, instrument, directory, listings):
 
 @inlined
 def _keep_level(scanned, row, ticks, lots):
-    """Put a level into the table, or pass over one that lies too deep in a whole book."""
+    """Put a level into the table, or pass over one that lies too deep in a whole book, however much it holds."""
     message = scanned.message
-    note(message, ticks)
-    note(message, lots)
     place = BIDS + row
     count = message[place]
     prices = scanned.prices[row]
@@ -159,10 +158,15 @@ def _keep_level(scanned, row, ticks, lots):
         prices[count] = ticks
         scanned.lots[row][count] = lots
         message[place] = count + 1
-    else:
-        deeper = ticks < prices[count - 1] if row == 0 else ticks > prices[count - 1]
-        if not deeper or message[IS_SNAPSHOT] == 0:
-            note(message, np.int64(-INPUT_TOO_MANY_LEVELS))
+        note(message, ticks)
+        note(message, lots)
+        return
+    deepest = prices[count - 1]
+    deeper = 0 < ticks < deepest if row == 0 else ticks > deepest or ticks == -INPUT_OVERFLOW
+    if not deeper or message[IS_SNAPSHOT] == 0:
+        note(message, np.int64(-INPUT_TOO_MANY_LEVELS))
+    if lots != -INPUT_OVERFLOW:
+        note(message, lots)
 
 
 @kernel
