@@ -10,7 +10,7 @@ from bot4.adapters.net.pool import StreamPool
 from bot4.ports.stream import Closed, Connection, Event, Opened, Readable
 
 BUFFER = 1 << 16
-PATIENCE_S = 60.0  # of a test: far more than anything needs; what takes so long has failed
+PATIENCE_S = 40.0  # of a test: far more than anything needs; what takes so long has failed
 
 
 class Clock:
