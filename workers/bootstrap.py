@@ -75,6 +75,7 @@ class Duty:
 
     def __init__(self, plan: Plan, wires: Wires, spec: WorkerSpec, agents: Sequence[Any]) -> None:
         self._agents = agents
+        self._rests = not getattr(agents[0], "waits_itself", False)
         self._waiters = wires.waiters
         self._row = rows_of(spec.agents[0], plan.n_shards)[0]
         self._order = self._row * LINE + WAITER_ORDER
@@ -117,7 +118,7 @@ class Duty:
                 self._waiters[self._row * LINE + WAITER_FLAG] = 0
             self._empty = 0
             wake_peers(self._waiters, self._peers)
-        else:
+        elif self._rests:
             self._empty = max(0, rest_once(self._waiters, self._row, idle, self._empty))
 
 

@@ -1,16 +1,19 @@
 """Wires the feed: which instruments a session has, and where their bytes come from."""
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
-from bot4.engine.feed_ticks import TickFeed
+import numpy as np
 
 from bot4.adapters.files.capture import open_chains
 from bot4.adapters.files.synthetic import VENUE, synthetic_sources
 from bot4.engine.feed import FeedAgent, Source
 from bot4.engine.feed_resume import resume
+from bot4.engine.feed_ticks import TickFeed
 from bot4.model.enums import INT64_MAX
 from bot4.model.errors import InputError
-from bot4.settings.schema import Settings
+from bot4.settings.schema import LIVE_VENUES, Gateway, Settings
 from bot4.shm.wires import Wires
 from workers.plan import FeedSpec, Plan
 from workers.ticks import recorded_instruments, tick_feed
@@ -23,6 +26,11 @@ def chosen_instruments(feed: FeedSpec, settings: Settings) -> tuple[list[tuple[s
     if feed.recording:
         return recorded_instruments(feed, settings)
     configured = [(instrument.symbol, instrument.venue) for instrument in settings.instruments]
+    if feed.kind == "live":
+        heard = [key for key in configured if key[1] in LIVE_VENUES]
+        if not heard:
+            raise InputError("instruments.toml: no instrument of a venue; add an [[instrument]] for the live feed")
+        return heard, []
     if feed.synthetic:
         chosen = [(symbol, venue) for symbol, venue in configured if venue == VENUE]
         if not chosen:
@@ -37,6 +45,20 @@ def open_sources(plan: Plan) -> list[Source]:
     if plan.feed.synthetic:
         return list(synthetic_sources([symbol for symbol, _ in plan.symbols], plan.instruments, plan.feed.seed))
     return list(open_chains(plan.feed.paths, plan.symbols))
+
+
+def gateways_of(settings: Settings, symbols: Sequence[tuple[str, str]]) -> dict[str, Gateway]:
+    """Where each venue of the session is reached, as the settings say."""
+    return {venue: getattr(settings.venue, venue) or Gateway() for venue in {venue for _, venue in symbols}}
+
+
+def silence_of(settings: Settings, symbols: Sequence[tuple[str, str]]) -> np.ndarray:
+    """How long the book of each instrument may be silent: int64[n], ns."""
+    rows = {(row.symbol, row.venue): row.silence_ms for row in settings.instruments}
+    return np.array([(rows[key] or settings.limits.silence_ms) * NS_PER_MS for key in symbols], np.int64)
+
+
+NS_PER_MS = 1_000_000
 
 
 class Pace:
@@ -85,8 +107,12 @@ def feed_agent(plan: Plan, wires: Wires) -> FeedAgent | TickFeed:
     return FeedAgent(wires, plan.instruments, plan.session, open_sources(plan), plan.replayed)
 
 
-def build(plan: Plan, wires: Wires, name: str, attempt: int) -> PacedFeed:
+def build(plan: Plan, wires: Wires, name: str, attempt: int) -> Any:
     """The agent of the feed, paced by the wall clock where a speed is set; a restarted one goes on where it was."""
+    if plan.feed.kind == "live":
+        from workers.live import live_feed  # connections and decoders are nothing to a replay
+
+        return live_feed(plan, wires, attempt)
     agent = feed_agent(plan, wires)
     if attempt:
         resume(agent)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bot4.settings.schema import Gateway
 from bot4.shm.wires import (
     EXECUTION_ROW,
     FEED_ROW,
@@ -35,7 +36,7 @@ WARM_PREFIX = "bot4-warm-"  # of the folder in which a template warms up
 class FeedSpec:
     """Where the market data comes from."""
 
-    kind: str  # "synthetic" | "replay"
+    kind: str  # "synthetic" | "replay" | "live"
     paths: tuple[Path, ...] = ()
     seed: int = 0
     text: str = "synthetic"  # as the user wrote it
@@ -97,6 +98,8 @@ class Plan:
     session_folder: Path
     composed: bool = False  # all agents in one process
     recorder: RecorderSpec | None = None  # None: nothing is recorded
+    gateways: dict[str, Gateway] = field(default_factory=dict)  # of a live feed: where each venue is reached
+    silence_ns: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # int64[n] of a live feed
     builders: dict[str, str] = field(default_factory=lambda: dict(BUILDERS))
     warm: str = WARM
 

@@ -48,7 +48,7 @@ from bot4.settings.topology import Placement, resolve
 from bot4.shm.calibration import calibration_of
 from bot4.shm.wires import Wires
 from bot4.shm.wiring import SharedWires, attach_wires, create_wires, unlink_leftovers
-from workers.feed import chosen_instruments
+from workers.feed import chosen_instruments, gateways_of, silence_of
 from workers.plan import WARM_PREFIX, FeedSpec, Plan, RecorderSpec, WorkerSpec
 from workers.supervisor import Outcome, Supervisor
 from workers.template import warm_up
@@ -88,7 +88,7 @@ class Prepared:
 
 
 def parse_feed(text: str) -> FeedSpec:
-    """`synthetic`, `synthetic:SEED` or `replay:PATH[,PATH...]`; InputError for anything else."""
+    """`synthetic`, `synthetic:SEED`, `replay:PATH[,PATH...]` or `live`; InputError for anything else."""
     kind, colon, rest = text.partition(":")
     if kind == "synthetic":
         if colon and not re.fullmatch("[0-9]{1,9}", rest):
@@ -103,8 +103,8 @@ def parse_feed(text: str) -> FeedSpec:
             return FeedSpec(kind="replay", paths=paths, text=text, recording=True, made_up=synthetic)
         return FeedSpec(kind="replay", paths=paths, text=text)
     if text == "live":
-        raise InputError("--feed live: this build has no connection to a venue; use synthetic or replay:PATH")
-    raise InputError(f"--feed {text}: not known; write synthetic, synthetic:SEED or replay:PATH[,PATH...]")
+        return FeedSpec(kind="live", text=text)
+    raise InputError(f"--feed {text}: not known; write synthetic, synthetic:SEED, replay:PATH[,PATH...] or live")
 
 
 def parse_speed(text: str) -> float:
@@ -116,6 +116,14 @@ def parse_speed(text: str) -> float:
     if not 0 < speed <= MAX_SPEED:
         raise InputError(f"--speed {text}: not known; write max, 1x or Nx with N up to {MAX_SPEED:,.0f}")
     return speed
+
+
+def speed_of(text: str, feed: FeedSpec) -> float:
+    """`parse_speed` for this feed: a live market goes by the wall clock, whatever anybody wants."""
+    speed = parse_speed(text)
+    if feed.kind == "live" and text not in ("max", "1x"):
+        raise InputError(f"--speed {text}: a live market cannot be hurried; leave it out")
+    return 1.0 if feed.kind == "live" else speed
 
 
 def parse_pace(text: str | None, feed: FeedSpec, speed: float) -> bool:
@@ -133,7 +141,7 @@ def prepare(options: StartOptions) -> Prepared:
     """Check settings, input and machine; touch nothing."""
     settings = load(options.config)
     feed = parse_feed(options.feed)
-    speed = parse_speed(options.speed)
+    speed = speed_of(options.speed, feed)
     paced = parse_pace(options.pace, feed, speed)
     chosen, warnings = chosen_instruments(feed, settings)
     symbols = tuple(chosen)
@@ -160,6 +168,8 @@ def prepare(options: StartOptions) -> Prepared:
         session_folder=folder,
         composed=placement.composed,
         recorder=recorder_of(settings, folder.name),
+        gateways=gateways_of(settings, symbols) if feed.kind == "live" else {},
+        silence_ns=silence_of(settings, symbols),
     )
     return Prepared(
         settings=settings,
@@ -167,7 +177,7 @@ def prepare(options: StartOptions) -> Prepared:
         placement=placement,
         workers=_workers(placement, settings.recorder is not None),
         paced=paced,
-        speed_text=options.speed,
+        speed_text="1x" if feed.kind == "live" else options.speed,
         report_folder=options.report or folder / "report",
         warnings=tuple(warnings),
     )
@@ -191,6 +201,10 @@ def _place(settings: Settings, options: StartOptions, paced: bool, n_instruments
     compose = options.compose or topology.compose
     if compose not in ("auto", "one", "processes"):
         raise InputError(f"--compose {compose}: not known; write auto, one or processes")
+    if options.compose == "one" and options.feed == "live":
+        raise InputError("--compose one: a live feed waits for its sockets in a process of its own; leave it out")
+    if options.feed == "live":
+        compose = "processes"
     if compose == "auto":
         # free-running agents are measured as processes, whatever they share; event-paced ones gain nothing from that
         compose = "auto" if paced else "processes"

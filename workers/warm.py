@@ -59,6 +59,10 @@ def warm(plan: Plan) -> np.ndarray:
         for agent in agents:
             _run(agent)
             agent.close()
+        if plan.feed.kind == "live":
+            from workers.live import warm_live
+
+            warm_live(plan)
         if plan.recorder is not None:
             warm_recorder()
         if plan.feed.recording:

@@ -213,6 +213,7 @@ class Replayer:
         self._poll.register(self._listener, select.EPOLLIN)
         self._later: list[tuple[float, _Client, bytes]] = []  # answers of REST that take their time
         self._began_s = 0.0
+        self.until = len(plan.tape)  # as far as the market may go
         self._free = threading.Event()
         self._free.set()
         self._stop = threading.Event()
@@ -255,7 +256,7 @@ class Replayer:
     def _pump(self) -> bool:
         """Put out what is due. Whether there may be more at once."""
         plan, size = self.plan, len(self.plan.tape)
-        if self.position >= size or not self._free.is_set():
+        if self.position >= min(size, self.until) or not self._free.is_set():
             if self.position >= size and not any(client.waiting for client in self._clients.values()):
                 self.ended.set()
             return False
@@ -265,7 +266,7 @@ class Replayer:
             return False
         now = time.monotonic()
         self._began_s = self._began_s or now
-        end = min(self.position + BLOCK, size)
+        end = min(self.position + BLOCK, self.until)
         if plan.speed == 0:
             if any(client.waiting > HIGH_WATER for client in clients):
                 return False

@@ -1,0 +1,201 @@
+"""Suite `parse`: a venue's messages from the frames in a socket's buffer to ticks in the rings, in one kernel.
+
+All of it: the walk over the frames, the scan, validation, the book, and the records pushed for shard, venue and
+execution. `mixed`: seven quotes, two trades and one depth message of 20 levels in ten. Their limit is what it takes to
+look at each byte of the same messages once. Beside them the same messages in Python: orjson to objects, msgspec to
+typed structs of floats, and our own typed decoder, which is exact.
+Budget: 0.3 us a quote or trade, 2 us a depth message of 20 levels.
+"""
+
+# mypy: allow-untyped-defs
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+import orjson
+
+from bot4.adapters.binance.parse import BinanceSpot
+from bot4.adapters.binance.streams import BinanceSpotStreams
+from bot4.cli.measure.frames import SYMBOL, VENUE, Stream, instruments, session, stream_of
+from bot4.cli.measure.harness import Case, Samples
+from bot4.engine.feed_live import LiveMemory, live_step, take_body
+from bot4.engine.live import LiveFeed
+from bot4.jit import kernel
+from bot4.model.errors import Bot4Error
+from bot4.ports.stream import Event, Key, Request
+from bot4.shm.layout import RING_HEAD, RING_TAIL
+from bot4.shm.wires import Wires, private_wires
+
+KINDS = ("quote", "trade", "depth20", "mixed")
+_MESSAGES = {True: 20_000, False: 200_000}
+_BATCH = 700  # messages of one call: their records find room in the rings
+_TS_NS = np.int64(1_700_000_000_000_000_000)
+
+
+class NoConnection:
+    """Pool and fetcher of a feed whose bytes are put into its buffer by hand."""
+
+    def turn(self, timeout_s: float) -> list[Event]:
+        """Nothing happens."""
+        return []
+
+    def drop(self, connection: Any, reason: str) -> None:
+        """Nothing is connected."""
+
+    def retire(self, connection: Any) -> None:
+        """Nothing is connected."""
+
+    def resubscribe(self, venue: str, symbol: str) -> None:
+        """Nothing is connected."""
+
+    def ask(self, key: Key, venue: str, request: Request) -> None:
+        """Nobody answers."""
+
+    def done(self) -> list[tuple[Key, bytes, str]]:
+        """Nothing was asked."""
+        return []
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@kernel
+def _read_each_byte(text, end):
+    """The sum of all bytes: what looking at them costs."""
+    total = np.int64(0)
+    for at in range(end):
+        total = (total * 31 + np.int64(text[at])) & 0xFFFF_FFFF
+    return total
+
+
+def feed_of(wires: Wires) -> LiveFeed:
+    """A feed of the streams' symbol on connection 0."""
+    nothing = NoConnection()
+    feed = LiveFeed(
+        wires, instruments(), session(), [(SYMBOL, VENUE)], {VENUE: BinanceSpotStreams()}, {VENUE: BinanceSpot()},
+        nothing, nothing, np.full(1, 1 << 62, np.int64),
+    )  # fmt: skip
+    feed.memory.connections["sequence"] = -1
+    feed.memory.members[0, 0] = 1
+    return feed
+
+
+def begin(memory: LiveMemory, wires: Wires, snapshot: bytes) -> None:
+    """The book's snapshot, so that every diff behind it counts."""
+    body = np.frombuffer(snapshot + b"\n", np.uint8).copy()
+    take_body(memory, wires, instruments(), session(), np.int64(0), body, np.int64(len(snapshot)), _TS_NS)
+
+
+def _parse(stream: Stream, taken: Samples) -> None:
+    wires = private_wires(1, 1)
+    feed = feed_of(wires)
+    memory, text, arguments = feed.memory, np.frombuffer(stream.frames, np.uint8), (instruments(), session())
+    begin(memory, wires, stream.snapshot)
+    row, buffer = memory.connections[0], memory.buffers[0]
+    n, at, spent_ns = len(stream.bodies), 0, 0
+    room = 1 << 18  # as much as the feed reads at once
+    while at < len(text):
+        left = int(row["filled"] - row["at"])
+        buffer[:left] = buffer[row["at"] : row["filled"]].copy()
+        part = text[at : at + room - left]
+        buffer[left : left + len(part)] = part
+        row["at"], row["filled"] = 0, left + len(part)
+        at += len(part)
+        handled = _BATCH
+        while handled == _BATCH:
+            _drain(wires)
+            begun = time.perf_counter_ns()
+            handled = live_step(memory, wires, *arguments, np.int64(0), _TS_NS, np.int64(_BATCH))
+            spent_ns += time.perf_counter_ns() - begun
+    _drain(wires)
+    if int(wires.messages.sum()) != n + 1:  # and the snapshot
+        raise Bot4Error(f"the feed of the bench took {int(wires.messages.sum()) - 1} of {n} messages")
+    taken.add_value(spent_ns / n)
+
+
+def _drain(wires: Wires) -> None:
+    for ring in (*wires.ticks, wires.market, wires.quotes):
+        ring[RING_TAIL] = ring[RING_HEAD]
+
+
+def _bytes(stream: Stream, taken: Samples) -> None:
+    text = np.frombuffer(stream.frames, np.uint8)
+    begun = time.perf_counter_ns()
+    _read_each_byte(text, np.int64(len(text)))
+    taken.add_value((time.perf_counter_ns() - begun) / len(stream.bodies))
+
+
+# --- the same messages in Python -------------------------------------------------------------------------------------
+
+
+class _Quote(msgspec.Struct, gc=False):
+    u: int
+    s: str
+    b: float
+    B: float
+    a: float
+    A: float
+
+
+class _Trade(msgspec.Struct, gc=False):
+    E: int
+    s: str
+    t: int
+    p: float
+    q: float
+    T: int
+    m: bool
+
+
+class _Depth(msgspec.Struct, gc=False):
+    E: int
+    s: str
+    U: int
+    u: int
+    b: list[tuple[float, float]]
+    a: list[tuple[float, float]]
+
+
+def _envelope(data: type) -> Any:
+    outer = msgspec.defstruct("Envelope", [("stream", str), ("data", data)], gc=False)
+    return msgspec.json.Decoder(outer, strict=False)
+
+
+def _in_python(decode: Callable[[bytes], object], stream: Stream, taken: Samples) -> None:
+    bodies = stream.bodies[: len(stream.bodies) // 10]
+    begun = time.perf_counter_ns()
+    for body in bodies:
+        decode(body)
+    taken.add_value((time.perf_counter_ns() - begun) / len(bodies))
+
+
+def limits(quick: bool, ghz: float, cores: tuple[int, int]) -> list[Case]:
+    """Each byte of the messages looked at once."""
+    n = _MESSAGES[quick]
+    streams = {kind: stream_of(kind, n if kind in ("quote", "trade") else n // 10) for kind in KINDS}
+    for stream in streams.values():
+        _read_each_byte(np.frombuffer(stream.frames, np.uint8), np.int64(1))
+    return [Case(f"bytes_{kind}", "ns", functools.partial(_bytes, stream)) for kind, stream in streams.items()]
+
+
+def cases(quick: bool, ghz: float, cores: tuple[int, int]) -> list[Case]:
+    """The suite's cases."""
+    n = _MESSAGES[quick]
+    made = []
+    ours = BinanceSpot()
+    for kind in KINDS:
+        stream = stream_of(kind, n if kind in ("quote", "trade") else n // 10)
+        made.append(Case(kind, "ns", functools.partial(_parse, stream), limit=f"bytes_{kind}"))
+        if kind == "mixed":
+            continue
+        typed = _envelope({"quote": _Quote, "trade": _Trade, "depth20": _Depth}[kind])
+        for name, decode in (("orjson", orjson.loads), ("msgspec", typed.decode), ("typed", ours.decode)):
+            run = functools.partial(_in_python, decode, stream)
+            made.append(
+                Case(f"{kind}_{name}", "ns", run, f"bytes_{kind}", beside=(("kernel", kind),), peer=name != "typed")
+            )
+    return made

@@ -1,0 +1,334 @@
+"""The feed agent of a live session: sockets in, ticks out; asks for a fresh book wherever one is stale.
+
+All I/O stands behind two ports, the pool of connections and the fetcher of REST bodies. Time is the wall clock of the
+start carried on by the monotonic clock, so a clock that is set does not move event time. Each connection that has
+something to read is read once a turn and by a bounded amount: one that floods does not keep the others waiting.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from bot4.engine.feed_live import (
+    CONNECTION,
+    CONNECTION_BYTES,
+    NEEDS_ANSWER,
+    NEEDS_CLOSING,
+    NEEDS_DECODER,
+    LiveMemory,
+    answer_readers,
+    check_silence,
+    forget_connection,
+    live_step,
+    promise,
+    take_body,
+    take_filled,
+)
+from bot4.engine.feed_memory import feed_memory
+from bot4.engine.feed_out import go_stale, publish
+from bot4.engine.feed_scan import SCANNERS
+from bot4.engine.feed_typed import fill
+from bot4.kernels.scan.directory import directory_of
+from bot4.kernels.scan.frame import BINARY, CLOSE, CONTINUATION, PING, TEXT
+from bot4.kernels.scan.scanned import INSTRUMENT, KIND, SEQUENCE, Scanned
+from bot4.model.enums import INPUT_OK, INPUT_UNPARSABLE
+from bot4.ports.feed import Decoder, MessageError
+from bot4.ports.stream import Closed, Connection, Fetcher, Opened, Pool, Readable, VenueStreams
+from bot4.shm.layout import CLOCK_FEED, RING_DROPPED, RING_HEAD
+from bot4.shm.spsc_ring import ring_recover
+from bot4.shm.wires import Wires
+
+MAX_CONNECTIONS = 64
+READ_BYTES = 1 << 18  # of one connection in one turn
+BATCH = 4_096  # messages of one call of the step
+LOOK_NS = 20_000_000  # between two looks for silent and stale books
+WAIT_S = 1e-3  # for a socket: heartbeat and stop word are looked at so often
+ASK_NS = 1_000_000_000  # between two requests for the same book
+FIRST_NS = 5_000_000_000  # ... where the connection has not yet brought its first snapshot
+NUMBERS_APART = 1 << 20  # between the last number of a feed that died and the first of the next
+
+
+class _Listed(NamedTuple):
+    """An instrument as the feed's memory wants to know it."""
+
+    symbol: str
+    venue: str
+    synthetic: bool = False
+
+
+class LiveFeed:
+    """Connections in, ticks out.
+
+    Parameters
+    ----------
+    wires, instruments, session : the bot's shared memory and tables
+    symbols : (symbol, venue) of each instrument
+    streams : by venue: what its streams need
+    decoders : by venue: the typed decoder of its messages
+    pool, fetcher : the connections, and REST
+    silence_ns : int64[n] after so long without a change a book is stale
+    restarted : True: another feed has numbered records of this session before
+    """
+
+    waits_itself = True  # for its sockets: the work loop need not rest
+
+    def __init__(
+        self,
+        wires: Wires,
+        instruments: np.ndarray,
+        session: np.ndarray,
+        symbols: Sequence[tuple[str, str]],
+        streams: Mapping[str, VenueStreams],
+        decoders: Mapping[str, Decoder],
+        pool: Pool,
+        fetcher: Fetcher,
+        silence_ns: np.ndarray,
+        *,
+        restarted: bool = False,
+    ) -> None:
+        self.wires, self.instruments, self.session = wires, instruments, session
+        self.symbols, self.streams, self.decoders = symbols, streams, decoders
+        self.pool, self.fetcher, self.silence_ns = pool, fetcher, silence_ns
+        self.counts: Counter[str] = Counter()  # by venue and reason: what no instrument could be told of
+        self._venues = sorted(streams)
+        self._index = {name: index for index, name in enumerate(symbols)}
+        self._connections: dict[int, Connection] = {}
+        self._parts: dict[int, bytearray] = {}
+        self._asked_ns = [0] * len(symbols)
+        self._looked_ns = 0
+        self._body = np.zeros(CONNECTION_BYTES, np.uint8)
+        self.memory = self._make_memory()
+        for ring in (*wires.ticks, wires.market, wires.quotes):
+            ring_recover(ring)
+        self._offset_ns = time.time_ns() - time.monotonic_ns()
+        if restarted:
+            self._go_on()
+
+    def _make_memory(self) -> LiveMemory:
+        feed = feed_memory(self.instruments, [_Listed(*name) for name in self.symbols], len(self.wires.ticks))
+        for index, (_, venue) in enumerate(self.symbols):
+            feed.states[index]["listing"]["depth"] = self.streams[venue].depth
+        listings = np.ascontiguousarray(feed.states["listing"])
+        tables = [
+            directory_of(listings, np.array([i for i, (_, of) in enumerate(self.symbols) if of == venue], np.int64))
+            for venue in self._venues
+        ]
+        return LiveMemory(
+            feed=feed,
+            connections=np.zeros(MAX_CONNECTIONS, CONNECTION),
+            buffers=np.zeros((MAX_CONNECTIONS, CONNECTION_BYTES), np.uint8),
+            members=np.zeros((MAX_CONNECTIONS, len(self.symbols)), np.int64),
+            owners=np.full(len(self.symbols), -1, np.int64),
+            listings=listings,
+            directories=np.stack(tables),
+        )
+
+    def _go_on(self) -> None:
+        """Another feed has died: numbers that it may have given are not given again, and its books are told stale."""
+        before = int(self.wires.market[RING_HEAD]) + int(self.wires.market[RING_DROPPED])
+        self.memory.feed.states["event_no"] = before + NUMBERS_APART
+        now_ns = self._now_ns()
+        for index in range(len(self.symbols)):
+            self.memory.feed.states[index]["whole"] = 1  # as far as anybody knows
+            go_stale(self.memory.feed, index, now_ns)
+            publish(self.memory.feed, self.wires, self.instruments, self.session, False)
+
+    def _now_ns(self) -> int:
+        return max(time.monotonic_ns() + self._offset_ns, int(self.wires.clocks[CLOCK_FEED]))
+
+    def do_work(self) -> int:
+        """One turn: what has come is read and published, what is stale is asked for. Returns messages taken."""
+        handled = 0
+        answer_readers(self.memory, self.wires, self.instruments, self.session)
+        for event in self.pool.turn(WAIT_S):
+            if isinstance(event, Readable):
+                handled += self._read(event.connection)
+            elif isinstance(event, Opened):
+                self._open(event.connection)
+            elif isinstance(event, Closed):
+                self._forget(event.connection.id)
+        now_ns = self._now_ns()
+        self._take_bodies(now_ns)
+        if now_ns - self._looked_ns >= LOOK_NS:
+            self._looked_ns = now_ns
+            check_silence(self.memory, self.wires, self.instruments, self.session, np.int64(now_ns), self.silence_ns)
+            self._ask(now_ns)
+        promise(self.wires, np.int64(self._now_ns()))
+        return handled
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.pool.close()
+        self.fetcher.close()
+
+    # --- connections -------------------------------------------------------------------------------------------------
+
+    def _open(self, connection: Connection) -> None:
+        self._connections[connection.id] = connection
+        self.memory.connections[connection.id : connection.id + 1] = np.zeros(1, CONNECTION)
+        row = self.memory.connections[connection.id]
+        row["scanner"], row["venue"] = SCANNERS[connection.venue], self._venues.index(connection.venue)
+        row["sequence"] = -1
+        for symbol in connection.symbols:
+            self.memory.members[connection.id, self._index[symbol, connection.venue]] = 1
+
+    def _forget(self, slot: int) -> None:
+        """The pool has closed it."""
+        if self._connections.pop(slot, None) is not None:
+            self._parts.pop(slot, None)
+            forget_connection(
+                self.memory, self.wires, self.instruments, self.session, np.int64(slot), np.int64(self._now_ns())
+            )
+
+    def _drop(self, connection: Connection, reason: str) -> None:
+        """Nothing that it sends can be trusted any more: the pool opens another one."""
+        self.counts[f"{connection.venue}: {reason}"] += 1
+        self._forget(connection.id)
+        self.pool.drop(connection, reason)
+
+    def _read(self, connection: Connection) -> int:
+        """Read what has come, once, and take its messages."""
+        slot = connection.id
+        row, buffer = self.memory.connections[slot], self.memory.buffers[slot]
+        at, filled = int(row["at"]), int(row["filled"])
+        if at == filled:
+            at = filled = 0
+        elif at >= READ_BYTES or filled + READ_BYTES >= CONNECTION_BYTES:
+            buffer[: filled - at] = buffer[at:filled].copy()
+            at, filled = 0, filled - at
+        count = connection.read_into(buffer[filled : min(filled + READ_BYTES, CONNECTION_BYTES - 1)].data)
+        row["at"], row["filled"] = at, filled + count
+        ts_ns = np.int64(self._now_ns())
+        handled = 0
+        while slot in self._connections:
+            taken = live_step(
+                self.memory, self.wires, self.instruments, self.session, np.int64(slot), ts_ns, np.int64(BATCH)
+            )
+            handled += taken
+            needs = int(row["needs"])
+            if needs == NEEDS_ANSWER:
+                self._answer(connection, row, buffer, int(ts_ns))
+            elif needs == NEEDS_DECODER:
+                self._decode(connection, buffer[row["first"] : row["last"]].tobytes(), int(ts_ns))
+            elif needs == NEEDS_CLOSING:
+                self._drop(connection, "damaged frame")
+            elif taken < BATCH:
+                break  # no whole frame is left
+        return handled
+
+    def _answer(self, connection: Connection, row: np.void, buffer: np.ndarray, ts_ns: int) -> None:
+        """A control frame, or a message in parts."""
+        payload = buffer[row["first"] : row["last"]].tobytes()
+        opcode, final = int(row["opcode"]), bool(row["final"])
+        if opcode == PING:
+            connection.send_pong(payload)
+        elif opcode == CLOSE:
+            self._drop(connection, "closed by the venue")
+        elif opcode in (TEXT, CONTINUATION):
+            started = connection.id in self._parts
+            if (opcode == TEXT) == started:
+                self._drop(connection, "parts of a message out of order")
+                return
+            parts = self._parts.setdefault(connection.id, bytearray())
+            parts += payload
+            if len(parts) > CONNECTION_BYTES:
+                self._drop(connection, "a message larger than any")
+            elif final:
+                self._decode(connection, bytes(self._parts.pop(connection.id)), ts_ns)
+        elif opcode == BINARY:
+            self._decode(connection, payload, ts_ns)  # no venue sends these: it is refused there
+
+    # --- what the scanner does not know ------------------------------------------------------------------------------
+
+    def _decode(self, connection: Connection, body: bytes, ts_ns: int) -> None:
+        """Give a message to the typed decoder; take its events one by one."""
+        slot, message = connection.id, self.memory.feed.message
+        self.memory.connections[slot]["messages"] += 1
+        try:
+            decoded = self.decoders[connection.venue].decode(body)
+        except MessageError as error:
+            self.counts[f"{connection.venue}: {error.reason}"] += 1
+            self._blank(-1)
+            self._take_filled(slot, ts_ns, INPUT_UNPARSABLE)
+            return
+        sequence = -1 if decoded.sequence is None else decoded.sequence
+        self._blank(sequence)
+        if decoded.kind.endswith((".failed", ".error")) or decoded.kind == "error":
+            self.counts[f"{connection.venue}: refused a subscription"] += 1
+        taken = False
+        for event in decoded.events:
+            instrument = self._index.get((event.symbol, connection.venue), -1)
+            if instrument < 0:
+                continue
+            self._blank(-1 if taken else sequence)
+            reason = fill(event, self.memory.listings[instrument], self._scanned())
+            if message[KIND] == 0 and reason == INPUT_OK:
+                continue  # a bar
+            message[INSTRUMENT] = instrument
+            message[SEQUENCE] = -1 if taken else sequence
+            self._take_filled(slot, ts_ns, reason)
+            taken = True
+        if not taken:
+            self._blank(sequence)
+            self._take_filled(slot, ts_ns, INPUT_OK)
+
+    def _blank(self, sequence: int) -> None:
+        message = self.memory.feed.message
+        message[:] = 0
+        message[INSTRUMENT], message[SEQUENCE] = -1, sequence
+
+    def _scanned(self) -> Scanned:
+        feed = self.memory.feed
+        return Scanned(feed.message, feed.trades, feed.prices, feed.lots)
+
+    def _take_filled(self, slot: int, ts_ns: int, reason: int) -> None:
+        take_filled(
+            self.memory, self.wires, self.instruments, self.session, np.int64(slot), np.int64(ts_ns), np.int64(reason)
+        )
+
+    # --- fresh books -------------------------------------------------------------------------------------------------
+
+    def _ask(self, now_ns: int) -> None:
+        """Ask for every book that is stale and has a connection."""
+        states, members = self.memory.feed.states, self.memory.members
+        for index in np.flatnonzero(states["whole"] == 0).tolist():
+            owned = self.memory.owners[index] >= 0
+            if now_ns - self._asked_ns[index] < (ASK_NS if owned else FIRST_NS) or not members[:, index].any():
+                continue
+            symbol, venue = self.symbols[index]
+            request = self.streams[venue].snapshot(symbol)
+            if request is not None:
+                if states[index]["pending_messages"]:  # a snapshot from before the first diff would leave a hole
+                    self._asked_ns[index] = now_ns
+                    self.fetcher.ask((venue, symbol), venue, request)
+            else:
+                self._asked_ns[index] = now_ns
+                self.pool.resubscribe(venue, symbol)
+
+    def _take_bodies(self, now_ns: int) -> None:
+        for (venue, symbol), body, error in self.fetcher.done():
+            if error or len(body) >= CONNECTION_BYTES:
+                self.counts[f"{venue}: REST {error or 'body too long'}"] += 1
+                continue
+            index = self._index[symbol, venue]
+            self._body[: len(body)] = np.frombuffer(body, np.uint8)
+            self._body[len(body)] = 10
+            take_body(
+                self.memory, self.wires, self.instruments, self.session,
+                np.int64(index), self._body, np.int64(len(body)), np.int64(now_ns),
+            )  # fmt: skip
+
+    def warm(self) -> None:
+        """Call every kernel once, with nothing to do: a worker that is forked afterwards compiles nothing."""
+        arguments = self.memory, self.wires, self.instruments, self.session
+        now_ns = np.int64(self._now_ns())
+        live_step(*arguments, np.int64(0), now_ns, np.int64(1))
+        self._blank(-1)
+        self._take_filled(0, int(now_ns), INPUT_OK)
+        self._body[0] = 10
+        take_body(*arguments, np.int64(0), self._body, np.int64(0), now_ns)
+        forget_connection(*arguments, np.int64(0), now_ns)
+        self.do_work()
