@@ -36,7 +36,9 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
+from bot4.adapters.coinbase.streams import HEARTBEATS
 from bot4.adapters.files.capture import open_recording
+from bot4.adapters.files.raw import RawCapture, find_captures
 
 HIGH_WATER = 1 << 18  # bytes that wait for a client before the market stands still for it, at speed 0
 BLOCK = 256  # messages of one piece where all of them go to a connection
@@ -125,6 +127,23 @@ def binance_tape(paths: Sequence[Path], most: int = 1 << 60) -> tuple[list[Recor
                 if len(tape) == most:
                     return tape, snapshot
     return tape, snapshot
+
+
+def captured_tape(path: Path, venue: str) -> list[Recorded]:
+    """The messages of a raw capture of connections that one venue sent, answers to subscriptions left out.
+
+    Coinbase numbers all messages of a connection together, so they all have the one topic that every connection has.
+    """
+    tape = []
+    for capture in find_captures([path]):
+        for message in capture.messages() if isinstance(capture, RawCapture) else ():
+            if message.rest or message.venue != venue:
+                continue
+            said = json.loads(message.body)
+            topic = HEARTBEATS if venue == "coinbase" else said.get("topic", "")
+            if topic:
+                tape.append(Recorded(message.ts_ns, topic, message.body))
+    return tape
 
 
 class OracleBook:

@@ -1,6 +1,7 @@
 """Bybit's public streams, v5: subscribed by messages of few topics each; whoever is silent for long is cut off.
 
-`orderbook.50` comes every 20 ms and begins with a snapshot; subscribing again brings another one. Best bid and ask come
+`orderbook.50` comes every 20 ms (200 levels: every 100 ms) and begins with a snapshot; subscribing again brings
+another one. Best bid and ask come
 from `orderbook.1`, every 10 ms. The ticker of a perpetual holds mark price and funding; that of spot nothing that is
 used here.
 """
@@ -8,8 +9,10 @@ used here.
 import json
 from collections.abc import Sequence
 
+from bot4.model.errors import InputError
 from bot4.ports.stream import Attempts, Heartbeat, Request
 
+DEPTHS = (50, 200)  # of both markets, beside the best level alone
 ARGUMENTS = 10  # of one message, which is all that spot takes
 
 
@@ -18,21 +21,25 @@ class _Streams:
 
     venue = ""
     max_topics = 500  # 21,000 characters a connection are allowed, and the longest topic has some 40
-    depth = 50
     attempts = Attempts(500, 300.0)
     texts_per_s = 10
     lifetime_s = 0.0
     heartbeat: Heartbeat | None = Heartbeat(20.0, '{"op":"ping"}')
 
-    _channels: tuple[str, ...] = ()  # the book of `depth` levels first
+    _channels: tuple[str, ...] = ()  # beside the book
     _category = ""
 
-    def __init__(self, ws_url: str = "wss://stream.bybit.com", rest_url: str = "https://api.bybit.com") -> None:
-        self.ws_url, self.rest_url = ws_url, rest_url
+    def __init__(
+        self, depth: int = 50, ws_url: str = "wss://stream.bybit.com", rest_url: str = "https://api.bybit.com"
+    ) -> None:
+        """`depth`: levels a side of the book; the deeper one comes less often."""
+        if depth not in DEPTHS:
+            raise InputError(f"bybit book depth: {depth} is none of {', '.join(map(str, DEPTHS))}")
+        self.depth, self.ws_url, self.rest_url = depth, ws_url, rest_url
 
     def topics(self, symbol: str) -> list[str]:
         """Channel and symbol, the book first."""
-        return [f"{channel}.{symbol}" for channel in self._channels]
+        return [self.book_topic(symbol), *(f"{channel}.{symbol}" for channel in self._channels)]
 
     def route(self, topic: str) -> str:
         """One address for all."""
@@ -55,7 +62,7 @@ class _Streams:
         return f"orderbook.{self.depth}.{symbol}"
 
     def snapshot(self, symbol: str) -> Request | None:
-        """None: a book of REST has ids that the stream of 50 levels does not continue."""
+        """None: a book of REST has ids that the stream's do not continue."""
         return None
 
     def metadata(self) -> Request:
@@ -74,7 +81,7 @@ class BybitSpotStreams(_Streams):
     """Spot."""
 
     venue = "bybit_spot"
-    _channels = ("orderbook.50", "orderbook.1", "publicTrade")
+    _channels = ("orderbook.1", "publicTrade")
     _category = "spot"
 
 
@@ -82,5 +89,5 @@ class BybitLinearStreams(_Streams):
     """Perpetuals and dated futures that settle in USDT or USDC."""
 
     venue = "bybit_linear"
-    _channels = ("orderbook.50", "orderbook.1", "publicTrade", "tickers")
+    _channels = ("orderbook.1", "publicTrade", "tickers")
     _category = "linear"

@@ -6,8 +6,8 @@ A slot is a place that always wants one connection. What can go wrong with it:
 
     the opening fails       the next one comes after a random part of 2, 4, 8 .. 30 s, never within a second of the last
     the peer ends it        the same; if it had lived for half a minute, after a random part of 1 s
-    nothing at all comes    after half of `silence_s` it is asked by a ping, after all of it closed: a cable that was
-                            pulled sends no goodbye
+    nothing at all comes    after half of `silence_s` it is asked by a ping, after as long again closed: a cable that
+                            was pulled sends no goodbye
     the venue's lifetime    before it is over a successor is opened; the old one goes when the successor has spoken for
                             `overlap_s` and all of the old one is read, so nothing is missing in between
     loads that drift        `rebalance`; slots that change their symbols are replaced in the same way
@@ -24,7 +24,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bot4.adapters.net.dial import split_url, verified_context
+from bot4.adapters.net.dial import plain, split_url, verified_context
 from bot4.adapters.net.slot import ATTEMPT_NS, NS, STEADY_NS, Opening, PooledConnection, Slot
 from bot4.adapters.net.split import heaviest, matched, split, topics_by_route
 from bot4.adapters.net.websocket import ClosedError
@@ -212,7 +212,7 @@ class StreamPool:
 
     def _heard(self, connection: PooledConnection, now_ns: int) -> None:
         connection.heard_ns = connection.slot.heard_ns = now_ns
-        connection.asked = False
+        connection.asked_ns = 0
         if connection.first_data_ns == 0:
             connection.first_data_ns = now_ns
             self._due_ns = min(self._due_ns, now_ns + self._overlap_ns)  # a predecessor may go then
@@ -265,7 +265,7 @@ class StreamPool:
             if self._is_replaced(connection, now_ns, due) and connection not in readable:
                 self._end(connection, "replaced", now_ns)
                 events.insert(0, Closed(connection, "replaced"))
-            elif now_ns - connection.heard_ns >= self._silence_ns:
+            elif 0 < connection.asked_ns <= now_ns - self._silence_ns // 2:
                 reason = f"silent for {self._silence_ns / NS:g} s"
                 self._end(connection, reason, now_ns)
                 events.insert(0, Closed(connection, reason))
@@ -297,11 +297,12 @@ class StreamPool:
 
     def _tend(self, connection: PooledConnection, now_ns: int) -> int:
         """Ask a silent peer, beat, send what waits. Returns when to look again."""
-        ask_ns = connection.heard_ns + self._silence_ns // 2
-        if now_ns >= ask_ns and not connection.asked:
-            connection.asked = True
+        due_ns = connection.heard_ns + self._silence_ns // 2
+        if now_ns >= due_ns and not connection.asked_ns:
+            connection.asked_ns = now_ns  # not when it should have been: a reader that stood still is no silent peer
             connection.send_ping()
-        due_ns = connection.heard_ns + self._silence_ns if connection.asked else ask_ns
+        if connection.asked_ns:
+            due_ns = connection.asked_ns + self._silence_ns // 2
         beat = connection.slot.streams.heartbeat
         if beat is not None:
             if now_ns >= connection.beat_ns:
@@ -334,8 +335,18 @@ class StreamPool:
         attempts.append(now_ns)
         slot.last_attempt_ns = now_ns
         slot.attempts += 1
-        slot.opening = Opening(slot, self._context, self._open_s, self._bring)
+        try:
+            slot.opening = Opening(slot, self._context, self._open_s, self._bring)
+        except (OSError, RuntimeError) as error:  # no file descriptor or thread is left: perhaps later
+            self._failed(slot, f"{type(error).__name__}: {plain(error)}", now_ns)
+            return slot.next_attempt_ns
         return _NEVER_NS
+
+    def _failed(self, slot: Slot, reason: str, now_ns: int) -> None:
+        """An attempt came to nothing."""
+        slot.failures += 1
+        slot.count(reason)
+        slot.back_off(self._rng, now_ns)
 
     def _bring(self, opening: Opening) -> None:
         """An opener has ended; called in its thread."""
@@ -348,9 +359,7 @@ class StreamPool:
         slot, socket = opening.slot, opening.socket
         slot.opening = None
         if socket is None:
-            slot.failures += 1
-            slot.count(opening.error)
-            slot.back_off(self._rng, now_ns)
+            self._failed(slot, opening.error, now_ns)
             return []
         if opening.symbols != slot.symbols or not self._free:
             socket.close()  # something else is wanted by now

@@ -34,7 +34,7 @@ class PooledConnection:
         self.first_data_ns = 0  # 0: none yet
         self.renew_ns = 0  # 0: never
         self.beat_ns = 0
-        self.asked = False  # a ping has been sent since it was heard of last
+        self.asked_ns = 0  # a ping was sent then; 0: none since it was heard of last
         self.texts: deque[str] = deque()  # to be sent, no faster than the venue allows
         self.text_ns = 0
         self.failure = ""

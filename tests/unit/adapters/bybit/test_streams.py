@@ -6,6 +6,7 @@ import pytest
 
 from bot4.adapters.bybit.parse import BybitLinear, BybitSpot
 from bot4.adapters.bybit.streams import BybitLinearStreams, BybitSpotStreams
+from bot4.model.errors import InputError
 from bot4.ports.feed import MessageError
 
 ALL = [(BybitSpotStreams(), BybitSpot()), (BybitLinearStreams(), BybitLinear())]
@@ -45,6 +46,12 @@ def test_the_book_is_asked_for_in_the_stream():
     assert streams.depth == 50
     assert json.loads(streams.heartbeat.text) == {"op": "ping"}
     assert streams.heartbeat.every_s <= 20
+
+
+def test_depths_are_those_of_the_venue():
+    assert BybitSpotStreams(200).topics("BTCUSDT")[0] == "orderbook.200.BTCUSDT"
+    with pytest.raises(InputError, match="bybit book depth: 1 is none of 50, 200"):
+        BybitSpotStreams(1)
 
 
 def test_the_topics_of_a_connection_fit_the_venues_characters():

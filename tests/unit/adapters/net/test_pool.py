@@ -2,6 +2,7 @@
 
 import json
 import random
+import resource
 import socket
 import threading
 import time
@@ -95,7 +96,7 @@ def test_only_what_was_subscribed_comes_and_messages_keep_the_venues_pace(tls):
     plan = Plan("bybit_linear", [], greet=lambda topic, position: greeting.setdefault(topic, [topic.encode()]))
     clock = Clock()
     with serve(plan, tls.server) as venue:
-        streams = BybitLinearStreams(f"wss://localhost:{venue.port}")
+        streams = BybitLinearStreams(ws_url=f"wss://localhost:{venue.port}")
         with pool_of(tls, [Wanted(streams, symbols)], clock=clock) as reader:
             reader.until(lambda: len(venue.said) == 1)
             for _ in range(20):
@@ -204,8 +205,22 @@ def test_attempts_come_at_random_ever_later_and_never_within_a_second(tls, host,
     assert times != attempts_in_vain(tls, 2, address, reason)
 
 
+def test_a_process_without_file_descriptors_tries_again(tls):
+    clock = Clock()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with spot_pair(tls, [], clock=clock) as (_, reader):
+        slot = reader.pool.slots[0]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            reader.turn()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert list(slot.reasons) == ["OSError: [Errno 24] Too many open files"]
+        reader.until(lambda: reader.opened, lambda: clock.pass_s(0.5))
+
+
 def test_the_venue_limits_the_attempts_of_all_slots_together(tls):
-    streams = BybitSpotStreams(f"wss://localhost:{dead_port()}")
+    streams = BybitSpotStreams(ws_url=f"wss://localhost:{dead_port()}")
     streams.attempts = streams.attempts._replace(most=20, within_s=300.0)
     clock = Clock()
     with pool_of(tls, [Wanted(streams, [f"A{n}" for n in range(8)], 8)], clock=clock) as reader:
@@ -251,15 +266,25 @@ def test_a_half_open_connection_is_asked_then_closed_and_opened_anew(tls):
     clock = Clock()
     with spot_pair(tls, made, Fault("half_open", at=99), silence_s=10.0, clock=clock) as (_, reader):
         reader.until(lambda: len(reader.messages) == 100)
-        clock.pass_s(9.9)
-        for _ in range(20):
-            reader.turn(0.005)
-        assert not reader.closed
+        for seconds in (5.0, 4.9):
+            clock.pass_s(seconds)
+            for _ in range(20):
+                reader.turn(0.005)
+            assert not reader.closed
         clock.pass_s(0.2)
         reader.until(lambda: reader.closed)
         assert reader.closed[0].reason == "silent for 10 s"
         reader.until(lambda: len(reader.messages) == 300, lambda: clock.pass_s(0.2))
         assert numbers(reader.messages) == list(range(300))
+
+
+def test_a_reader_that_stood_still_does_not_take_its_peer_for_silent(tls):
+    clock = Clock()
+    with spot_pair(tls, [], silence_s=10.0, clock=clock) as (_, reader):
+        reader.until(lambda: reader.opened)
+        clock.pass_s(3600.0)
+        reader.until(lambda: reader.pool.slots[0].bytes)  # the answer to the ping that came late
+        assert not reader.closed
 
 
 def test_a_quiet_venue_that_answers_pings_is_left_alone(tls):
@@ -318,7 +343,7 @@ class Mute:
 def test_a_host_that_never_answers_holds_up_nobody(tls):
     made = tape(5_000)
     with Mute() as mute, serve(Plan("binance_spot", made), tls.server) as venue:
-        dead = BybitSpotStreams(f"wss://localhost:{mute.port}")
+        dead = BybitSpotStreams(ws_url=f"wss://localhost:{mute.port}")
         with pool_of(tls, [Wanted(dead, ["A"]), Wanted(spot(venue.port), [SYMBOL])]) as reader:
             reader.until(lambda: len(reader.messages) == len(made))
             assert numbers(reader.messages) == list(range(len(made)))
@@ -348,7 +373,7 @@ def test_a_name_service_that_hangs_holds_up_nobody_and_keeps_one_thread(tls, mon
     monkeypatch.setattr(socket, "getaddrinfo", hangs)
     made = tape(2_000)
     clock = Clock()
-    streams = BybitSpotStreams("wss://hangs.invalid:1")
+    streams = BybitSpotStreams(ws_url="wss://hangs.invalid:1")
     with serve(Plan("binance_spot", made), tls.server) as venue:
         wanted = [Wanted(streams, ["A"]), Wanted(spot(venue.port), [SYMBOL])]
         with pool_of(tls, wanted, clock=clock, open_s=0.1) as reader:

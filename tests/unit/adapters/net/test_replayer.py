@@ -9,9 +9,20 @@ from contextlib import closing, contextmanager
 import psutil
 import pytest
 from rig.reader import Clock, Reader
-from rig.replayer import Fault, OracleBook, Plan, Recorded, binance_tape, certificates, serve, serve_apart
+from rig.replayer import (
+    Fault,
+    OracleBook,
+    Plan,
+    Recorded,
+    binance_tape,
+    captured_tape,
+    certificates,
+    serve,
+    serve_apart,
+)
 
 from bot4.adapters.binance.streams import BinanceSpotStreams, BinanceUsdmStreams
+from bot4.adapters.bybit.streams import BybitLinearStreams
 from bot4.adapters.coinbase.streams import HEARTBEATS, CoinbaseStreams
 from bot4.adapters.net.dial import Cancel, verified_context
 from bot4.adapters.net.pool import StreamPool, Wanted
@@ -50,6 +61,31 @@ def test_a_capture_arrives_as_it_was_recorded(tls, data_dir, make, name):
     with serve(plan, tls.server) as venue, reader_of(tls, local(make, venue.port), "BTCUSDT") as reader:
         reader.until(lambda: len(reader.messages) == len(tape))
         assert [body for _, body in reader.messages] == [message.payload for message in tape]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "streams", "symbols"),
+    [
+        ("2026-08-09_BYBIT_first60pct", BybitLinearStreams(200), ("BTCUSDT", "DOGEUSDT", "ETHUSDT", "SOLUSDT")),
+        ("2026-08-09_COINBASE_first60pct", CoinbaseStreams(), ("BTC-USD", "ETH-USD")),
+    ],
+)
+def test_captures_of_connections_arrive_as_recorded(tls, data_dir, name, streams, symbols):
+    topics = {topic for symbol in symbols for topic in streams.topics(symbol)}
+    tape = captured_tape(data_dir / "cryptofeed" / f"{name}.jsonl.gz", streams.venue)
+    tape = [message for message in tape if message.topic in topics]  # no bars
+    assert len(tape) > 600
+    clock, recorded = Clock(), [message.payload for message in tape]
+    with serve(Plan(streams.venue, tape), tls.server) as venue:
+        streams.ws_url = f"wss://localhost:{venue.port}"
+        with closing(StreamPool([Wanted(streams, symbols)], 1e6, random.Random(1), clock, ca_file=tls.ca_file)) as pool:
+            reader = Reader(pool)
+            reader.until(
+                lambda: [recorded[-1]] == [body for _, body in reader.messages[-1:]], lambda: clock.pass_s(0.3)
+            )
+    known = set(recorded)
+    assert [body for _, body in reader.messages if body in known] == recorded
 
 
 @pytest.mark.data
