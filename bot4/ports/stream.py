@@ -77,6 +77,10 @@ class VenueStreams(Protocol):
         """The topic whose first message is the whole book; "": the venue sends none and `snapshot` has to ask."""
         ...
 
+    def has_book(self, topics: Sequence[str]) -> bool:
+        """Whether changes of books are among these topics: when their connection is gone, its books are stale."""
+        ...
+
     def snapshot(self, symbol: str) -> Request | None:
         """Where the whole book is read by REST; None: by subscribing anew to `book_topic`."""
         ...

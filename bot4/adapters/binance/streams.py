@@ -60,6 +60,10 @@ class BinanceSpotStreams:
         """None: diffs only."""
         return ""
 
+    def has_book(self, topics: Sequence[str]) -> bool:
+        """Whether diffs are among them."""
+        return any("@depth" in topic for topic in topics)
+
     def snapshot(self, symbol: str) -> Request | None:
         """The deepest book whose weight leaves room for many symbols."""
         return self._depth, f"symbol={symbol}&limit={self._levels}"

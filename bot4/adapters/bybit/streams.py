@@ -61,6 +61,10 @@ class _Streams:
         """The deep book."""
         return f"orderbook.{self.depth}.{symbol}"
 
+    def has_book(self, topics: Sequence[str]) -> bool:
+        """Whether the deep book is among them."""
+        return any(topic.startswith(f"orderbook.{self.depth}.") for topic in topics)
+
     def snapshot(self, symbol: str) -> Request | None:
         """None: a book of REST has ids that the stream's do not continue."""
         return None

@@ -54,6 +54,10 @@ class CoinbaseStreams:
         """The whole book."""
         return f"level2:{symbol}"
 
+    def has_book(self, topics: Sequence[str]) -> bool:
+        """Whether the book is among them."""
+        return any(topic.startswith("level2:") for topic in topics)
+
     def snapshot(self, symbol: str) -> Request | None:
         """None: a book of REST says nothing of where in the stream it belongs."""
         return None

@@ -62,6 +62,10 @@ class KrakenStreams:
         """The book."""
         return f"book:{symbol}"
 
+    def has_book(self, topics: Sequence[str]) -> bool:
+        """Whether the book is among them."""
+        return any(topic.startswith("book:") for topic in topics)
+
     def snapshot(self, symbol: str) -> Request | None:
         """None: check sums are of the stream's book."""
         return None

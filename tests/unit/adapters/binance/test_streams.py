@@ -53,3 +53,10 @@ def test_addresses_name_all_streams_and_nothing_is_said():
 def test_the_longest_address_is_one_that_proxies_pass(streams, decoder):
     topics = [streams.topics("1000000LONGESTUSDT")[-1] + str(number) for number in range(streams.max_topics)]
     assert len(streams.url(topics)) < 8_192
+
+
+def test_the_connection_of_the_mark_price_has_no_book():
+    streams = BinanceUsdmStreams()
+    assert streams.has_book(["btcusdt@trade", "btcusdt@depth@0ms"])
+    assert not streams.has_book(["btcusdt@markPrice@1s"])
+    assert BinanceSpotStreams().has_book(BinanceSpotStreams().topics("BTCUSDT"))

@@ -58,3 +58,10 @@ def test_the_topics_of_a_connection_fit_the_venues_characters():
     streams = BybitLinearStreams()
     longest = max(map(len, streams.topics("1000000LONGESTUSDT-27JUN25")))
     assert streams.max_topics * longest < 21_000
+
+
+def test_the_book_is_one_of_the_topics():
+    streams = BybitLinearStreams()
+    topics = streams.topics("BTCUSDT")
+    assert streams.has_book(topics)
+    assert not streams.has_book([topic for topic in topics if topic != streams.book_topic("BTCUSDT")])

@@ -43,3 +43,10 @@ def test_the_book_is_asked_for_in_the_stream():
     assert streams.snapshot("BTC-USD") is None
     assert streams.book_topic("BTC-USD") in streams.topics("BTC-USD")
     assert streams.url(["x"]) == "wss://advanced-trade-ws.coinbase.com"
+
+
+def test_the_book_is_one_of_the_topics():
+    streams = CoinbaseStreams()
+    topics = streams.topics("BTC-USD")
+    assert streams.has_book(topics)
+    assert not streams.has_book([topic for topic in topics if topic != streams.book_topic("BTC-USD")])

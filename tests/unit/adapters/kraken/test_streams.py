@@ -52,3 +52,10 @@ def test_the_book_is_asked_for_in_the_stream():
     streams = KrakenStreams()
     assert streams.snapshot("BTC/USD") is None
     assert streams.book_topic("BTC/USD") in streams.topics("BTC/USD")
+
+
+def test_the_book_is_one_of_the_topics():
+    streams = KrakenStreams()
+    topics = streams.topics("BTC/USD")
+    assert streams.has_book(topics)
+    assert not streams.has_book([topic for topic in topics if topic != streams.book_topic("BTC/USD")])
