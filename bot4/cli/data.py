@@ -1,7 +1,8 @@
 """`bot4-data`: what lies in recordings, and whether it can be trusted."""
 
+import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,24 +10,29 @@ from urllib.parse import parse_qsl, urlsplit
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from bot4.adapters.binance.parse import BinanceSpot, BinanceUsdm
 from bot4.adapters.bybit.parse import BybitLinear, BybitSpot
 from bot4.adapters.coinbase.parse import CoinbaseAdvanced
+from bot4.adapters.files.archive import ArchiveFile
 from bot4.adapters.files.bars import BarFile
+from bot4.adapters.files.convert import convert_archives, convert_bars, sizes_of
 from bot4.adapters.files.raw import RawCapture, find_captures
 from bot4.adapters.kraken.parse import KrakenV1, KrakenV2
 from bot4.adapters.system.output import run_door
 from bot4.engine.capture_check import CaptureCheck
-from bot4.model.errors import Bot4Error
+from bot4.model.errors import Bot4Error, RecordingError
 from bot4.ports.feed import Decoder
 
 _FILE_WIDTH = 120  # columns where no terminal says how many it has
+TRADES_COUNTED = ("binance_spot", "binance_usdm", "coinbase", "kraken_v2")  # their trades bear numbers without a hole
 _EVERY = 4_096  # messages between two moves of the progress bar
 
 Paths = Annotated[list[Path], typer.Argument(help="Captures: files, or folders of them.", show_default=False)]
+Config = Annotated[Path, typer.Option("--config", help="The session's settings file.")]
+DEFAULT_CONFIG = Path("config/paper.toml")
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a capture, a line each.")]
 
 app = typer.Typer(
@@ -35,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Recordings of market data: list what is there, check whether it is sound.",
+    help="Recordings of market data: list what is there, check whether it is sound, convert it, record it.",
 )
 
 
@@ -65,7 +71,7 @@ def _door() -> Iterator[None]:
 def check_capture(capture: RawCapture, moved: Any = None) -> dict[str, Any]:
     """Everything that is known of one capture, as the JSON of `check`."""
     known = decoders()
-    check = CaptureCheck(known)
+    check = CaptureCheck(known, TRADES_COUNTED)
     first_ns = last_ns = 0
     for number, message in enumerate(capture.messages(), start=1):
         rest = None
@@ -88,18 +94,26 @@ def check(paths: Paths, json: Json = False) -> None:
     Files of one capture (REST and websocket parts, day files of one instrument) are joined. Exit code 1 if anything is
     missing, repeated, out of order, refused, or if a book does not equal what the venue says of it.
 
-    Forms: lines of '<receive time> <JSON>'; cryptofeed's second and third; CSV of bars, plain, gzip or zip.
+    A file that cannot be read is told and costs exit code 2; the others are read all the same.
+
+    Forms: own recordings; lines of '<receive time> <JSON>'; cryptofeed's second and third; CSV of bars, and trades,
+    aggTrades and bookTicker of the Binance archive, plain, gzip or zip.
     """
     with _door():
-        captures = find_captures(paths)
+        refused: list[RecordingError] = []
+        captures = find_captures(paths, refused)
         with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
             found = []
             for capture in captures:
-                if isinstance(capture, BarFile):
-                    found.append(capture.check())
-                    continue
                 task = bar.add_task(capture.name, total=None)
-                found.append(check_capture(capture, lambda done, task=task: bar.update(task, completed=done)))
+                try:
+                    if isinstance(capture, RawCapture):
+                        moved = functools.partial(_moved, bar, task)
+                        found.append(check_capture(capture, moved))
+                    else:
+                        found.append(capture.check())
+                except RecordingError as error:
+                    refused.append(error)
                 bar.remove_task(task)
         if json:
             import orjson
@@ -108,7 +122,18 @@ def check(paths: Paths, json: Json = False) -> None:
                 typer.echo(orjson.dumps(one).decode())
         else:
             _show(found)
-        raise typer.Exit(1 if any(_fault(one) for one in found) else 0)
+        _tell_refused(refused)
+        raise typer.Exit(2 if refused else 1 if any(_fault(one) for one in found) else 0)
+
+
+def _moved(bar: Progress, task: TaskID, done: int) -> None:
+    bar.update(task, completed=done)
+
+
+def _tell_refused(refused: list[RecordingError]) -> None:
+    """Files that could not be read: a line each; the others were read all the same."""
+    for error in refused:
+        typer.echo(f"bot4-data: {error}", err=True)
 
 
 def _fault(one: dict[str, Any]) -> str:
@@ -126,22 +151,104 @@ def _fault(one: dict[str, Any]) -> str:
     return ", ".join(f"{count:,} {what}" for what, count in faults.items() if count)
 
 
+@app.command(epilog="Example: bot4-data convert BTCUSDT-aggTrades-2024-08-08.zip recordings/btc --tick-size 0.01")
+def convert(
+    sources: Annotated[list[Path], typer.Argument(help="Files of one kind: archive, bars, or raw captures.")],
+    out: Annotated[Path, typer.Argument(help="Folder that gets the Parquet files.")],
+    tick_size: Annotated[str | None, typer.Option("--tick-size", help="Default: as fine as the finest price.")] = None,
+    lot_size: Annotated[str | None, typer.Option("--lot-size", help="Default: as fine as the finest quantity.")] = None,
+    config: Config = DEFAULT_CONFIG,
+    json: Json = False,
+) -> None:
+    """Turn files into own recordings that sessions replay, or bars into Parquet; all prices and quantities exact.
+
+    Raw captures are read as a session reads them, with the sizes of instruments.toml.
+    """
+    with _door():
+        captures = find_captures(sources)
+        kinds = {type(capture) for capture in captures}
+        if len(kinds) > 1:
+            raise RecordingError("convert: files of several kinds are named; name those of one kind")
+        said: list[dict[str, Any]]
+        with _progress() as moved:
+            if kinds == {ArchiveFile}:
+                archives = [capture for capture in captures if isinstance(capture, ArchiveFile)]
+                head = convert_archives(archives, out, sizes_of(tick_size, lot_size))
+                said = [{"folder": str(out), "ticks": head.ticks, "files": head.files}]
+            elif kinds == {BarFile}:
+                bars = [capture for capture in captures if isinstance(capture, BarFile)]
+                said = [convert_bars(capture, out, sizes_of(tick_size, lot_size)) for capture in bars]
+            elif kinds == {RawCapture}:
+                if tick_size or lot_size:
+                    raise RecordingError("convert: sizes of raw captures stand in instruments.toml; leave them out")
+                from workers.record import record as record_feed
+
+                feed = "replay:" + ",".join(str(path) for capture in captures for path in capture.files)
+                said = [record_feed(config, feed, out, moved=moved)]
+            else:
+                raise RecordingError("convert: an own recording needs no converting; replay it as it is")
+        _tell(said, json)
+
+
+@app.command(epilog="Example: bot4-data record --feed live --out recordings/")
+def record(
+    out: Annotated[Path, typer.Option("--out", help="Folder in which the recording gets a folder of its own.")],
+    feed: Annotated[str, typer.Option("--feed", help="synthetic[:SEED] | replay:PATH[,PATH...] | live")] = "live",
+    raw: Annotated[bool, typer.Option("--raw", help="Record each raw message too.")] = False,
+    speed: Annotated[str, typer.Option("--speed", help="1x | Nx | max")] = "max",
+    config: Config = DEFAULT_CONFIG,
+    json: Json = False,
+) -> None:
+    """Record a market without trading on it, until it ends or Ctrl-C."""
+    with _door():
+        from workers.record import record as record_feed
+
+        with _progress() as moved:
+            said = record_feed(config, feed, out, raw=raw, speed=speed, moved=moved)
+        _tell([said], json)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int], None]]:
+    """A count of messages on a terminal."""
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("messages", total=None)
+        yield functools.partial(_moved, bar, task)
+
+
+def _tell(said: list[dict[str, Any]], json: bool) -> None:
+    for one in said:
+        if json:
+            import orjson
+
+            typer.echo(orjson.dumps(one).decode())
+        else:
+            words = [
+                f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}" for name, value in one.items()
+            ]
+            _print(", ".join(words))
+
+
 @app.command("list", epilog="Example: bot4-data list recordings/")
 def list_(paths: Paths, json: Json = False) -> None:
     """Name the captures that files and folders hold, and the files that belong together."""
     with _door():
-        captures = find_captures(paths)
+        refused: list[RecordingError] = []
+        captures = find_captures(paths, refused)
         if json:
             import orjson
 
             for capture in captures:
                 files = [str(path) for path in capture.files]
                 typer.echo(orjson.dumps({"name": capture.name, "files": files}).decode())
-            return
+            _tell_refused(refused)
+            raise typer.Exit(2 if refused else 0)
         table = Table("capture", "files", box=None, pad_edge=False)
         for capture in captures:
             table.add_row(capture.name, "\n".join(str(path) for path in capture.files))
         _print(table)
+        _tell_refused(refused)
+        raise typer.Exit(2 if refused else 0)
 
 
 def _show(found: list[dict[str, Any]]) -> None:

@@ -13,7 +13,7 @@ the trades (engine/bar_check.py).
 import statistics
 from bisect import bisect_left, insort
 from collections import Counter, OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -102,10 +102,13 @@ class CaptureCheck:
     Parameters
     ----------
     decoders : by the key that comes with each message; one venue may have several
+    counted : keys of those whose trades bear numbers without a hole
     """
 
-    def __init__(self, decoders: Mapping[str, Decoder]) -> None:
+    def __init__(self, decoders: Mapping[str, Decoder], counted: Collection[str] = ()) -> None:
         self._decoders = decoders
+        self._counted = [decoders[key] for key in counted]
+        self._trade_numbers: dict[tuple[str, str, str], int] = {}  # the last one by connection, stream and symbol
         self.messages: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
         self.examples: dict[str, str] = {}  # a complaint of each class
@@ -177,9 +180,19 @@ class CaptureCheck:
             if self._is_repeated(connection, event):
                 self.duplicates += 1
             elif not rest:
+                self._count_trade(connection, decoder, kind, event)
                 self.bars.trade(f"{decoder.venue}:{event.symbol}", (connection, kind), event)
         elif isinstance(event, Bar) and not rest:
             self.bars.bar(f"{decoder.venue}:{event.symbol}", event)
+
+    def _count_trade(self, connection: str, decoder: Decoder, kind: str, trade: Trade) -> None:
+        """Trades whose numbers leap are missing."""
+        if decoder not in self._counted or not trade.trade_id.isdecimal():
+            return
+        stream, number = (connection, kind, trade.symbol), int(trade.trade_id)
+        last = self._trade_numbers.get(stream, number - 1)
+        self.gaps += max(0, number - last - 1)
+        self._trade_numbers[stream] = max(last, number)
 
     def _is_repeated(self, connection: str, trade: Trade) -> bool:
         """Whether a trade of this id has been told on this connection; one without an id never has."""

@@ -14,7 +14,7 @@ import numpy as np
 from bot4.jit import kernel
 from bot4.model.errors import RecordingError
 from bot4.model.records import TICK, TICK_WORDS, words
-from bot4.ports.store import Raw, Store
+from bot4.ports.store import Raw, Store, Written
 from bot4.shm.byte_ring import N_TAKE, N_TAKEN, PIECE_BYTES, TAKE_BYTES, TAKE_MESSAGES, take_messages
 from bot4.shm.layout import RING_CAPACITY_WORD
 from bot4.shm.spsc_ring import consume, peek_tick
@@ -132,8 +132,12 @@ class RecorderAgent:
         self._filled = 0
         self._take[:] = 0
 
+    def written(self) -> Written:
+        """What lies in files."""
+        return self._store.written()
+
     def _count(self) -> None:
-        written = self._store.written()
+        written = self.written()
         self._gauges[GAUGE_RECORDER_TICKS] = written.ticks
         self._gauges[GAUGE_RECORDER_RAW] = written.raw
         self._gauges[GAUGE_RECORDER_FILES] = written.files

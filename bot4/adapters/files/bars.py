@@ -22,8 +22,10 @@ from bot4.model.errors import RecordingError
 
 ZIP_MAGIC = b"PK\x03\x04"
 COLUMNS = 6
+HEAD_BYTES = 10_000  # of a first line
+MAX_RATIO = 200  # tables of numbers pack to a tenth; what packs to less than this is made to fill memory
 # truncated, damaged, encrypted, packed by an unknown method
-_DAMAGE = (EOFError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, RuntimeError, NotImplementedError)
+DAMAGE = (EOFError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, RuntimeError, NotImplementedError)
 _TIMES = ("open_time_ms", "open_time", "timestamp")
 _LATEST_MS = 9 * 10**12
 _MICROSECONDS = 10**14  # a time beyond is in us, not in ms
@@ -34,18 +36,27 @@ class BarFile(NamedTuple):
 
     name: str
     files: tuple[Path, ...]
+    funding: bool = False  # rates of funding in the column `open`, nothing in the others
 
     def rows(self) -> Iterator[list[str]]:
         """The rows without their head. RecordingError if the file is damaged or is no such file."""
         (path,) = self.files
         try:
-            with _open(path) as file:
+            with open_table(path) as file:
                 rows = csv.reader(io.TextIOWrapper(file, "utf-8", newline=""))
                 for number, row in enumerate(rows):
                     if number or not _is_head(row):
                         yield row
-        except (*_DAMAGE, UnicodeDecodeError, csv.Error) as error:
+        except (*DAMAGE, UnicodeDecodeError, csv.Error) as error:
             raise RecordingError(f"{path}: damaged or no CSV ({error}); fetch it again") from None
+
+    def bar(self, row: list[str]) -> tuple[int, Decimal, Decimal, Decimal, Decimal, Decimal] | str:
+        """Open time in ms, open, high, low, close, volume; or why the row is no bar."""
+        reason = _fault(row)
+        if reason:
+            return reason
+        first, high, low, last, volume = (Decimal(text) for text in row[1:6])
+        return _time_ms(row[0]), first, high, low, last, volume
 
     def check(self) -> dict[str, Any]:
         """Rows read, refused by reason, gaps and repetitions, as `bot4-data check --json` prints them."""
@@ -53,7 +64,7 @@ class BarFile(NamedTuple):
         examples: dict[str, str] = {}
         times: list[int] = []
         for number, row in enumerate(self.rows(), start=1):
-            reason = _fault(row)
+            reason = _funding_fault(row) if self.funding else _fault(row)
             if reason:
                 rejected[reason] += 1
                 examples.setdefault(reason, f"{reason}: row {number}: {','.join(row)[:100]}")
@@ -67,7 +78,7 @@ class BarFile(NamedTuple):
             "name": self.name,
             "files": [str(path) for path in self.files],
             "venue": "",
-            "messages": {"bar": len(times)},
+            "messages": {"funding" if self.funding else "bar": len(times)},
             "rejected": dict(sorted(rejected.items())),
             "book": dict.fromkeys(("compared", "equal", "near", "near_equal", "stale", "crossed"), 0),
             "clock_offset_ms": None,
@@ -81,6 +92,22 @@ class BarFile(NamedTuple):
         }
 
 
+def _funding_fault(row: list[str]) -> str:
+    """Why a row is no rate of funding, "" if it is one; a rate may be negative or zero."""
+    reason = _fault([row[0], "1", "1", "1", "1", "0"]) if len(row) >= COLUMNS else "bad_field"
+    if reason:
+        return reason
+    try:
+        return "" if Decimal(row[1]).is_finite() else "bad_number"
+    except InvalidOperation:
+        return "bad_number"
+
+
+def are_funding_rates(path: Path) -> bool:
+    """Whether a file in the form of bars has rates of funding in it, as its name says."""
+    return "-funding_rate" in path.name
+
+
 def are_bars(first_line: bytes) -> bool:
     """Whether a file that begins with this line is one of bars."""
     try:
@@ -90,25 +117,31 @@ def are_bars(first_line: bytes) -> bool:
     return len(row) >= COLUMNS and (_is_head(row) or not _fault(row))
 
 
-def first_line_of_zip(path: Path) -> bytes:
-    """The first line of the one file in an archive; RecordingError if it is no archive of one CSV."""
+def first_lines(path: Path) -> list[bytes]:
+    """The first two lines of a table; RecordingError if it is an archive of anything else than one CSV."""
     try:
-        with _open(path) as file:
-            line: bytes = file.readline()
-            return line
-    except _DAMAGE as error:
+        with open_table(path) as file:
+            return [file.readline(HEAD_BYTES), file.readline(HEAD_BYTES)]
+    except DAMAGE as error:
         raise RecordingError(f"{path}: the archive is damaged ({error}); fetch it again") from None
 
 
-def _open(path: Path) -> Any:
+def open_table(path: Path) -> Any:
+    """A plain, gzip or zip file for reading lines; RecordingError if a zip file is not one CSV of a likely size."""
     with open_recording(path) as probe:
         if probe.read(4) != ZIP_MAGIC:
             return open_recording(path)
-    archive = zipfile.ZipFile(path)
-    names = [name for name in archive.namelist() if name.endswith(".csv")]
-    if len(names) != 1:
-        raise RecordingError(f"{path}: holds {len(names)} CSV files; give an archive of one")
-    return archive.open(names[0])
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise RecordingError(f"{path}: the archive is damaged ({error}); fetch it again") from None
+    members = archive.infolist()
+    if len(members) != 1 or not members[0].filename.endswith(".csv") or "/" in members[0].filename:
+        names = ", ".join(member.filename for member in members[:3])
+        raise RecordingError(f"{path}: holds {names or 'nothing'}; give an archive of one CSV file and nothing else")
+    if members[0].file_size > MAX_RATIO * max(1, members[0].compress_size):
+        raise RecordingError(f"{path}: unpacks to more than {MAX_RATIO} times its size; this is no file of a market")
+    return archive.open(members[0])
 
 
 def _is_head(row: list[str]) -> bool:

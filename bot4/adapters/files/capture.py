@@ -191,7 +191,7 @@ def open_recording(path: Path) -> BinaryIO:
             magic = probe.read(2)
         return gzip.open(path, "rb") if magic == GZIP_MAGIC else path.open("rb")  # type: ignore[return-value]
     except FileNotFoundError:
-        raise RecordingError(f"{path}: no such file; mind the path after --feed replay:") from None
+        raise RecordingError(f"{path}: no such file; mind its path") from None
     except IsADirectoryError:
         raise RecordingError(f"{path}: is a folder; name the files in it") from None
     except OSError as error:

@@ -12,15 +12,19 @@ import gzip
 import heapq
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 
-from bot4.adapters.files.bars import ZIP_MAGIC, BarFile, are_bars, first_line_of_zip
-from bot4.adapters.files.capture import detect, open_recording
+from bot4.adapters.files.archive import ArchiveFile, archive_file
+from bot4.adapters.files.bars import HEAD_BYTES, ZIP_MAGIC, BarFile, are_bars, are_funding_rates, first_lines
+from bot4.adapters.files.capture import GAP_NS, detect, open_recording
+from bot4.adapters.files.recording import HEAD_NAME
+from bot4.adapters.files.recording_check import RecordingFiles, recording_files
 from bot4.model.errors import RecordingError
 
 # host and beginning of the path -> venue; the first that fits
@@ -102,36 +106,88 @@ class _Line(msgspec.Struct):
     data: str = ""
 
 
-def find_captures(paths: Iterable[Path]) -> list[RawCapture | BarFile]:
-    """The captures that these files and folders hold; RecordingError if there are none or one is no capture."""
-    bars: list[BarFile] = []
-    chains: dict[str, list[tuple[int, Path]]] = {}
+Found = RawCapture | BarFile | ArchiveFile | RecordingFiles
+
+
+def find_captures(paths: Iterable[Path], refused: list[RecordingError] | None = None) -> list[Found]:
+    """The captures that these files and folders hold.
+
+    Parameters
+    ----------
+    paths : files and folders
+    refused : takes the error of each file that cannot be read or is no capture; None: the first one is raised
+
+    Raises
+    ------
+    RecordingError
+        there is no file at all, or one is no capture and nobody takes the errors
+    """
+    tables: list[BarFile | ArchiveFile] = []
+    recordings: dict[Path, RecordingFiles] = {}
+    chains: dict[str, list[tuple[int, int, Path]]] = {}
     groups: dict[tuple[Path, str], list[Path]] = {}
     streams: dict[str, tuple[str, str]] = {}
     for path in _files(paths):
-        first = _first_line(path)
-        if _begins_with_time(first):
-            found = detect(path)
-            key = f"{found.venue}:{found.symbol}"
-            streams[key] = (found.venue, found.symbol)
-            chains.setdefault(key, []).append((found.first_ns, path))
-        elif first.startswith(b'{"t":'):
-            groups[path.parent, path.name.removesuffix(".gz").removesuffix(".jsonl")] = [path]
-        elif _REST.match(first) or _CONNECT.match(first):
-            part = _PART.fullmatch(path.name)
-            groups.setdefault((path.parent, part[1] if part else path.name), []).append(path)
-        elif are_bars(first):
-            bars.append(BarFile(path.name, (path,)))
-        else:
-            raise RecordingError(f"{path}: no capture of a form that is known; see bot4-data check --help")
-    made: list[RawCapture | BarFile] = [
-        RawCapture(key, *streams[key], tuple(path for _, path in sorted(chains[key]))) for key in sorted(chains)
-    ]
+        try:
+            home = _recording_of(path)
+            if home is not None:
+                recordings[home] = recordings.get(home) or recording_files(home)
+                continue
+            first, second = _first_lines(path)
+            if _begins_with_time(first):
+                found = detect(path)
+                key = f"{found.venue}:{found.symbol}"
+                streams[key] = (found.venue, found.symbol)
+                chains.setdefault(key, []).append((found.first_ns, found.last_ns, path))
+            elif first.startswith(b'{"t":'):
+                groups[path.parent, path.name.removesuffix(".gz").removesuffix(".jsonl")] = [path]
+            elif _REST.match(first) or _CONNECT.match(first):
+                part = _PART.fullmatch(path.name)
+                groups.setdefault((path.parent, part[1] if part else path.name), []).append(path)
+            elif (archive := archive_file(path, first, second)) is not None:
+                tables.append(archive)
+            elif are_bars(first):
+                tables.append(BarFile(path.name, (path,), are_funding_rates(path)))
+            else:
+                raise RecordingError(f"{path}: no capture of a form that is known; see bot4-data check --help")
+        except RecordingError as error:
+            if refused is None:
+                raise
+            refused.append(error)
+    made: list[Found] = []
+    for key in sorted(chains):
+        made += _chains(key, streams[key], sorted(chains[key]))
     made += [RawCapture(name, "", "", tuple(sorted(files))) for (_, name), files in sorted(groups.items())]
-    made += bars
-    if not made:
+    made += tables
+    made += recordings.values()
+    if not made and not refused:
         raise RecordingError("no file named; write bot4-data check PATH...")
     return made
+
+
+def _chains(key: str, stream: tuple[str, str], files: list[tuple[int, int, Path]]) -> list[RawCapture]:
+    """Files of one instrument as captures: what begins long after the one before ended is another capture."""
+    parts: list[list[Path]] = []
+    ended_ns = 0
+    days = []
+    for first_ns, last_ns, path in files:
+        if not parts or first_ns - ended_ns > GAP_NS:
+            parts.append([])
+            days.append(datetime.fromtimestamp(first_ns // 10**9, UTC).strftime("%Y-%m-%d"))
+        parts[-1].append(path)
+        ended_ns = max(ended_ns, last_ns)
+    names = [key] if len(parts) == 1 else [f"{key}@{day}" for day in days]
+    return [RawCapture(name, *stream, tuple(part)) for name, part in zip(names, parts, strict=True)]
+
+
+def _recording_of(path: Path) -> Path | None:
+    """The folder of the own recording that a file belongs to; None for any other, its raw messages among them."""
+    if path.name != HEAD_NAME and path.suffix != ".parquet":
+        return None
+    for folder in list(path.parents)[:3]:
+        if (folder / HEAD_NAME).is_file():
+            return folder
+    raise RecordingError(f"{path}: no {HEAD_NAME} beside it or above it; it is no part of a recording")
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
@@ -145,7 +201,7 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
             yield path
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _lines(path: Path) -> Generator[bytes, None, None]:
     with open_recording(path) as file:
         try:
             while line := file.readline(LINE_BYTES):
@@ -158,13 +214,21 @@ def _lines(path: Path) -> Iterator[bytes]:
             raise RecordingError(f"{path}: the gzip file is damaged ({error}); fetch it again") from None
 
 
-def _first_line(path: Path) -> bytes:
-    first = next(_lines(path), b"")
+def _first_lines(path: Path) -> list[bytes]:
+    lines = _lines(path)
+    first, second = next(lines, b""), b""
     if first.startswith(ZIP_MAGIC):
-        first = first_line_of_zip(path)
+        first, second = first_lines(path)
+    elif len(first) < HEAD_BYTES and not first.startswith(b"{"):
+        second = next(lines, b"")
+    lines.close()
     if not first:
         raise RecordingError(f"{path}: the file is empty; fetch it again or leave it out")
-    return first
+    return [first, second]
+
+
+def _first_line(path: Path) -> bytes:
+    return _first_lines(path)[0]
 
 
 def _begins_with_time(line: bytes) -> bool:

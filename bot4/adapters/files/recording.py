@@ -160,7 +160,7 @@ class RecordingWriter:
 
     def _write_head(self) -> None:
         text = msgspec.json.format(msgspec.json.encode(self._head), indent=1)
-        _whole(self._folder / HEAD_NAME, text + b"\n")
+        write_whole(self._folder / HEAD_NAME, text + b"\n")
 
     def _write_ticks(self, folder: Path, rows: np.ndarray) -> None:
         import polars as pl
@@ -183,11 +183,11 @@ class RecordingWriter:
         if folder not in self._next:
             there = [int(path.stem.removeprefix("part-")) for path in folder.glob(f"part-*.{suffix}")]
             self._next[folder] = max(there, default=0) + 1
-        _whole(folder / f"part-{self._next[folder]:05d}.{suffix}", content)
+        write_whole(folder / f"part-{self._next[folder]:05d}.{suffix}", content)
         self._next[folder] += 1
 
 
-def _whole(path: Path, content: bytes | memoryview) -> None:
+def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file beside its place, then rename it there; RecordingError if that fails, and nothing is left."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

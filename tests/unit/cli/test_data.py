@@ -3,8 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+from rig.command import settings_in
+
+from bot4.adapters.files.recording import Recording
+from bot4.model.records import TICK
 
 WANTED = {
     "hftbacktest/spot/ethusdt_20240808.gz": ("binance_spot", 33_618, 577),
@@ -88,3 +94,75 @@ def test_what_is_no_capture_is_one_line(tmp_path):
     for arguments in (["check", tmp_path / "file"], ["list", tmp_path / "missing"]):
         result = run(*arguments)
         assert result.returncode == 2 and result.stderr.count("\n") == 1 and result.stderr.startswith("bot4-data: ")
+
+
+@pytest.mark.data
+def test_what_cannot_be_read_costs_the_exit_code_and_not_the_others(data_dir):
+    """Inverse contracts and another venue's recording lie in the folder; captures of different years are two."""
+    for verb in ("list", "check"):
+        result = run(verb, data_dir / "hftbacktest", "--json")
+        found = [json.loads(line) for line in result.stdout.splitlines()]
+        assert result.returncode == 2 and result.stderr.count("\n") == 3
+        assert result.stderr.count("COIN-M") == 2 and "hyperliquid" in result.stderr
+        assert [one["name"] for one in found] == [
+            "binance_spot:BTCUSDT", "binance_spot:ETHUSDT", "binance_usdm:BTCUSDT@2023-04-04",
+            "binance_usdm:BTCUSDT@2024-08-08",
+        ]  # fmt: skip
+    assert {one["gaps"] for one in found} == {0}
+
+
+@pytest.mark.data
+def test_a_trade_that_is_missing_is_a_gap(data_dir, tmp_path):
+    import gzip
+
+    lines = gzip.decompress((data_dir / "hftbacktest/spot/ethusdt_20240808.gz").read_bytes()).splitlines()[:5_000]
+    trades = [line for line in lines if b"@trade" in line]
+    lines.remove(trades[len(trades) // 2])
+    path = tmp_path / "missing"
+    path.write_bytes(b"\n".join(lines))
+    result = run("check", path, "--json")
+    assert result.returncode == 1 and json.loads(result.stdout)["gaps"] == 1
+
+
+@pytest.mark.compiled
+@pytest.mark.data
+def test_a_capture_is_recorded_checked_and_recorded_again_from_its_own_raw_messages(data_dir, tmp_path):
+    config = ["--config", settings_in(tmp_path)]
+    source = data_dir / "hftbacktest/usdm/btcusdt_20230404.dat.gz"
+    result = run("record", "--feed", f"replay:{source}", "--out", tmp_path / "one", "--raw", "--json", *config)
+    assert result.returncode == 0, result.stderr
+    said = json.loads(result.stdout)
+    assert (said["messages"], said["raw"], said["dropped"]) == (13_384, 13_384, 0) and said["ticks"] > 13_384
+    checked = run("check", tmp_path / "one", "--json")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    raw, own = (json.loads(line) for line in checked.stdout.splitlines())
+    assert raw["venue"] == own["venue"] == "binance_usdm" and raw["book"]["compared"] == raw["book"]["equal"] > 0
+    assert own["messages"]["trade"] == raw["messages"]["trade"] and own["gaps"] == 0
+    assert own["clock_offset_ms"] is not None
+
+    parts = ",".join(map(str, sorted((tmp_path / "one").rglob("*.gz"))))
+    again = run("convert", *parts.split(","), tmp_path / "two", "--json", *config)
+    assert again.returncode == 0, again.stderr
+    third = run("record", "--feed", f"replay:{said['folder']}", "--out", tmp_path / "three", "--json", *config)
+    assert third.returncode == 0, third.stderr
+    first, second, third_ = (rows(folder) for folder in (said["folder"], tmp_path / "two", tmp_path / "three"))
+    assert len(first) == said["ticks"]
+    for name in TICK.names:
+        assert (first[name] == second[name]).all(), name
+        assert (first[name] == third_[name]).all(), name
+
+
+def rows(folder):
+    """All records of the only recording in a folder."""
+    return np.concatenate(list(Recording([Path(folder)]).blocks()))
+
+
+def test_what_cannot_be_converted_is_one_line(tmp_path):
+    archive = tmp_path / "BTCUSDT-trades-2024-01-15.csv"
+    archive.write_text("1,1.5,2,3,1704067200000,true\n")
+    bars = tmp_path / "BTCUSDT-1m.csv"
+    bars.write_text("open_time_ms,open,high,low,close,volume\n1704067200000,1,1,1,1,1\n")
+    for arguments in ([archive, bars, tmp_path / "out"], [archive, tmp_path / "out", "--tick-size", "1"]):
+        result = run("convert", *arguments)
+        assert result.returncode == 2 and result.stderr.count("\n") == 1 and result.stderr.startswith("bot4-data: ")
+    assert run("convert", archive, tmp_path / "out2", "--json").returncode == 0

@@ -44,10 +44,10 @@ def test_chains_are_told_by_content_and_ordered_by_time(tmp_path):
     futures = write(tmp_path, "c.gz", SNAPSHOT % day + USDM_DEPTH % day)
     other = write(tmp_path, "d.gz", spot(day * 1_000, "ETHUSDT"))
     sources = open_chains([late, futures, early, other], CATALOGUE)
-    assert [(source.symbol, source.venue, source.futures, source.synthetic) for source in sources] == [
-        ("BTCUSDT", "binance_spot", False, False),
-        ("BTCUSDT", "binance_usdm", True, False),
-        ("ETHUSDT", "binance_spot", False, False),
+    assert [(source.symbol, source.venue, source.synthetic) for source in sources] == [
+        ("BTCUSDT", "binance_spot", False),
+        ("BTCUSDT", "binance_usdm", False),
+        ("ETHUSDT", "binance_spot", False),
     ]
     assert sources[0].paths == [early, late]
     text = read(sources[0])

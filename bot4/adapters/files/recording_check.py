@@ -1,0 +1,90 @@
+"""Is an own recording sound? Holes, order, repetitions, crossed quotes, the offset of its clock; read part by part."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bot4.adapters.files.recording import HEAD_NAME, Recording
+from bot4.model.enums import FLAG_LAST, FLAG_SNAPSHOT, KIND_NAMES, TICK_QUOTE
+
+OFFSETS = 100_000  # of the last parts: enough for a median
+
+
+class RecordingFiles(NamedTuple):
+    """One own recording."""
+
+    name: str
+    files: tuple[Path, ...]
+    folder: Path
+
+    def check(self) -> dict[str, Any]:
+        """Messages by kind, what is missing, repeated or out of order, as `bot4-data check --json` prints it.
+
+        `gaps` counts the records that the event numbers show to be missing; `book.crossed` quotes that cross.
+        """
+        recording = Recording([self.folder])
+        count = _Count(len(recording.chosen))
+        for block in recording.blocks():
+            count.take(block)
+        head = recording.head
+        complaints = {} if head.ended else {"not_closed": "the recording was not closed in order"}
+        return {
+            "name": self.name,
+            "files": [str(path) for path in self.files],
+            "venue": "+".join(sorted({chosen.listed.venue for chosen in recording.chosen})),
+            "messages": {KIND_NAMES[kind]: number for kind, number in sorted(count.kinds.items())},
+            "rejected": {"not_closed": 1} if complaints else {},
+            "book": dict.fromkeys(("compared", "equal", "near", "near_equal", "stale"), 0) | {"crossed": count.crossed},
+            "clock_offset_ms": count.offset_ms(),
+            "gaps": count.missing,
+            "duplicates": count.duplicates,
+            "out_of_order": count.disorder,
+            "first_ns": count.first_ns,
+            "last_ns": count.last_ns,
+            "complaints": complaints,
+        }
+
+
+def recording_files(folder: Path) -> RecordingFiles:
+    """The recording in a folder with a head."""
+    parts = sorted(folder.glob("date=*/*/part-*.parquet"))
+    return RecordingFiles(folder.name, (folder / HEAD_NAME, *parts), folder)
+
+
+class _Count:
+    def __init__(self, instruments: int) -> None:
+        self.kinds: Counter[int] = Counter()
+        self.missing = self.duplicates = self.disorder = self.crossed = self.first_ns = self.last_ns = 0
+        self._last = [0] * instruments
+        self._lags: list[np.ndarray] = []
+
+    def take(self, block: np.ndarray) -> None:
+        """The next rows."""
+        ends = block[block["flags"] & FLAG_LAST != 0]
+        for kind, number in zip(*np.unique(ends["kind"], return_counts=True), strict=True):
+            self.kinds[int(kind)] += int(number)
+        times = block["ts_recv_ns"]
+        before = self.last_ns or int(times[0])
+        self.disorder += int(np.count_nonzero(np.diff(times, prepend=before) < 0))
+        self.first_ns = self.first_ns or int(times[0])
+        self.last_ns = max(self.last_ns, int(times.max()))
+        quotes = block[block["kind"] == TICK_QUOTE]
+        self.crossed += int(np.count_nonzero(quotes["w0"] >= quotes["w2"]))
+        counted = block[block["flags"] & FLAG_SNAPSHOT == 0]
+        for place in np.unique(counted["instrument"]).tolist():
+            numbers = counted["event_no"][counted["instrument"] == place].astype(np.int64)
+            steps = np.diff(numbers, prepend=self._last[place])
+            self.missing += int((steps[steps > 1] - 1).sum())
+            self.duplicates += int(np.count_nonzero(steps == 0))
+            self.disorder += int(np.count_nonzero(steps < 0))
+            self._last[place] = int(numbers[-1])
+        lags = block["venue_lag_us"][block["venue_lag_us"] != 0]
+        if sum(map(len, self._lags)) < OFFSETS:
+            self._lags.append(lags[:OFFSETS])
+
+    def offset_ms(self) -> float | None:
+        """Receive time minus the venue's, median; None if the venue tells no time."""
+        lags = np.concatenate(self._lags) if self._lags else np.zeros(0)
+        return round(-float(np.median(lags)) / 1_000, 3) if len(lags) else None

@@ -1,0 +1,101 @@
+"""Records a market without trading on it: the feed and the recorder in one process, and nobody else.
+
+Nobody reads the rings of those who would trade, so they are emptied as they fill.
+"""
+
+import signal
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bot4.engine.shard import BUILT_IN
+from bot4.settings.conversion import instrument_records, limits_record, session_record
+from bot4.settings.loader import load
+from bot4.shm.layout import CONTROL_FEED_DONE, RING_DROPPED, RING_HEAD, RING_TAIL
+from bot4.shm.wires import FEED_ROW, GAUGE_FEED_MESSAGES, private_wires
+from workers.bootstrap import builder
+from workers.feed import chosen_instruments, gateways_of, silence_of
+from workers.plan import Plan, RecorderSpec
+from workers.recorder import recorder_agent
+from workers.session import parse_feed, speed_of
+
+ROWS = 262_144  # of a part: 16 MB
+PART_S = 60.0
+NAP_S = 1e-3
+BATCHES = 64  # of the feed between two looks at the ring
+
+
+def record(
+    config: Path, feed: str, out: Path, *, raw: bool = False, speed: str = "max", moved: Callable[[int], None]
+) -> dict[str, Any]:
+    """Record a feed to its end, or until SIGINT or SIGTERM.
+
+    Parameters
+    ----------
+    config : the session's settings file; its instruments are used
+    feed : as `--feed` says it
+    out : folder in which the recording gets a folder of its own
+    raw : record the raw messages too
+    speed : as `--speed` says it
+    moved : told how many messages have been read
+
+    Returns
+    -------
+    JSON types: folder, messages, ticks, dropped, raw, files
+    """
+    settings = load(config)
+    spec = parse_feed(feed)
+    pace = speed_of(speed, spec)
+    symbols, _ = chosen_instruments(spec, settings)
+    folder = out / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{time.monotonic_ns() % 100_000:05d}"
+    instruments = instrument_records(settings, symbols, 1)
+    table = session_record(settings, paced=False, n_shards=1, n_instruments=len(symbols), speed=pace, measure=False)
+    plan = Plan(
+        instance="record", generation=1, n_shards=1, symbols=tuple(symbols), instruments=instruments,
+        limits=limits_record(settings), session=table, feed=spec, speed=pace, strategy_module=BUILT_IN,
+        strategy_params=instruments[:0], state_folder=folder, session_folder=folder,
+        recorder=RecorderSpec(folder=folder, raw=raw, rows=ROWS, part_s=PART_S),
+        gateways=gateways_of(settings, symbols) if spec.kind == "live" else {},
+        silence_ns=silence_of(settings, symbols),
+    )  # fmt: skip
+    return _run(plan, moved)
+
+
+def _run(plan: Plan, moved: Callable[[int], None]) -> dict[str, Any]:
+    assert plan.recorder is not None
+    wires = private_wires(1, plan.n_instruments, **plan.recorded)
+    recorder = recorder_agent(plan, plan.recorder, wires)
+    feed = builder(plan.builders["feed"])(plan, wires, "feed", 0)
+    unread = (*wires.ticks, wires.market, wires.quotes)
+    messages = wires.gauges[1 + FEED_ROW]
+    stopped: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda got, _: stopped.append(got)) for number in numbers}
+    try:
+        while not stopped and not wires.control[CONTROL_FEED_DONE]:
+            done = 0
+            for _ in range(BATCHES):
+                done += feed.do_work()
+                for ring in unread:
+                    ring[RING_TAIL] = ring[RING_HEAD]
+            done += recorder.do_work()
+            moved(int(messages[GAUGE_FEED_MESSAGES]))
+            if not done:
+                time.sleep(NAP_S)
+    finally:
+        feed.close()
+        recorder.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    written = recorder.written()
+    published = int(wires.record[RING_HEAD]) + int(wires.record[RING_DROPPED])
+    return {
+        "folder": str(plan.recorder.folder),
+        "messages": int(messages[GAUGE_FEED_MESSAGES]),
+        "ticks": written.ticks,
+        "dropped": published - written.ticks,
+        "raw": written.raw,
+        "files": written.files,
+    }
