@@ -45,6 +45,7 @@ SUITES = {
     "mpmc": "the ring of many: alone, and fed by up to 256 processes",
     "histogram": "what it costs to count one latency",
     "parse": "from the frames in a socket's buffer to ticks in the rings, and the same messages in Python",
+    "feed": "from a websocket on the loopback to ticks in the rings, beside what Python users pick",
     "step": "the compiled shard step on prepared ticks, and its parts",
     "tick_to_intent": "from the tick's stamp to the order intent, two processes",
     "tick_to_execution": "from the tick's stamp to execution and the request it sends, spinning and asleep",

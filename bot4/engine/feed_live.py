@@ -53,6 +53,9 @@ NEEDS_ANSWER = 1  # a control frame, or a message in parts or of bytes: see `opc
 NEEDS_DECODER = 2  # a message that the scanner does not know
 NEEDS_CLOSING = 3  # a damaged frame: nothing behind it can be trusted
 
+HEARS = 1  # something: trades, quotes, marks
+HEARS_BOOK = 2  # changes of its book too
+
 CONNECTION = np.dtype(
     [
         ("scanner", "i8"),  # see feed_scan
@@ -80,7 +83,7 @@ class LiveMemory(NamedTuple):
     feed: FeedMemory
     connections: np.ndarray  # CONNECTION[n]
     buffers: np.ndarray  # uint8[n, CONNECTION_BYTES]
-    members: np.ndarray  # int64[n, instruments] 1: the connection has subscribed to the instrument
+    members: np.ndarray  # int64[n, instruments] what the connection brings of the instrument: HEARS, HEARS_BOOK
     owners: np.ndarray  # int64[instruments] the connection that speaks of it, -1: none
     listings: np.ndarray  # LISTING[instruments]
     directories: np.ndarray  # int64[venues, size]
@@ -91,7 +94,7 @@ def _stale_all(live, wires, instruments, session, slot, ts_ns):
     """Every book that this connection keeps is whole no more."""
     feed = live.feed
     for instrument in range(len(live.owners)):
-        if live.members[slot, instrument] == 0:
+        if live.members[slot, instrument] != HEARS_BOOK:
             continue
         state = feed.states[instrument]
         if state["listing"]["rule"] >= RULE_STREAM and live.owners[instrument] != slot:
@@ -193,17 +196,16 @@ def forget_connection(live, wires, instruments, session, slot, ts_ns):
     """
     feed = live.feed
     for instrument in range(len(live.owners)):
-        if live.members[slot, instrument] == 0:
-            continue
+        had_book = live.members[slot, instrument] == HEARS_BOOK
         live.members[slot, instrument] = 0
         others = np.int64(0)
         for other in range(len(live.connections)):
-            others += live.members[other, instrument]
+            others += live.members[other, instrument] == HEARS_BOOK
         state = feed.states[instrument]
         owned = live.owners[instrument] == slot
         if owned:
             live.owners[instrument] = -1
-        if owned or (state["listing"]["rule"] < RULE_STREAM and others == 0):
+        if owned or (had_book and state["listing"]["rule"] < RULE_STREAM and others == 0):
             go_stale(feed, instrument, max(ts_ns, state["last_recv_ns"]))
             publish(feed, wires, instruments, session, False)
 

@@ -15,6 +15,8 @@ import numpy as np
 from bot4.engine.feed_live import (
     CONNECTION,
     CONNECTION_BYTES,
+    HEARS,
+    HEARS_BOOK,
     NEEDS_ANSWER,
     NEEDS_CLOSING,
     NEEDS_DECODER,
@@ -70,7 +72,7 @@ class LiveFeed:
     decoders : by venue: the typed decoder of its messages
     pool, fetcher : the connections, and REST
     silence_ns : int64[n] after so long without a change a book is stale
-    restarted : True: another feed has numbered records of this session before
+    restarts : how many feeds have numbered records of this session before
     """
 
     waits_itself = True  # for its sockets: the work loop need not rest
@@ -87,7 +89,7 @@ class LiveFeed:
         fetcher: Fetcher,
         silence_ns: np.ndarray,
         *,
-        restarted: bool = False,
+        restarts: int = 0,
     ) -> None:
         self.wires, self.instruments, self.session = wires, instruments, session
         self.symbols, self.streams, self.decoders = symbols, streams, decoders
@@ -101,11 +103,12 @@ class LiveFeed:
         self._looked_ns = 0
         self._body = np.zeros(CONNECTION_BYTES, np.uint8)
         self.memory = self._make_memory()
-        for ring in (*wires.ticks, wires.market, wires.quotes):
-            ring_recover(ring)
+        for ring in (*wires.ticks, wires.market, wires.quotes, wires.record):
+            if ring.size:
+                ring_recover(ring)
         self._offset_ns = time.time_ns() - time.monotonic_ns()
-        if restarted:
-            self._go_on()
+        if restarts:
+            self._go_on(restarts)
 
     def _make_memory(self) -> LiveMemory:
         feed = feed_memory(self.instruments, [_Listed(*name) for name in self.symbols], len(self.wires.ticks))
@@ -126,10 +129,13 @@ class LiveFeed:
             directories=np.stack(tables),
         )
 
-    def _go_on(self) -> None:
-        """Another feed has died: numbers that it may have given are not given again, and its books are told stale."""
+    def _go_on(self, restarts: int) -> None:
+        """Another feed has died: numbers that it may have given are not given again, and its books are told stale.
+
+        So far apart after every death that each reader sees the hole, whichever part of a message it was given.
+        """
         before = int(self.wires.market[RING_HEAD]) + int(self.wires.market[RING_DROPPED])
-        self.memory.feed.states["event_no"] = before + NUMBERS_APART
+        self.memory.feed.states["event_no"] = before + restarts * NUMBERS_APART
         now_ns = self._now_ns()
         for index in range(len(self.symbols)):
             self.memory.feed.states[index]["whole"] = 1  # as far as anybody knows
@@ -172,8 +178,9 @@ class LiveFeed:
         row = self.memory.connections[connection.id]
         row["scanner"], row["venue"] = SCANNERS[connection.venue], self._venues.index(connection.venue)
         row["sequence"] = -1
+        hears = HEARS_BOOK if self.streams[connection.venue].has_book(connection.topics) else HEARS
         for symbol in connection.symbols:
-            self.memory.members[connection.id, self._index[symbol, connection.venue]] = 1
+            self.memory.members[connection.id, self._index[symbol, connection.venue]] = hears
 
     def _forget(self, slot: int) -> None:
         """The pool has closed it."""
@@ -295,11 +302,11 @@ class LiveFeed:
         """Ask for every book that is stale and has a connection."""
         states, members = self.memory.feed.states, self.memory.members
         for index in np.flatnonzero(states["whole"] == 0).tolist():
-            owned = self.memory.owners[index] >= 0
-            if now_ns - self._asked_ns[index] < (ASK_NS if owned else FIRST_NS) or not members[:, index].any():
-                continue
             symbol, venue = self.symbols[index]
             request = self.streams[venue].snapshot(symbol)
+            apart_ns = ASK_NS if request is not None or self.memory.owners[index] >= 0 else FIRST_NS
+            if now_ns - self._asked_ns[index] < apart_ns or not (members[:, index] == HEARS_BOOK).any():
+                continue
             if request is not None:
                 if states[index]["pending_messages"]:  # a snapshot from before the first diff would leave a hole
                     self._asked_ns[index] = now_ns

@@ -59,19 +59,19 @@ class LiveRig:
     """One instrument, heard from a replayer on a port of this machine."""
 
     def __init__(
-        self, streams: VenueStreams, decoder: Decoder, listing: Listing, ca_file: Path, silence_ns: int = 10 * SECOND_NS
+        self, streams: VenueStreams, decoder: Decoder, listing: Listing, ca_file: Path, silence_s: float = 10.0
     ) -> None:
         session = np.zeros(1, SESSION)
         session[0]["n_shards"] = session[0]["n_instruments"] = 1
         self.wires = private_wires(1, 1)
         self.symbol, self.venue = listing.symbol, streams.venue
         self.pool = StreamPool(
-            [Wanted(streams, [listing.symbol])], 10.0, random.Random(1), time.monotonic_ns, ca_file=ca_file
+            [Wanted(streams, [listing.symbol])], silence_s, random.Random(1), time.monotonic_ns, ca_file=ca_file
         )
         self.feed = LiveFeed(
             self.wires, instruments_of([listing]), session, [(listing.symbol, streams.venue)],
             {streams.venue: streams}, {streams.venue: decoder}, self.pool,
-            RestFetcher([streams], time.monotonic_ns, ca_file=ca_file), np.full(1, silence_ns, np.int64),
+            RestFetcher([streams], time.monotonic_ns, ca_file=ca_file), np.full(1, 100 * SECOND_NS, np.int64),
         )  # fmt: skip
         self.feed.warm()  # so that nothing is compiled while messages come
         self.wires.refused[...] = 0
@@ -79,7 +79,10 @@ class LiveRig:
 
     def turn(self) -> tuple[int, list[np.void]]:
         """One turn of the feed: messages taken, and what the venue's reader got."""
-        handled = self.feed.do_work()
+        rows = self.feed.memory.connections
+        before = int(rows["messages"].sum())
+        self.feed.do_work()
+        handled = max(0, int(rows["messages"].sum()) - before)  # a connection that is opened begins at 0
         found = []
         for ring in (self.wires.ticks[0], self.wires.quotes, self.wires.market):
             while peek_tick(ring, words(self._scratch), np.int64(0)):

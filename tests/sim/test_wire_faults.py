@@ -6,7 +6,7 @@ from collections import Counter
 from decimal import Decimal
 
 import pytest
-from rig.live import SECOND_NS, LiveRig, ReaderBook
+from rig.live import LiveRig, ReaderBook
 from rig.replayer import Fault, Plan, binance_tape, certificates, serve
 from rig.scan import SPOT, USDM
 
@@ -66,7 +66,7 @@ def run(tmp_path, data_dir, market, faults, *, speed=0.0, quiet_s=QUIET_S, hold=
         server.until = STEP
         address = f"localhost:{server.port}"
         streams = streams_of(ws_url=f"wss://{address}", rest_url=f"https://{address}")
-        rig = LiveRig(streams, decoder(), listing, made.ca_file, 100 * SECOND_NS)
+        rig = LiveRig(streams, decoder(), listing, made.ca_file, 2.0)
         try:
             heard, begun = time.monotonic(), time.monotonic()
             while time.monotonic() - heard < quiet_s or not looks["taken"]:
@@ -112,9 +112,7 @@ def test_a_whole_book_is_the_venues_whatever_is_lost_repeated_or_swapped(tmp_pat
 @pytest.mark.parametrize("kind", ["cut", "close", "half_open"])
 def test_a_connection_that_ends_leaves_no_wrong_book(tmp_path, data_dir, kind):
     faults = tuple(Fault(kind, at=at, missed=20) for at in (1_500, 4_000, 7_000))
-    looks, spells, rig, log = run(
-        tmp_path, data_dir, "usdm", faults[: 1 if kind == "half_open" else 3], quiet_s=12.0 if kind == "half_open" else 5.0
-    )
+    looks, spells, rig, log = run(tmp_path, data_dir, "usdm", faults[: 1 if kind == "half_open" else 3], quiet_s=6.0)
     assert len(log) == (1 if kind == "half_open" else 3) and looks["whole"] > 400, (looks, log)
     assert [whole for whole, _ in spells].count(False) >= len(log) - 1
     print(f"{kind}: {len(log)} ends, {looks['whole']} books compared, {rig.feed.counts}")

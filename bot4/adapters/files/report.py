@@ -15,7 +15,7 @@ import numpy as np
 from bot4.adapters.files.digest import bodies, session_digest
 from bot4.adapters.files.report_account import equity_object, position_object, result_object
 from bot4.adapters.files.report_assumption import assumptions
-from bot4.adapters.files.report_facts import RunFacts, WorkerFacts
+from bot4.adapters.files.report_facts import RunFacts, WorkerFacts, kind_of_market
 from bot4.adapters.files.report_page import session_page
 from bot4.adapters.files.report_series import fills_of
 from bot4.model.enums import DECISION_BAD_SCORE, INPUT_REASONS, KIND_NAMES, LEG_EXIT, REJECT_NAMES, REJECT_REASONS
@@ -130,7 +130,7 @@ def closing_lines(report: dict, page: Path | None = None) -> list[str]:
     feed, result, throughput = report["feed"], report["result"], report["throughput"]
     total = sum(sum(kinds.values()) for kinds in report["messages"].values())
     symbols = ", ".join(report["positions"]) or "no instrument"
-    market = "synthetic market (not real prices)" if feed["synthetic"] else "recorded market"
+    market = "synthetic market (not real prices)" if feed["synthetic"] else f"{kind_of_market(feed)} market"
     profit = Decimal(result["profit_after_fees"])
     word = "earned" if profit > 0 else "lost" if profit < 0 else "neither earned nor lost"
     amount = f" {abs(profit):,.2f}" if profit else ""

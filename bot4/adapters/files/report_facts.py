@@ -43,3 +43,8 @@ class RunFacts:
     recovered: int = 0  # times that execution recovered from its journal
     warnings: Sequence[str] = ()  # what a person should know of the input
     recording: str | None = None  # folder of the session's recording; None: it was not recorded
+
+
+def kind_of_market(feed: dict) -> str:
+    """Of the report's object `feed`: synthetic, live or recorded."""
+    return "synthetic" if feed["synthetic"] else "live" if feed["source"] == "live" else "recorded"

@@ -12,6 +12,7 @@ from importlib.resources import files
 import numpy as np
 
 from bot4.adapters.files import report_chart as c
+from bot4.adapters.files.report_facts import kind_of_market
 from bot4.adapters.files.report_series import EquityCurve, Sample, closed_trips, equity_of, fills_of, samples_of, thin
 from bot4.adapters.files.report_table import (
     assumption_table,
@@ -108,7 +109,7 @@ def _span(samples: Sequence[Sample], equity: EquityCurve, fills: np.ndarray) -> 
 
 def _header(report: dict, keys: Sequence[str], span: tuple[int, int] | None) -> str:
     feed, state, strategy = report["feed"], report["exit"], report["strategy"]
-    facts = [("Market", "synthetic" if feed["synthetic"] else "recorded"), ("Feed", feed["source"])]
+    facts = [("Market", kind_of_market(feed)), ("Feed", feed["source"])]
     if span:
         same_day = c.utc(span[0], "%F") == c.utc(span[1], "%F")
         facts.append(("Time (UTC)", f"{c.utc(span[0])} to {c.utc(span[1], '%T' if same_day else '%F %T')}"))

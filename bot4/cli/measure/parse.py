@@ -22,7 +22,7 @@ from bot4.adapters.binance.parse import BinanceSpot
 from bot4.adapters.binance.streams import BinanceSpotStreams
 from bot4.cli.measure.frames import SYMBOL, VENUE, Stream, instruments, session, stream_of
 from bot4.cli.measure.harness import Case, Samples
-from bot4.engine.feed_live import LiveMemory, live_step, take_body
+from bot4.engine.feed_live import HEARS_BOOK, LiveMemory, live_step, take_body
 from bot4.engine.live import LiveFeed
 from bot4.jit import kernel
 from bot4.model.errors import Bot4Error
@@ -80,7 +80,7 @@ def feed_of(wires: Wires) -> LiveFeed:
         nothing, nothing, np.full(1, 1 << 62, np.int64),
     )  # fmt: skip
     feed.memory.connections["sequence"] = -1
-    feed.memory.members[0, 0] = 1
+    feed.memory.members[0, 0] = HEARS_BOOK
     return feed
 
 
@@ -165,6 +165,11 @@ def _envelope(data: type) -> Any:
     return msgspec.json.Decoder(outer, strict=False)
 
 
+def typed_decoder(kind: str) -> Any:
+    """msgspec's decoder of a kind of message, to structs of floats."""
+    return _envelope({"quote": _Quote, "trade": _Trade, "depth20": _Depth}[kind])
+
+
 def _in_python(decode: Callable[[bytes], object], stream: Stream, taken: Samples) -> None:
     bodies = stream.bodies[: len(stream.bodies) // 10]
     begun = time.perf_counter_ns()
@@ -192,8 +197,8 @@ def cases(quick: bool, ghz: float, cores: tuple[int, int]) -> list[Case]:
         made.append(Case(kind, "ns", functools.partial(_parse, stream), limit=f"bytes_{kind}"))
         if kind == "mixed":
             continue
-        typed = _envelope({"quote": _Quote, "trade": _Trade, "depth20": _Depth}[kind])
-        for name, decode in (("orjson", orjson.loads), ("msgspec", typed.decode), ("typed", ours.decode)):
+        msgspec_typed = typed_decoder(kind)
+        for name, decode in (("orjson", orjson.loads), ("msgspec", msgspec_typed.decode), ("typed", ours.decode)):
             run = functools.partial(_in_python, decode, stream)
             made.append(
                 Case(f"{kind}_{name}", "ns", run, f"bytes_{kind}", beside=(("kernel", kind),), peer=name != "typed")
