@@ -376,10 +376,10 @@ def test_a_name_service_that_hangs_holds_up_nobody_and_keeps_one_thread(tls, mon
     streams = BybitSpotStreams(ws_url="wss://hangs.invalid:1")
     with serve(Plan("binance_spot", made), tls.server) as venue:
         wanted = [Wanted(streams, ["A"]), Wanted(spot(venue.port), [SYMBOL])]
-        with pool_of(tls, wanted, clock=clock, open_s=0.1) as reader:
+        with pool_of(tls, wanted, clock=clock, open_s=0.5) as reader:
             slot = reader.pool.slots[0]
             reader.until(lambda: slot.attempts == 4, lambda: clock.pass_s(0.3))
-            reader.until(lambda: len(reader.messages) == len(made))
+            reader.until(lambda: len(reader.messages) == len(made), lambda: clock.pass_s(0.3))
             assert slot.reasons["hangs.invalid: name service: no answer in time"] >= 3
             assert len(calls) == 1, "all attempts wait for the one question"
             assert sum(thread.name == "names" for thread in threading.enumerate()) == 1
@@ -389,7 +389,7 @@ def test_a_name_service_that_hangs_holds_up_nobody_and_keeps_one_thread(tls, mon
 
 
 def test_a_host_that_never_answers_is_given_up_in_time(tls):
-    with Mute() as mute, pool_of(tls, [Wanted(spot(mute.port), [SYMBOL])], open_s=0.2) as reader:
+    with Mute() as mute, pool_of(tls, [Wanted(spot(mute.port), [SYMBOL])], open_s=1.0) as reader:
         slot = reader.pool.slots[0]
         reader.until(lambda: slot.reasons)
         assert list(slot.reasons) == ["localhost: TLS handshake: no answer in time"]
