@@ -1,7 +1,8 @@
-"""Wires the feed of a live session: each venue's streams and decoder, the pool of connections, REST."""
+"""Wires the feed of a live session: each venue's streams and decoder, the pool of connections, REST, and a log."""
 
 import random
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from bot4.adapters.kraken.streams import KrakenStreams
 from bot4.adapters.net.pool import StreamPool, Wanted
 from bot4.adapters.net.rest import RestFetcher
 from bot4.engine.live import LiveFeed
+from bot4.log import start_log
 from bot4.ports.stream import Event, Request, VenueStreams
 from bot4.settings.schema import Gateway
 from bot4.shm.wires import Wires, private_wires
@@ -39,6 +41,7 @@ DECODERS: dict[str, Any] = {
 }
 
 SILENCE_S = 10.0  # of a whole connection; what a book may keep silent is a limit of the settings
+TELL_NS = 1_000_000_000  # between two looks at what there is to tell
 
 
 def streams_of(gateways: dict[str, Gateway]) -> dict[str, VenueStreams]:
@@ -50,23 +53,64 @@ def streams_of(gateways: dict[str, Gateway]) -> dict[str, VenueStreams]:
     return made
 
 
-def live_feed(plan: Plan, wires: Wires, attempt: int) -> LiveFeed:
+class ToldFeed:
+    """A live feed that says in its log why connections ended or did not come about, and what could not be used.
+
+    Each reason once, and again whenever it has come twice as often: a log that a venue's bad day does not fill.
+    """
+
+    waits_itself = True
+
+    def __init__(self, feed: LiveFeed, pool: StreamPool) -> None:
+        self._feed, self._pool = feed, pool
+        self._log = start_log("feed")
+        self._told: Counter[tuple[str, str]] = Counter()
+        self._due_ns = 0
+
+    def do_work(self) -> int:
+        """One turn of the feed."""
+        handled = self._feed.do_work()
+        now_ns = time.monotonic_ns()
+        if now_ns >= self._due_ns:
+            self._due_ns = now_ns + TELL_NS
+            self._tell()
+        return handled
+
+    def close(self) -> None:
+        """Tell what is left, close all connections."""
+        self._tell()
+        self._feed.close()
+
+    def _tell(self) -> None:
+        found = Counter({("input", reason): count for reason, count in self._feed.counts.items()})
+        for slot in self._pool.slots:
+            for reason, count in slot.reasons.items():
+                found["connection", f"{slot.streams.venue}: {reason}"] += count
+        for key, count in found.items():
+            if count >= 2 * self._told[key]:
+                self._told[key] = count
+                self._log.warning(key[0], extra={"fields": {"reason": key[1], "times": count}})
+
+
+def live_feed(plan: Plan, wires: Wires, attempt: int) -> ToldFeed:
     """The feed of a live session, its connections on their way."""
     streams = streams_of(plan.gateways)
     wanted = [Wanted(streams[venue], [symbol for symbol, of in plan.symbols if of == venue]) for venue in streams]
-    ca_file = next((Path(gateway.ca_file) for gateway in plan.gateways.values() if gateway.ca_file), None)
-    return LiveFeed(
+    ca_file = {venue: Path(gateway.ca_file) for venue, gateway in plan.gateways.items() if gateway.ca_file}
+    pool = StreamPool(wanted, SILENCE_S, random.Random(), time.monotonic_ns, ca_file=ca_file)
+    feed = LiveFeed(
         wires,
         plan.instruments,
         plan.session,
         plan.symbols,
         streams,
         {venue: DECODERS[venue]() for venue in streams},
-        StreamPool(wanted, SILENCE_S, random.Random(), time.monotonic_ns, ca_file=ca_file),
+        pool,
         RestFetcher(list(streams.values()), time.monotonic_ns, ca_file=ca_file),
         plan.silence_ns,
-        restarted=attempt > 0,
+        restarts=attempt,
     )
+    return ToldFeed(feed, pool)
 
 
 class _NoConnection:
@@ -93,6 +137,6 @@ def warm_live(plan: Plan) -> None:
     nothing: Any = _NoConnection()
     feed = LiveFeed(
         wires, plan.instruments, plan.session, plan.symbols, streams_of(plan.gateways), {}, nothing, nothing,
-        plan.silence_ns, restarted=True,
+        plan.silence_ns, restarts=1,
     )  # fmt: skip
     feed.warm()

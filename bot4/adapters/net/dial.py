@@ -15,7 +15,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -63,6 +63,14 @@ def verified_context(ca_file: Path | None) -> ssl.SSLContext:
         raise InputError(f"ca_file: {ca_file} holds no certificates in PEM form ({plain(error)})") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+def contexts_of(venues: Iterable[str], ca_file: Path | Mapping[str, Path] | None) -> dict[str, ssl.SSLContext]:
+    """How the peers of each venue are verified; `ca_file`: one file for all, or by venue."""
+    if isinstance(ca_file, Mapping):
+        return {venue: verified_context(ca_file.get(venue)) for venue in venues}
+    context = verified_context(ca_file)
+    return dict.fromkeys(venues, context)
 
 
 class Cancel:

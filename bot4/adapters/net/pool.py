@@ -24,7 +24,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bot4.adapters.net.dial import plain, split_url, verified_context
+from bot4.adapters.net.dial import contexts_of, plain, split_url
 from bot4.adapters.net.slot import ATTEMPT_NS, NS, STEADY_NS, Opening, PooledConnection, Slot
 from bot4.adapters.net.split import heaviest, matched, split, topics_by_route
 from bot4.adapters.net.websocket import ClosedError
@@ -57,7 +57,7 @@ class StreamPool:
     silence_s : a connection of which nothing at all came for so long is closed and opened anew
     rng : draws the delays
     clock : monotonic time in ns
-    ca_file : the only roots that are trusted; None: the system's
+    ca_file : the only roots that are trusted, for all venues or by venue; None: the system's
     open_s : for one opening
     overlap_s : that an old connection lives beside its successor
 
@@ -71,11 +71,11 @@ class StreamPool:
         rng: random.Random,
         clock: Callable[[], int],
         *,
-        ca_file: Path | None = None,
+        ca_file: Path | Mapping[str, Path] | None = None,
         open_s: float = OPEN_S,
         overlap_s: float = OVERLAP_S,
     ) -> None:
-        self._context = verified_context(ca_file)
+        self._contexts = contexts_of((one.streams.venue for one in wanted), ca_file)
         self._rng, self._clock = rng, clock
         self._silence_ns, self._overlap_ns = int(silence_s * NS), int(overlap_s * NS)
         self._open_s = open_s
@@ -336,7 +336,7 @@ class StreamPool:
         slot.last_attempt_ns = now_ns
         slot.attempts += 1
         try:
-            slot.opening = Opening(slot, self._context, self._open_s, self._bring)
+            slot.opening = Opening(slot, self._contexts[slot.streams.venue], self._open_s, self._bring)
         except (OSError, RuntimeError) as error:  # no file descriptor or thread is left: perhaps later
             self._failed(slot, f"{type(error).__name__}: {plain(error)}", now_ns)
             return slot.next_attempt_ns

@@ -13,11 +13,11 @@ import queue
 import ssl
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from bot4.adapters.net.dial import Cancel, DialError, Dialled, plain, split_url, verified_context
+from bot4.adapters.net.dial import Cancel, DialError, Dialled, contexts_of, plain, split_url
 from bot4.model.errors import Bot4Error
 from bot4.ports.stream import Key, Request, VenueStreams
 
@@ -121,7 +121,7 @@ class RestFetcher:
     ----------
     streams : of each venue: its `rest_url` is asked
     clock : monotonic time in ns
-    ca_file : the only roots that are trusted; None: the system's
+    ca_file : the only roots that are trusted, for all venues or by venue; None: the system's
     timeout_s : for one request
     """
 
@@ -130,12 +130,12 @@ class RestFetcher:
         streams: Iterable[VenueStreams],
         clock: Callable[[], int],
         *,
-        ca_file: Path | None = None,
+        ca_file: Path | Mapping[str, Path] | None = None,
         timeout_s: float = GET_S,
     ) -> None:
-        self._context = verified_context(ca_file)
         self._clock, self._timeout_s = clock, timeout_s
         self._urls = {of.venue: of.rest_url for of in streams}
+        self._contexts = contexts_of(self._urls, ca_file)
         for url in self._urls.values():
             split_url(url, "https")
         self._cancel = Cancel()
@@ -208,7 +208,7 @@ class RestFetcher:
         while (job := jobs.get()) is not None:
             key, url = job
             try:
-                answer = get(url, self._context, self._timeout_s, self._cancel)
+                answer = get(url, self._contexts[venue], self._timeout_s, self._cancel)
             except Bot4Error as error:
                 answer = Answer(0, b"", str(error))
             except Exception as error:  # the thread has to go on, whatever it was
