@@ -106,6 +106,7 @@ def test_the_forms_of_the_documentation(data_dir):
         (b'{"method":"subscribe","success":true,"result":{}}', False),
         (b'{"method":"subscribe","success":false,"error":"no"}', True),
         (b'{"method":"subscribe","error":"no","success":true}', True),
+        (b'{"method":"subscribe","success":false,"result":{}}', True),
         (b'{"method":"subscribe"}', True),
         (b'{"method":"add_order","success":true}', True),
         (b'{"channel":"heartbeat","error":"no"}', True),
