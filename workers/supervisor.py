@@ -41,6 +41,8 @@ from bot4.shm.wires import (
     GAUGE_EXEC_STATE,
     GAUGE_HEARTBEAT_NS,
     GAUGE_ITEMS,
+    GAUGE_RECORDER_FAILURES,
+    RECORDER_ROW,
     Wires,
 )
 from workers.plan import Plan, WorkerSpec, rows_of
@@ -162,6 +164,7 @@ class Supervisor:
         self._quiet: tuple[Any, ...] | None = None  # what the wires looked like when they first seemed drained
         self._quiet_beats = 0
         self._grace_until_ns = 0
+        self._recorder_told = False
 
     # --- the session ---------------------------------------------------------------------------------------------
     def run(self) -> Outcome:
@@ -226,6 +229,7 @@ class Supervisor:
                 next_check = now + CHECK_S
                 self._check_kill()
                 self._check_heartbeats()
+                self._check_recorder()
             if now >= next_look:
                 next_look = now + self._look_s
                 self._look()
@@ -402,6 +406,13 @@ class Supervisor:
         if not control[CONTROL_KILL] and self._latch.read().tripped:
             control[CONTROL_KILL] = 1
             self._note(f"KILLED: {self._latch.read().reason}")
+
+    def _check_recorder(self) -> None:
+        """Tell once that a recording has holes because it cannot be written."""
+        row = self.wires.gauges[self.plan.n_shards + RECORDER_ROW]
+        if row[GAUGE_RECORDER_FAILURES] and not self._recorder_told:
+            self._recorder_told = True
+            self._note(f"ALARM: the recording cannot be written; see {self.plan.log_folder / RECORDER}.log")
 
     def _check_heartbeats(self) -> None:
         now = time.monotonic_ns()
