@@ -41,6 +41,45 @@ def in_units(value, whole, fraction, beyond, decimals, units, off_reason, limit)
     return np.int64(value)
 
 
+@inlined
+def read_decimal(text, at, decimals):
+    """Digits with at most one point among them, up to the last decimal that counts.
+
+    Returns
+    -------
+    (index behind them, the digits as an integer, how many stand before the point, how many behind it were taken, 0 if
+    all those behind were zeros, how many there are behind it in all: -1 without a point)
+    """
+    count, value = run_of_digits(text, at)
+    at += count
+    whole = count
+    while count == 8:
+        count, more = run_of_digits(text, at)
+        at += count
+        whole += count
+        if whole <= MAX_DIGITS:
+            value = value * POWERS[count] + more
+    fraction = np.int64(0)
+    beyond = np.int64(0)
+    behind = np.int64(-1)
+    room = max(min(decimals, MAX_DIGITS - whole), 0)
+    if text[at] == POINT:
+        at += 1
+        point = at
+        count = np.int64(8)
+        while count == 8:
+            count, more = run_of_digits(text, at)
+            at += count
+            taken = min(count, room - fraction)
+            scale = POWERS[count - taken]
+            head = more // scale if scale > 1 else more
+            beyond |= more - head * scale
+            value = value * POWERS[taken] + head
+            fraction += taken
+        behind = at - point
+    return np.int64(at), value, whole, fraction, beyond, np.int64(behind)
+
+
 @kernel
 def scan_decimal(text, at, decimals, units, off_reason, limit):
     """A decimal as a whole number of units of `units` / 10**decimals.
@@ -66,33 +105,8 @@ def scan_decimal(text, at, decimals, units, off_reason, limit):
     negative = text[at] == MINUS
     if negative:
         at += 1
-    count, value = run_of_digits(text, at)
-    at += count
-    whole = count
-    while count == 8:
-        count, more = run_of_digits(text, at)
-        at += count
-        whole += count
-        if whole <= MAX_DIGITS:
-            value = value * POWERS[count] + more
-    good = whole > 0
-    fraction = np.int64(0)
-    beyond = np.int64(0)
-    room = max(min(decimals, MAX_DIGITS - whole), 0)
-    if text[at] == POINT:
-        at += 1
-        point = at
-        count = np.int64(8)
-        while count == 8:
-            count, more = run_of_digits(text, at)
-            at += count
-            taken = min(count, room - fraction)
-            scale = POWERS[count - taken]
-            head = more // scale if scale > 1 else more
-            beyond |= more - head * scale
-            value = value * POWERS[taken] + head
-            fraction += taken
-        good = good and 0 < at - point <= MAX_FRACTION
+    at, value, whole, fraction, beyond, behind = read_decimal(text, at, decimals)
+    good = whole > 0 and (behind == -1 or 0 < behind <= MAX_FRACTION)
     if text[at] != QUOTE:
         at = string_end(text, at)
         if at < 0:

@@ -3,8 +3,8 @@
 import numpy as np
 
 from bot4.jit import inlined, kernel
-from bot4.kernels.scan.decimal import MAX_FRACTION, in_units
-from bot4.kernels.scan.token import MAX_DIGITS, MINUS, POINT, ZERO, scan_integer
+from bot4.kernels.scan.decimal import MAX_FRACTION, in_units, read_decimal
+from bot4.kernels.scan.token import MAX_DIGITS, MINUS, ZERO, scan_integer
 from bot4.model.enums import INPUT_NEGATIVE
 
 _HASH_BITS = 0x7FFF_FFFF
@@ -44,30 +44,10 @@ def scan_number(text, at, decimals, units, off_reason, limit):
     negative = text[at] == MINUS
     if negative:
         at += 1
-    value = np.int64(0)
     first = at
-    while 48 <= text[at] <= 57:
-        if at - first < MAX_DIGITS:
-            value = value * 10 + (np.int64(text[at]) - ZERO)
-        at += 1
-    whole = at - first
-    if whole == 0 or (whole > 1 and text[first] == ZERO):
+    at, value, whole, fraction, beyond, behind = read_decimal(text, at, decimals)
+    if whole == 0 or (whole > 1 and text[first] == ZERO) or behind == 0 or behind > MAX_FRACTION:
         return np.int64(-1), np.int64(0)
-    fraction = np.int64(0)
-    beyond = np.int64(0)
-    room = min(decimals, MAX_DIGITS - whole)
-    if text[at] == POINT:
-        at += 1
-        point = at
-        while 48 <= text[at] <= 57:
-            if fraction < room:
-                value = value * 10 + (np.int64(text[at]) - ZERO)
-                fraction += 1
-            else:
-                beyond |= np.int64(text[at]) - ZERO
-            at += 1
-        if at == point or at - point > MAX_FRACTION:
-            return np.int64(-1), np.int64(0)
     if text[at] == 101 or text[at] == 69:  # an exponent
         return np.int64(-1), np.int64(0)
     if negative:
@@ -90,12 +70,13 @@ def trade_number(text, first, last):
     good = 0 < last - first <= MAX_DIGITS + 1 and (text[first] != ZERO or last - first == 1)
     one = np.int64(_FIRST_START)
     two = np.int64(_SECOND_START)
-    for index in range(first, last):
-        byte = np.int64(text[index])
-        if byte < 48 or byte > 57 or value > _LAST_WHOLE:
-            good = False
+    at = first
+    while good and at < last:
+        byte = np.int64(text[at])
+        good = 48 <= byte <= 57 and value <= _LAST_WHOLE
         if good:
             value = value * 10 + (byte - ZERO)
+        at += 1
     if good:
         return value, np.int64(0)
     for index in range(first, last):
