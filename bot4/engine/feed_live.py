@@ -20,6 +20,7 @@ from bot4.atomics import store_release
 from bot4.engine.feed_memory import FeedMemory
 from bot4.engine.feed_message import take_scanned
 from bot4.engine.feed_out import go_stale, publish, publish_here, serve_snapshots
+from bot4.engine.feed_raw import record_message
 from bot4.engine.feed_scan import scan_any
 from bot4.jit import inlined, kernel
 from bot4.kernels.scan.binance import scan_message
@@ -178,6 +179,7 @@ def take_body(live, wires, instruments, session, instrument, text, size, ts_ns):
     """
     feed = live.feed
     listing = live.listings[instrument]
+    record_message(wires, instrument, ts_ns, text, np.int64(0), size)
     reason = scan_message(text, np.int64(0), size + 1, listing, feed.message, feed.prices, feed.lots)
     if reason == INPUT_OK and feed.message[IS_SNAPSHOT] == 0:
         reason = np.int64(INPUT_UNKNOWN_STREAM)
@@ -312,6 +314,8 @@ def live_step(live, wires, instruments, session, slot, ts_ns, max_messages):
             row["needs"] = NEEDS_DECODER
             break
         row["messages"] += 1
+        if feed.message[INSTRUMENT] >= 0:
+            record_message(wires, feed.message[INSTRUMENT], ts_ns, text, first, last)
         _take(live, wires, instruments, session, slot, ts_ns, reason)
     gauges = wires.gauges[session[0]["n_shards"] + FEED_ROW]
     if handled > 0:

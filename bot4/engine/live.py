@@ -31,6 +31,7 @@ from bot4.engine.feed_live import (
 )
 from bot4.engine.feed_memory import feed_memory
 from bot4.engine.feed_out import go_stale, publish
+from bot4.engine.feed_raw import record_message
 from bot4.engine.feed_scan import SCANNERS
 from bot4.engine.feed_typed import fill
 from bot4.kernels.scan.directory import directory_of
@@ -274,6 +275,9 @@ class LiveFeed:
             reason = fill(event, self.memory.listings[instrument], self._scanned())
             if message[KIND] == 0 and reason == INPUT_OK:
                 continue  # a bar
+            if not taken:
+                text, size = np.frombuffer(body, np.uint8), np.int64(len(body))
+                record_message(self.wires, np.int64(instrument), np.int64(ts_ns), text, np.int64(0), size)
             message[INSTRUMENT] = instrument
             message[SEQUENCE] = -1 if taken else sequence
             self._take_filled(slot, ts_ns, reason)

@@ -15,6 +15,7 @@ from bot4.adapters.binance.streams import BinanceSpotStreams, BinanceUsdmStreams
 
 pytestmark = [pytest.mark.compiled, pytest.mark.data]
 MESSAGES = 10_000
+RARE = pytest.mark.stress  # the full counts of `make stress`
 LEVELS = 40  # compared a side: well within the snapshot's
 MARKETS = {
     "usdm": ("hftbacktest/usdm/btcusdt_20240808.gz", USDM, BinanceUsdmStreams, BinanceUsdm),
@@ -63,7 +64,7 @@ def run(tmp_path, data_dir, market, faults, *, speed=0.0, quiet_s=QUIET_S, hold=
     plan = Plan(f"binance_{market}", tape, snapshot, speed=speed, faults=faults, seed=seed)
     book, looks, spells = ReaderBook(), Counter(), []
     with serve(plan, made.server) as server:
-        server.until = STEP
+        server.until = STEP if speed == 0 else len(tape)
         address = f"localhost:{server.port}"
         streams = streams_of(ws_url=f"wss://{address}", rest_url=f"https://{address}")
         rig = LiveRig(streams, decoder(), listing, made.ca_file, 2.0)
@@ -100,7 +101,9 @@ def test_without_faults_nothing_is_refused_but_what_came_before_the_snapshot(tmp
     assert checks == equal > 0 and len(spells) == 1
 
 
-@pytest.mark.parametrize("share", [0.0001, 0.001, 0.01, 0.1])
+@pytest.mark.parametrize(
+    "share", [pytest.param(0.0001, marks=RARE), 0.001, pytest.param(0.01, marks=RARE), pytest.param(0.1, marks=RARE)]
+)
 @pytest.mark.parametrize("kind", ["drop", "repeat", "reorder"])
 def test_a_whole_book_is_the_venues_whatever_is_lost_repeated_or_swapped(tmp_path, data_dir, kind, share):
     looks, _, rig, log = run(tmp_path, data_dir, "usdm", (Fault(kind, probability=share),), hold=share < 0.1)
@@ -116,3 +119,21 @@ def test_a_connection_that_ends_leaves_no_wrong_book(tmp_path, data_dir, kind):
     assert len(log) == (1 if kind == "half_open" else 3) and looks["whole"] > 400, (looks, log)
     assert [whole for whole, _ in spells].count(False) >= len(log) - 1
     print(f"{kind}: {len(log)} ends, {looks['whole']} books compared, {rig.feed.counts}")
+
+
+@pytest.mark.stress
+def test_after_a_fault_the_book_is_whole_within_two_seconds(tmp_path, data_dir):
+    """At the market's own pace: three diffs of ten thousand messages are lost."""
+    path = MARKETS["usdm"][0]
+    tape, _ = binance_tape([data_dir / path], MESSAGES)
+    depth = [index for index, message in enumerate(tape) if "@depth" in message.topic]
+    faults = tuple(Fault("drop", at=depth[len(depth) * part // 4]) for part in (1, 2, 3))
+    looks, spells, rig, log = run(tmp_path, data_dir, "usdm", faults, speed=1.0, hold=False)
+    assert len(log) == 3 and rig.refused()["gap"] == 3
+    lost = [ts for whole, ts in spells if not whole]
+    found = [next(ts for whole, ts in spells if whole and ts > at) for at in lost]
+    away = [(back - at) / 1e9 for at, back in zip(lost, found, strict=True)]
+    print(f"away for {away} s, {looks['stale']} of {looks['taken']} messages met a stale book")
+    assert len(away) == 3 and max(away) <= 2.0
+    begun = spells[0][1]  # before that nobody could have a book
+    assert begun and looks["stale"] <= 0.05 * looks["taken"]
