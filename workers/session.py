@@ -43,7 +43,7 @@ from bot4.model.errors import Bot4Error, HaltedError, InputError, JournalError, 
 from bot4.model.records import JOURNAL, TICK
 from bot4.settings.conversion import instrument_records, limits_record, session_record
 from bot4.settings.loader import load
-from bot4.settings.schema import MAX_SHARDS, Settings
+from bot4.settings.schema import LIVE_VENUES, MAX_SHARDS, Settings
 from bot4.settings.topology import Placement, resolve
 from bot4.shm.calibration import calibration_of
 from bot4.shm.wires import Wires
@@ -605,8 +605,11 @@ def build(config: Path) -> float:
     _require_cache()
     settings_of = StartOptions(config=config)
     began = time.monotonic()
-    for compose in ("processes", "one"):
-        prepared = prepare(replace(settings_of, compose=compose))
+    apart = replace(settings_of, compose="processes")
+    if any(instrument.venue in LIVE_VENUES for instrument in load(config).instruments):
+        apart = replace(settings_of, feed="live")  # the same agents, and the feed of the connections
+    for options in (apart, replace(settings_of, compose="one")):
+        prepared = prepare(options)
         context = multiprocess.get_context("spawn")
         answers, theirs = context.Pipe(duplex=False)
         process = context.Process(target=_build, args=(prepared.plan, theirs), name="bot4-build")

@@ -30,7 +30,7 @@ STRATEGY_PARAMETER = Parameters("STRATEGY_PARAMETER")
 LATENCY_US = Integer("LATENCY_US", 1, 10_000_000, "microseconds")  # 0 would leave several processes no lookahead
 URL = Text(
     "URL",
-    r"(https?|wss?)://[A-Za-z0-9.:\[\]-]{1,253}(/[A-Za-z0-9._~/-]{0,200})?",
+    r"(https|wss)://[A-Za-z0-9.:\[\]-]{1,253}(/[A-Za-z0-9._~/-]{0,200})?",
     'an address such as "wss://host/path"',
 )
 FILE = Text("FILE", r"[^\x00-\x1f]{1,512}", "a file name")
