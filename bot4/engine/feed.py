@@ -9,7 +9,7 @@ from bot4.engine.feed_step import feed_step
 from bot4.model.enums import INPUT_UNPARSABLE, INT64_MAX
 from bot4.model.errors import Bot4Error
 from bot4.shm.spsc_ring import ring_recover
-from bot4.shm.wires import Wires
+from bot4.shm.wires import Wires, feed_rings
 
 __all__ = ["FeedAgent", "FeedMemory", "Source", "feed_memory", "feed_step"]
 
@@ -38,7 +38,7 @@ class FeedAgent:
         self.wires, self.instruments, self.session, self.sources, self.wait = wires, instruments, session, sources, wait
         self.until_ns = INT64_MAX
         self.memory = feed_memory(instruments, sources, len(wires.ticks))
-        for ring in (*wires.ticks, wires.market, wires.quotes):
+        for ring in feed_rings(wires):
             ring_recover(ring)
 
     def refill(self) -> None:

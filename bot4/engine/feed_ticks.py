@@ -52,6 +52,7 @@ from bot4.shm.wires import (
     GAUGE_FEED_SPAN_START_NS,
     GAUGE_ITEMS,
     Wires,
+    feed_rings,
 )
 
 BATCH = 256  # messages of one do_work, as many as the other feed reads
@@ -268,7 +269,7 @@ class TickFeed:
         self.memory = tick_memory(len(instruments), len(wires.ticks), synthetic)
         self._blocks = blocks
         self._pending = np.zeros(0, TICK)
-        for ring in (*wires.ticks, wires.market, wires.quotes, *([wires.record] if wires.record.size else [])):
+        for ring in feed_rings(wires):
             ring_recover(ring)
 
     def refill(self) -> None:

@@ -42,7 +42,7 @@ from bot4.ports.feed import Decoder, MessageError
 from bot4.ports.stream import Closed, Connection, Fetcher, Opened, Pool, Readable, VenueStreams
 from bot4.shm.layout import CLOCK_FEED, RING_DROPPED, RING_HEAD
 from bot4.shm.spsc_ring import ring_recover
-from bot4.shm.wires import Wires
+from bot4.shm.wires import Wires, feed_rings
 
 MAX_CONNECTIONS = 64
 READ_BYTES = 1 << 18  # of one connection in one turn
@@ -104,9 +104,8 @@ class LiveFeed:
         self._looked_ns = 0
         self._body = np.zeros(CONNECTION_BYTES, np.uint8)
         self.memory = self._make_memory()
-        for ring in (*wires.ticks, wires.market, wires.quotes, wires.record):
-            if ring.size:
-                ring_recover(ring)
+        for ring in feed_rings(wires):
+            ring_recover(ring)
         self._offset_ns = time.time_ns() - time.monotonic_ns()
         if restarts:
             self._go_on(restarts)
@@ -181,7 +180,10 @@ class LiveFeed:
         row["sequence"] = -1
         hears = HEARS_BOOK if self.streams[connection.venue].has_book(connection.topics) else HEARS
         for symbol in connection.symbols:
-            self.memory.members[connection.id, self._index[symbol, connection.venue]] = hears
+            index = self._index[symbol, connection.venue]
+            self.memory.members[connection.id, index] = hears
+            if hears == HEARS_BOOK and self.streams[connection.venue].snapshot(symbol) is None:
+                self._asked_ns[index] = self._now_ns()  # by subscribing: another whole book would be one too many
 
     def _forget(self, slot: int) -> None:
         """The pool has closed it."""

@@ -131,6 +131,11 @@ RAW_RING_CAPACITY = 262_144
 NO_RING = np.zeros(0, np.int64)
 
 
+def feed_rings(wires: Wires) -> list[np.ndarray]:
+    """All rings that the feed writes."""
+    return [*wires.ticks, wires.market, wires.quotes, *(ring for ring in (wires.record, wires.raw) if ring.size)]
+
+
 def plain_shapes(n_shards: int, n_instruments: int) -> dict[str, tuple[int, ...]]:
     """Shapes of all arrays of `Wires` that are not rings."""
     rows = n_shards + N_OTHER_ROWS

@@ -10,6 +10,7 @@ from reference.kernels.scan import Listing
 from rig.feed import FeedRig, KnownMarket
 
 from bot4.adapters.files.recording import COLUMNS, HEAD_NAME, VERSION, Head, Listed, Recording, RecordingWriter
+from bot4.engine.feed import FeedAgent
 from bot4.engine.recorder import RecorderAgent
 from bot4.model.records import TICK
 from bot4.shm.byte_ring import push_message
@@ -226,3 +227,12 @@ def test_a_replay_waits_for_the_recorder_unless_there_will_be_none():
     rig.wires.control[CONTROL_NO_RECORDER] = 1
     rig.run()
     assert len(rig.records("market")) > before and int(rig.wires.record[RING_DROPPED]) > 0
+
+
+def test_a_feed_that_died_between_a_record_and_its_count_does_not_record_it_twice():
+    rig = feed(16_384, wait=True).run()
+    ring = rig.wires.record
+    head_ = int(ring[RING_HEAD])
+    ring[RING_HEAD] -= 1
+    FeedAgent(rig.wires, rig.instruments, rig.session, rig.agent.sources, True)
+    assert int(ring[RING_HEAD]) == head_ > 0
