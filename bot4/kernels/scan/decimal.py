@@ -6,8 +6,8 @@ Digits beyond what a tick or lot can hold have to be zeros.
 
 import numpy as np
 
+from bot4.digits import run_of_digits
 from bot4.jit import inlined, kernel
-from bot4.kernels.scan.digits import run_of_digits
 from bot4.kernels.scan.token import MAX_DIGITS, MINUS, POINT, QUOTE, string_end
 from bot4.model.enums import INPUT_BAD_NUMBER, INPUT_NEGATIVE, INPUT_OVERFLOW
 

@@ -6,8 +6,8 @@ at its end. Strings are plain ASCII without escapes, which is all these venues s
 
 import numpy as np
 
+from bot4.digits import run_of_digits
 from bot4.jit import inlined, kernel
-from bot4.kernels.scan.digits import run_of_digits
 from bot4.model.enums import INPUT_BAD_NUMBER, INPUT_NEGATIVE, INPUT_OVERFLOW
 
 NEWLINE, QUOTE, BACKSLASH, COMMA, COLON = 10, 34, 92, 44, 58

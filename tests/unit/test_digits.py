@@ -4,8 +4,8 @@ import random
 
 import numpy as np
 
+from bot4.digits import run_of_digits
 from bot4.jit import kernel
-from bot4.kernels.scan.digits import run_of_digits
 
 
 @kernel

@@ -61,7 +61,7 @@ if JIT:
 
         Notes
         -----
-        Complexity: O(1). Twin: tests/unit/kernels/scan/test_digits.py
+        Complexity: O(1). Twin: tests/unit/test_digits.py
         """
         if at + 8 <= len(text):
             return _run_of_digits(text, at)
