@@ -18,6 +18,7 @@ Faults strike the message of a number, or any with a probability; `log` tells ea
 import json
 import multiprocessing
 import random
+import re
 import select
 import socket
 import ssl
@@ -43,6 +44,7 @@ from bot4.adapters.files.raw import RawCapture, find_captures
 HIGH_WATER = 1 << 18  # bytes that wait for a client before the market stands still for it, at speed 0
 BLOCK = 256  # messages of one piece where all of them go to a connection
 REST_PATHS = ("/api/", "/fapi/", "/v5/market/", "/0/public/")
+_NUMBER = re.compile(rb'("sequence_num":)[0-9]+')
 
 
 class Recorded(NamedTuple):
@@ -83,6 +85,7 @@ class Plan(NamedTuple):
     rest_delay_s: float = 0.0
     rest: Mapping[str, tuple[int, str, bytes]] = {}  # path: status, a header line, body; instead of the snapshot
     greet: Callable[[str, int], Sequence[bytes]] | None = None  # what a new subscription is sent first, at a position
+    numbered: bool = False  # Coinbase: the messages of each connection are numbered anew, greetings and lost ones too
 
 
 class Certificates(NamedTuple):
@@ -193,6 +196,7 @@ class _Client:
         self.mutes = False  # once all has gone out
         self.muted = False
         self.swapped = b""  # a message that comes after the next one
+        self.number = 0  # of its next message, where they are numbered
         self.ends = False  # after all has gone out
         self.failed = False
 
@@ -295,7 +299,7 @@ class Replayer:
                 end -= 1
         if end == self.position:
             return False
-        if not plan.faults and all(self._topics <= client.topics for client in clients):
+        if not plan.faults and not plan.numbered and all(self._topics <= client.topics for client in clients):
             piece = self._all[self._offsets[self.position] : self._offsets[end]]
             for client in clients:
                 client.put(piece, market=True)
@@ -335,7 +339,8 @@ class Replayer:
         return fault if hit else None
 
     def _send(self, client: _Client, number: int, fault: Fault | None) -> None:
-        frame = self._frames[number]
+        payload = self.plan.tape[number].payload
+        frame = self._numbered(client, payload) if self.plan.numbered else self._frames[number]
         kind = fault.kind if fault else ""
         if fault is not None:
             self.log.append(Struck(kind, number, client.number))
@@ -345,9 +350,9 @@ class Replayer:
             client.swapped = frame
             return
         if kind == "corrupt":
-            payload = bytearray(self.plan.tape[number].payload)
-            payload[self._rng.randrange(len(payload))] ^= 1 << self._rng.randrange(8)
-            frame = _frame(bytes(payload))
+            damaged = bytearray(payload)
+            damaged[self._rng.randrange(len(damaged))] ^= 1 << self._rng.randrange(8)
+            frame = _frame(bytes(damaged))
         if kind == "stall":
             client.stalled_until = time.monotonic() + fault.seconds
         self.sent += 1
@@ -365,6 +370,11 @@ class Replayer:
         if kind == "close":
             client.put(Frame(Opcode.CLOSE, (1001).to_bytes(2, "big")).serialize(mask=False), market=True)
             client.ends = True
+
+    def _numbered(self, client: _Client, payload: bytes) -> bytes:
+        """As a frame, under the next number of the connection."""
+        number, client.number = client.number, client.number + 1
+        return _frame(_NUMBER.sub(rb"\g<1>%d" % number, payload, count=1))
 
     # --- the clients -------------------------------------------------------------------------------------------------
 
@@ -450,7 +460,7 @@ class Replayer:
         client.topics |= set(topics)
         for topic in topics:
             for payload in self.plan.greet(topic, self.position) if self.plan.greet else ():
-                client.put(_frame(payload), market=True)
+                client.put(self._numbered(client, payload) if self.plan.numbered else _frame(payload), market=True)
 
     def _flush(self, client: _Client) -> None:
         if client.muted or not client.shaken or client.fd not in self._clients:
