@@ -6,51 +6,17 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from bot4.adapters.binance.parse import BinanceSpot, BinanceUsdm
-from bot4.adapters.binance.streams import BinanceSpotStreams, BinanceUsdmStreams
-from bot4.adapters.bybit.parse import BybitLinear, BybitSpot
-from bot4.adapters.bybit.streams import BybitLinearStreams, BybitSpotStreams
-from bot4.adapters.coinbase.parse import CoinbaseAdvanced
-from bot4.adapters.coinbase.streams import CoinbaseStreams
-from bot4.adapters.kraken.parse import KrakenV2
-from bot4.adapters.kraken.streams import KrakenStreams
 from bot4.adapters.net.pool import StreamPool, Wanted
 from bot4.adapters.net.rest import RestFetcher
 from bot4.engine.live import LiveFeed
 from bot4.log import start_log
-from bot4.ports.stream import Event, Request, VenueStreams
-from bot4.settings.schema import Gateway
+from bot4.ports.stream import Event, Request
 from bot4.shm.wires import Wires, private_wires
 from workers.plan import Plan
-
-STREAMS: dict[str, Any] = {
-    "binance_spot": BinanceSpotStreams,
-    "binance_usdm": BinanceUsdmStreams,
-    "bybit_spot": BybitSpotStreams,
-    "bybit_linear": BybitLinearStreams,
-    "kraken": KrakenStreams,
-    "coinbase": CoinbaseStreams,
-}
-DECODERS: dict[str, Any] = {
-    "binance_spot": BinanceSpot,
-    "binance_usdm": BinanceUsdm,
-    "bybit_spot": BybitSpot,
-    "bybit_linear": BybitLinear,
-    "kraken": KrakenV2,
-    "coinbase": CoinbaseAdvanced,
-}
+from workers.venues import DECODERS, streams_of
 
 SILENCE_S = 10.0  # of a whole connection; what a book may keep silent is a limit of the settings
 TELL_NS = 1_000_000_000  # between two looks at what there is to tell
-
-
-def streams_of(gateways: dict[str, Gateway]) -> dict[str, VenueStreams]:
-    """What the streams of each venue need, at the addresses of the settings."""
-    made = {}
-    for venue, gateway in gateways.items():
-        addresses = {"ws_url": gateway.ws_url, "rest_url": gateway.rest_url}
-        made[venue] = STREAMS[venue](**{name: url for name, url in addresses.items() if url is not None})
-    return made
 
 
 class ToldFeed:

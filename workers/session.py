@@ -137,14 +137,19 @@ def parse_pace(text: str | None, feed: FeedSpec, speed: float) -> bool:
     return text == "event"
 
 
-def prepare(options: StartOptions) -> Prepared:
-    """Check settings, input and machine; touch nothing."""
+def prepare(options: StartOptions, ask_venues: bool = True) -> Prepared:
+    """Check settings, input and machine; touch nothing. Of a live feed the venues are asked for their instruments."""
     settings = load(options.config)
     feed = parse_feed(options.feed)
     speed = speed_of(options.speed, feed)
     paced = parse_pace(options.pace, feed, speed)
     chosen, warnings = chosen_instruments(feed, settings)
     symbols = tuple(chosen)
+    gateways = gateways_of(settings, symbols) if feed.kind == "live" else {}
+    if gateways and ask_venues:
+        from workers.venue_check import check_instruments  # decoders and connections are nothing to a replay
+
+        warnings = [*warnings, *check_instruments(settings, symbols, gateways)]
     placement = _place(settings, options, paced, len(symbols))
     params = _strategy_parameters(settings)
     state = Path(settings.state.folder)
@@ -168,7 +173,7 @@ def prepare(options: StartOptions) -> Prepared:
         session_folder=folder,
         composed=placement.composed,
         recorder=recorder_of(settings, folder.name),
-        gateways=gateways_of(settings, symbols) if feed.kind == "live" else {},
+        gateways=gateways,
         silence_ns=silence_of(settings, symbols),
     )
     return Prepared(
@@ -609,7 +614,7 @@ def build(config: Path) -> float:
     if any(instrument.venue in LIVE_VENUES for instrument in load(config).instruments):
         apart = replace(settings_of, feed="live")  # the same agents, and the feed of the connections
     for options in (apart, replace(settings_of, compose="one")):
-        prepared = prepare(options)
+        prepared = prepare(options, ask_venues=False)
         context = multiprocess.get_context("spawn")
         answers, theirs = context.Pipe(duplex=False)
         process = context.Process(target=_build, args=(prepared.plan, theirs), name="bot4-build")

@@ -1,0 +1,68 @@
+"""Configured instruments against the venue's own list, over real HTTPS."""
+
+import json
+from pathlib import Path
+
+import pytest
+from rig.replayer import Plan, certificates, serve
+
+from bot4.model.errors import SettingsError
+from bot4.settings.loader import load
+from bot4.settings.schema import Gateway
+from workers.venue_check import check_instruments
+
+CONFIG = Path(__file__).resolve().parents[3] / "config" / "paper.toml"
+KEY = ("BTCUSDT", "binance_spot")
+PATH = "/api/v3/exchangeInfo"
+
+
+def listed(tick="0.01000000", lot="0.00001000", status="TRADING", symbol="BTCUSDT") -> bytes:
+    """The venue's answer for one instrument."""
+    filters = [
+        {"filterType": "PRICE_FILTER", "minPrice": "0.01", "maxPrice": "1000000.00", "tickSize": tick},
+        {"filterType": "LOT_SIZE", "minQty": lot, "maxQty": "9000.00", "stepSize": lot},
+        {"filterType": "NOTIONAL", "minNotional": "5.00000000"},
+    ]
+    row = {"symbol": symbol, "status": status, "baseAsset": "BTC", "quoteAsset": "USDT", "filters": filters}
+    return json.dumps({"timezone": "UTC", "serverTime": 1_700_000_000_000, "symbols": [row]}).encode()
+
+
+def asked(tmp_path, body: bytes, status: int = 200) -> list[str]:
+    """What is told of that answer."""
+    made = certificates(tmp_path)
+    with serve(Plan("binance_spot", (), rest={PATH: (status, "Content-Type: application/json", body)}), made.server) as venue:
+        gateway = Gateway(rest_url=f"https://localhost:{venue.port}", ca_file=str(made.ca_file))
+        return check_instruments(load(CONFIG), [KEY], {KEY[1]: gateway})
+
+
+def test_the_venues_own_sizes_are_good(tmp_path):
+    assert asked(tmp_path, listed()) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "answer", "fix"),
+    [("tick_size", listed(tick="0.10000000"), 'write "0.1"'), ("lot_size", listed(lot="0.00010000"), 'write "0.0001"')],
+)
+def test_another_size_is_refused_with_the_venues(tmp_path, field, answer, fix):
+    with pytest.raises(SettingsError) as caught:
+        asked(tmp_path, answer)
+    assert field in str(caught.value) and fix in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        (listed(symbol="ETHUSDT"), 200, "not in the list"),
+        (listed(status="BREAK"), 200, "says break of it"),
+        (b"{", 200, "could not be compared"),
+        (b"no", 503, "could not be compared"),
+    ],
+)
+def test_what_cannot_be_told_is_said_and_no_reason_not_to_start(tmp_path, body, status, said):
+    (sentence,) = asked(tmp_path, body, status)
+    assert said in sentence
+
+
+def test_a_venue_that_is_not_there_is_said(tmp_path):
+    (sentence,) = check_instruments(load(CONFIG), [KEY], {KEY[1]: Gateway(rest_url="https://localhost:9")})
+    assert "could not be compared" in sentence

@@ -1,0 +1,72 @@
+"""Before a live session: are tick and lot of each instrument those of the venue, and does it trade?
+
+Asked from the venue's own list of instruments. What differs is refused, since every price would be refused later; a
+venue that does not answer is told and no reason not to start: the connections try for longer.
+"""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+from bot4.adapters.net.dial import Cancel, verified_context
+from bot4.adapters.net.rest import get
+from bot4.model.errors import SettingsError
+from bot4.ports.feed import Instrument, MessageError
+from bot4.settings.schema import Gateway, Settings
+from workers.venues import DECODERS, streams_of
+
+ASK_S = 10.0
+TRADING = "trading"
+
+
+def check_instruments(
+    settings: Settings, symbols: Sequence[tuple[str, str]], gateways: Mapping[str, Gateway]
+) -> list[str]:
+    """Compare the configured instruments with the venues' own lists.
+
+    Returns
+    -------
+    list of str, what a person should know, a sentence each
+
+    Raises
+    ------
+    SettingsError : a tick or lot size is not the venue's, naming instrument, field and the venue's value
+    """
+    told = []
+    for venue, streams in streams_of(gateways).items():
+        path, query = streams.metadata()
+        ca_file = gateways[venue].ca_file
+        url = streams.rest_url + path + (f"?{query}" if query else "")
+        cancel = Cancel()
+        answer = get(url, verified_context(Path(ca_file) if ca_file else None), ASK_S, cancel)
+        cancel.close()
+        error, found = answer.error, {}
+        if not error:
+            try:
+                found = {one.symbol: one for one in DECODERS[venue]().instruments(path, answer.body)}
+            except MessageError as refusal:
+                error = str(refusal)
+        if error:
+            told.append(f"{venue}: tick and lot sizes could not be compared with the venue's own: {error}.")
+            continue
+        for symbol in (symbol for symbol, of in symbols if of == venue):
+            if symbol not in found:
+                told.append(f"{symbol}: not in the list of instruments of {venue}; nothing may come for it.")
+                continue
+            _compare(settings, venue, found[symbol])
+            if found[symbol].status != TRADING:
+                told.append(f"{symbol}: {venue} says {found[symbol].status} of it; nothing may come for it.")
+    return told
+
+
+def _compare(settings: Settings, venue: str, theirs: Instrument) -> None:
+    file = settings.path.with_name("instruments.toml")
+    for index, ours in enumerate(settings.instruments):
+        if (ours.symbol, ours.venue) != (theirs.symbol, venue):
+            continue
+        for field, size in (("tick_size", theirs.tick), ("lot_size", theirs.lot)):
+            if Decimal(getattr(ours, field)) != size:
+                raise SettingsError(
+                    f"{file}: instrument[{index}].{field}: {getattr(ours, field)} is not that of {venue} for "
+                    f'{ours.symbol}; write "{size.normalize():f}"'
+                )
