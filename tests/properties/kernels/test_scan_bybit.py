@@ -76,3 +76,10 @@ def test_a_refused_subscription_is_left_to_the_typed_decoder(body, left):
     pair = pair_of("bybit_linear")
     assert (pair.compare(body) in LEFT) == left
     assert pair.scan(body)[2] == []
+
+
+def test_a_topic_that_is_written_otherwise_is_left_to_the_typed_decoder():
+    rest = '"type":"delta","ts":1,"data":{"symbol":"BTCUSDT","topic":"tickers.ETHUSDT","markPrice":"1"}}'
+    pair = pair_of("bybit_linear")
+    assert pair.compare(f'{{"topic":"tickers.BTCUSDT",{rest}'.encode()) == 0
+    assert pair.compare(f'{{"topic": "tickers.BTCUSDT",{rest}'.encode()) in LEFT
