@@ -104,7 +104,9 @@ def feed_agent(plan: Plan, wires: Wires) -> FeedAgent | TickFeed:
     """The agent of the plan's feed."""
     if plan.feed.recording:
         return tick_feed(plan, wires)
-    return FeedAgent(wires, plan.instruments, plan.session, open_sources(plan), plan.replayed)
+    agent = FeedAgent(wires, plan.instruments, plan.session, open_sources(plan), plan.replayed)
+    agent.memory.states["spike_bps"] = plan.spike_bps
+    return agent
 
 
 def build(plan: Plan, wires: Wires, name: str, attempt: int) -> Any:

@@ -76,6 +76,7 @@ def live_feed(plan: Plan, wires: Wires, attempt: int) -> ToldFeed:
         plan.silence_ns,
         restarts=attempt,
     )
+    feed.memory.feed.states["spike_bps"] = plan.spike_bps
     return ToldFeed(feed, pool)
 
 

@@ -174,6 +174,7 @@ def prepare(options: StartOptions, ask_venues: bool = True) -> Prepared:
         composed=placement.composed,
         recorder=recorder_of(settings, folder.name),
         gateways=gateways,
+        spike_bps=settings.limits.spike_bps,
         silence_ns=silence_of(settings, symbols),
     )
     return Prepared(

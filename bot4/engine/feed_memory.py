@@ -64,6 +64,8 @@ FEED_STATE = np.dtype(
         ("marks", "i8", (4,)),  # mark price, index, funding rate, next funding: as last told
         ("hashes", "i8", (HASHES,)),  # of the last trades whose ids are no numbers
         ("hashed", "i8"),  # how many there were
+        ("spike_bps", "i8"),  # a price further from the last mid is not believed; 0: any is
+        ("spike_at", "i8"),  # twice the mid of a quote that was not, 0: the last one was
         ("mark_flags", "i8"),  # flags of every record of this instrument
         ("listing", LISTING),
         ("quote", "i8", (4,)),  # the last one: bid, lots, ask, lots

@@ -51,6 +51,7 @@ from bot4.model.enums import (
     INPUT_OK,
     INPUT_OUT_OF_ORDER,
     INPUT_OVERFLOW,
+    INPUT_SPIKE,
     INPUT_TIME_BACK,
     INPUT_UNKNOWN_STREAM,
     INPUT_UNPARSABLE,
@@ -62,6 +63,7 @@ from bot4.model.enums import (
 )
 
 MAX_MS = 9_000_000_000_000  # 2255; times in ns fit
+BPS = 10_000
 LAG_LIMIT_US = 2_000_000_000
 
 
@@ -76,6 +78,28 @@ def _lag_us(message, ts_ns):
         venue_ns = venue_ms * 1_000_000
     lag = (venue_ns - ts_ns) // 1_000
     return min(max(lag, np.int64(-LAG_LIMIT_US)), np.int64(LAG_LIMIT_US))
+
+
+@inlined
+def _is_spike(state, twice):
+    """Whether twice a price is further from the last quote's mid than anybody believes."""
+    quote = state["quote"]
+    known = quote[0] + quote[2]
+    return state["spike_bps"] > 0 and known > 0 and abs(twice - known) * BPS > known * state["spike_bps"]
+
+
+@inlined
+def _is_unheard_of(state, twice):
+    """A quote's spike is believed once a second one bears it out: the market may really have moved."""
+    if not _is_spike(state, twice):
+        state["spike_at"] = 0
+        return False
+    before = state["spike_at"]
+    state["spike_at"] = twice
+    if before > 0 and abs(twice - before) * BPS <= before * state["spike_bps"]:
+        state["spike_at"] = 0
+        return False
+    return True
 
 
 @inlined
@@ -98,6 +122,8 @@ def _on_quote(feed, wires, instrument, ts_ns):
         return np.int64(INPUT_OUT_OF_ORDER)
     if bid >= ask:
         return np.int64(INPUT_CROSSED)
+    if _is_unheard_of(state, bid + ask):
+        return np.int64(INPUT_SPIKE)
     quote = state["quote"]
     quote[0] = bid
     quote[1] = bid_lots
@@ -131,6 +157,8 @@ def _on_trade(feed, instrument, ts_ns):
         return np.int64(INPUT_DUPLICATE)
     if trade_id < state["last_trade_id"]:
         return np.int64(INPUT_OUT_OF_ORDER)
+    if _is_spike(state, 2 * message[PRICE]):
+        return np.int64(INPUT_SPIKE)
     state["last_trade_id"] = trade_id
     side = np.int64(-1) if message[BUYER_MAKER] != 0 else np.int64(1)
     lag_us = _lag_us(message, ts_ns)
@@ -155,6 +183,8 @@ def _judge_one(state, trade, ts_ns):
     """INPUT_OK or why one trade of several is refused."""
     if trade[TRADE_OFF_MARKET] != 0:
         return np.int64(INPUT_NON_MARKET_TRADE)
+    if _is_spike(state, 2 * trade[TRADE_PRICE]):
+        return np.int64(INPUT_SPIKE)
     number = trade[TRADE_NUMBER]
     if trade[TRADE_HASHED] != 0:
         return np.int64(INPUT_DUPLICATE if _is_repeated(state, number) else INPUT_OK)

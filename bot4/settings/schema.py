@@ -53,6 +53,7 @@ BUCKET_TOKENS = Integer("BUCKET_TOKENS", 1, 10_000, "orders")
 BUCKET_REFILL_MS = Integer("BUCKET_REFILL_MS", 1, 3_600_000, "milliseconds")
 STOP_CONFIRM_MS = Integer("STOP_CONFIRM_MS", 1, 1_000, "milliseconds")  # no fill stands without its stop for longer
 QUOTE_AGE_MS = Integer("QUOTE_AGE_MS", 1, 60_000, "milliseconds")
+SPIKE_BPS = Integer("SPIKE_BPS", 1, 10_000, "basis points of the mid price")
 SILENCE_MS = Integer("SILENCE_MS", 1, 600_000, "milliseconds")
 LAG_MS = Integer("LAG_MS", 1, 10_000, "milliseconds")
 BREAKER_FAILURES = Integer("BREAKER_FAILURES", 1, 1_000, "failures")
@@ -177,6 +178,7 @@ class Limits(Table, frozen=True):
     quote_age_ms: Annotated[int, QUOTE_AGE_MS]
     lag_ms: Annotated[int, LAG_MS]
     silence_ms: Annotated[int, SILENCE_MS]
+    spike_bps: Annotated[int, SPIKE_BPS]
     breaker_failures: Annotated[int, BREAKER_FAILURES]
     breaker_window_ms: Annotated[int, BREAKER_MS]
     breaker_open_ms: Annotated[int, BREAKER_MS]

@@ -13,7 +13,16 @@ from rig.feed import FeedRig, KnownMarket
 from rig.scan import SPOT, USDM
 
 from bot4.jit import JIT
-from bot4.model.enums import FLAG_LAST, STATUS_CLEAR, STATUS_WHOLE, TICK_LEVEL, TICK_QUOTE, TICK_STATUS
+from bot4.model.enums import (
+    FLAG_LAST,
+    FLAG_SNAPSHOT,
+    STATUS_CLEAR,
+    STATUS_WHOLE,
+    TICK_LEVEL,
+    TICK_QUOTE,
+    TICK_STATUS,
+    TICK_TRADE,
+)
 
 LENGTH = 3_000 if JIT else 300
 SEEDS = range(4) if JIT else range(1)
@@ -57,9 +66,9 @@ def digit_in_front(line: bytes, source: random.Random) -> bytes:
     return line[:at] + bytes([source.choice(b"123456789")]) + line[at:]
 
 
-def assert_same(rig: FeedRig, texts, listings):
+def assert_same(rig: FeedRig, texts, listings, spike_bps=0):
     """Records, counters and checks equal the twin's."""
-    records, twins = ref_feed(texts, listings)
+    records, twins = ref_feed(texts, listings, spike_bps)
     assert rig.records("market") == records
     for index, twin in enumerate(twins):
         assert rig.counts(index) == +twin.counts
@@ -110,6 +119,44 @@ def test_damaged_markets_equal_the_twin(listing, share, seed):
         assert twin.checks[0] == twin.checks[1] > LENGTH // 40
     assert rig.records("shard-0") == rig.records("market")
     assert rig.records("quotes") == [record for record in rig.records() if record.kind not in (1, TICK_LEVEL)]
+
+
+def spiked(lines: list[bytes], source: random.Random, share: float) -> list[bytes]:
+    """Quotes and trades whose prices are a fifth higher or lower, some of them twice in a row."""
+    found, again = [], 0.0
+    for line in lines:
+        again = again if source.random() < 0.3 else 0.0
+        factor = again or (source.choice((0.8, 1.2)) if source.random() < share else 0.0)
+        again = factor
+        if factor and (b"@bookTicker" in line or b"@trade" in line):
+
+            def scale(match: re.Match[bytes], by: float = factor) -> bytes:
+                whole, point, rest = match[2].partition(b".")
+                return match[1] + str(int(int(whole) * by)).encode() + point + rest + b'"'
+
+            line = re.sub(rb'("[bap]":")([0-9.]+)"', scale, line)
+        found.append(line)
+    return found
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.2])
+@pytest.mark.parametrize("listing", [SPOT, USDM], ids=["spot", "usdm"])
+def test_prices_that_leap_are_refused_until_a_second_quote_bears_them_out(listing, share, seed):
+    market = big_market(seed, listing.futures)
+    text = b"".join(spiked(market.run(LENGTH), random.Random(seed), share))
+    rig = FeedRig([text], [listing])
+    rig.agent.memory.states["spike_bps"] = 500
+    rig.run()
+    assert_same(rig, [text], [listing], 500)
+    spikes = {kind: rig.counts()[kind, "spike"] for kind in ("quote", "trade")}
+    assert (min(spikes.values()) > 0) == (share > 0), spikes
+    last = 0
+    for record in rig.records():
+        if record.kind == TICK_QUOTE and not record.flags & FLAG_SNAPSHOT:
+            last = record.words[0] + record.words[2]
+        elif record.kind == TICK_TRADE and last:
+            assert abs(2 * record.words[0] - last) * 10_000 <= last * 500
 
 
 @pytest.mark.parametrize("seed", SEEDS)

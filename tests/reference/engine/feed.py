@@ -112,6 +112,7 @@ class RefInstrument:
         self.book: dict[int, dict[int, int]] = {1: {}, -1: {}}
         self.book_u = 0
         self.whole = self.fresh = False
+        self.spike_bps, self.spike_at = 0, 0
         self.pending: list[tuple[int, int, list[tuple[int, int, int]]]] = []
 
     # --- out ---
@@ -200,6 +201,10 @@ class RefInstrument:
             self.quote_u = -1
         return verdict != "leaps"
 
+    def is_spike(self, twice: int, other: int) -> bool:
+        """Twice a price is far from another one."""
+        return bool(self.spike_bps and other) and abs(twice - other) * 10_000 > other * self.spike_bps
+
     def on_quote(self, values: dict, ts_ns: int, lag: int) -> str:
         """Best quote."""
         update = values["u"]
@@ -210,6 +215,12 @@ class RefInstrument:
             return "duplicate" if update == self.quote_u else "out_of_order"
         if quote[0] >= quote[2]:
             return "crossed"
+        twice, before = quote[0] + quote[2], self.spike_at
+        far = bool(self.quote) and self.is_spike(twice, self.quote[0] + self.quote[2])
+        self.spike_at = twice if far else 0
+        if far and (not before or self.is_spike(twice, before)):
+            return "spike"
+        self.spike_at = 0
         self.quote_u, self.quote = update, quote
         self.quotes[update] = quote
         known = self.whole and update <= self.book_u
@@ -230,6 +241,8 @@ class RefInstrument:
             self.last_trade = -1
         if number <= self.last_trade:
             return "duplicate" if number == self.last_trade else "out_of_order"
+        if self.quote and self.is_spike(2 * values["p"], self.quote[0] + self.quote[2]):
+            return "spike"
         self.last_trade = number
         self.emit(KINDS["trade"], LAST, ts_ns, lag, values["p"], values["q"], number, -1 if values["m"] else 1)
         return ""
@@ -299,9 +312,13 @@ class RefInstrument:
         self.pending = []
 
 
-def ref_feed(texts: list[bytes], listings: list[Listing]) -> tuple[list[Record], list[RefInstrument]]:
+def ref_feed(
+    texts: list[bytes], listings: list[Listing], spike_bps: int = 0
+) -> tuple[list[Record], list[RefInstrument]]:
     """All records in the order in which they are made, and the instruments with their counters."""
     instruments = [RefInstrument(index, listing) for index, listing in enumerate(listings)]
+    for instrument in instruments:
+        instrument.spike_bps = spike_bps
     queues = [lines_of(text) for text in texts]
     heads = [0] * len(texts)
     records: list[Record] = []

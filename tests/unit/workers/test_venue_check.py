@@ -30,7 +30,8 @@ def listed(tick="0.01000000", lot="0.00001000", status="TRADING", symbol="BTCUSD
 def asked(tmp_path, body: bytes, status: int = 200) -> list[str]:
     """What is told of that answer."""
     made = certificates(tmp_path)
-    with serve(Plan("binance_spot", (), rest={PATH: (status, "Content-Type: application/json", body)}), made.server) as venue:
+    plan = Plan("binance_spot", (), rest={PATH: (status, "Content-Type: application/json", body)})
+    with serve(plan, made.server) as venue:
         gateway = Gateway(rest_url=f"https://localhost:{venue.port}", ca_file=str(made.ca_file))
         return check_instruments(load(CONFIG), [KEY], {KEY[1]: gateway})
 
