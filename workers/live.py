@@ -16,6 +16,7 @@ from workers.plan import Plan
 from workers.venues import DECODERS, streams_of
 
 SILENCE_S = 10.0  # of a whole connection; what a book may keep silent is a limit of the settings
+SYMBOLS = 8  # of one connection, or fewer: what one of them loses the others keep
 TELL_NS = 1_000_000_000  # between two looks at what there is to tell
 
 
@@ -61,7 +62,10 @@ class ToldFeed:
 def live_feed(plan: Plan, wires: Wires, attempt: int) -> ToldFeed:
     """The feed of a live session, its connections on their way."""
     streams = streams_of(plan.gateways)
-    wanted = [Wanted(streams[venue], [symbol for symbol, of in plan.symbols if of == venue]) for venue in streams]
+    wanted = []
+    for venue in streams:
+        symbols = [symbol for symbol, of in plan.symbols if of == venue]
+        wanted.append(Wanted(streams[venue], symbols, -(-len(symbols) // SYMBOLS)))
     ca_file = {venue: Path(gateway.ca_file) for venue, gateway in plan.gateways.items() if gateway.ca_file}
     pool = StreamPool(wanted, SILENCE_S, random.Random(), time.monotonic_ns, ca_file=ca_file)
     feed = LiveFeed(

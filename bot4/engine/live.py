@@ -48,6 +48,7 @@ MAX_CONNECTIONS = 64
 READ_BYTES = 1 << 18  # of one connection in one turn
 BATCH = 4_096  # messages of one call of the step
 LOOK_NS = 20_000_000  # between two looks for silent and stale books
+BALANCE_NS = 60_000_000_000  # between two looks at the load of the connections
 WAIT_S = 1e-3  # for a socket: heartbeat and stop word are looked at so often
 ASK_NS = 1_000_000_000  # between two requests for the same book
 FIRST_NS = 5_000_000_000  # ... where the connection has not yet brought its first snapshot
@@ -102,6 +103,8 @@ class LiveFeed:
         self._parts: dict[int, bytearray] = {}
         self._asked_ns = [0] * len(symbols)
         self._looked_ns = 0
+        self._balanced_ns = 0
+        self._messages = np.zeros(len(symbols), np.int64)  # of each instrument, when loads were last looked at
         self._body = np.zeros(CONNECTION_BYTES, np.uint8)
         self.memory = self._make_memory()
         for ring in feed_rings(wires):
@@ -162,6 +165,8 @@ class LiveFeed:
             self._looked_ns = now_ns
             check_silence(self.memory, self.wires, self.instruments, self.session, np.int64(now_ns), self.silence_ns)
             self._ask(now_ns)
+        if now_ns - self._balanced_ns >= BALANCE_NS:
+            self._balance(now_ns)
         promise(self.wires, np.int64(self._now_ns()))
         return handled
 
@@ -301,6 +306,14 @@ class LiveFeed:
         take_filled(
             self.memory, self.wires, self.instruments, self.session, np.int64(slot), np.int64(ts_ns), np.int64(reason)
         )
+
+    def _balance(self, now_ns: int) -> None:
+        """Share the instruments out over the connections by what they bring."""
+        count = self.wires.messages.sum(axis=1)
+        if self._balanced_ns:
+            per_s = (count - self._messages) * 1e9 / (now_ns - self._balanced_ns)
+            self.pool.rebalance({(venue, symbol): float(per_s[i]) for i, (symbol, venue) in enumerate(self.symbols)})
+        self._messages, self._balanced_ns = count, now_ns
 
     # --- fresh books -------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ slot        a place that always wants one connection: some symbols of a route. W
             while a successor takes over, two connections belong to it
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 MAX_CONNECTIONS = 64  # living at a time, with those that are being replaced
@@ -155,6 +155,10 @@ class Pool(Protocol):
 
     def retire(self, connection: Connection) -> None:
         """The reader needs it no more, having seen its successor's data. No `Closed` follows."""
+        ...
+
+    def rebalance(self, rates: Mapping[Key, float]) -> int:
+        """Share the symbols out anew by their messages per second, where that is worth it; how many slots change."""
         ...
 
     def resubscribe(self, venue: str, symbol: str) -> None:

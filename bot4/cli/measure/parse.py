@@ -11,7 +11,7 @@ Budget: 0.3 us a quote or trade, 2 us a depth message of 20 levels.
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -48,6 +48,10 @@ class NoConnection:
 
     def retire(self, connection: Any) -> None:
         """Nothing is connected."""
+
+    def rebalance(self, rates: Mapping[Key, float]) -> int:
+        """Nothing is connected."""
+        return 0
 
     def resubscribe(self, venue: str, symbol: str) -> None:
         """Nothing is connected."""
