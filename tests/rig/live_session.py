@@ -64,7 +64,7 @@ def intents_of(folder: Path) -> np.ndarray:
     """ORDER_INTENT[n]: everything that was sent to the venue, in the order of the journal."""
     (path,) = folder.glob("config/state/sessions/*/journal*")
     records = read_journal(path)
-    return np.ascontiguousarray(records["body"][records["type"] == JOURNAL_INTENT]).view(ORDER_INTENT)
+    return np.ascontiguousarray(records["body"][records["type"] == JOURNAL_INTENT]).view(ORDER_INTENT).reshape(-1)
 
 
 def ticks_of(folder: Path) -> np.ndarray:
