@@ -73,6 +73,12 @@ def is_crossed(book):
 
 
 @inlined
+def is_one_sided(book):
+    """Whether a side has no level: nothing can be decided on such a book."""
+    return book_best(book, 1) == 0 or book_best(book, -1) == 0
+
+
+@inlined
 def _order(state, before, last):
     """INPUT_OK if a diff from `before` to `last` continues the book, else why not."""
     known = state["book_u"]
@@ -94,11 +100,12 @@ def _finish(feed, wires, instrument, ts_ns, last, begun):
     state["book_u"] = last
     state["fresh"] = 0
     made = feed.state[OUT_COUNT] - begun
-    if is_crossed(feed.books[instrument]):
+    crossed = is_crossed(feed.books[instrument])
+    if crossed or is_one_sided(feed.books[instrument]):
         state["event_no"] -= made  # nobody gets these levels
         feed.state[OUT_COUNT] = begun
         go_stale(feed, instrument, ts_ns)
-        return np.int64(INPUT_BOOK_CROSSED)
+        return np.int64(INPUT_BOOK_CROSSED if crossed else INPUT_ZERO)
     if made > 0:
         wires.levels[instrument] += made
         newer = FLAG_QUOTE_NEWER if state["quote_u"] > last else 0

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bot4.atomics import store_release
+from bot4.engine.feed_depth import drop_pending
 from bot4.engine.feed_memory import FeedMemory
 from bot4.engine.feed_message import take_scanned
 from bot4.engine.feed_out import go_stale, publish, publish_here, serve_snapshots
@@ -34,7 +35,7 @@ from bot4.kernels.scan.scanned import (
     Scanned,
 )
 from bot4.kernels.scan.token import NEWLINE
-from bot4.model.enums import INPUT_OK, INPUT_UNKNOWN_STREAM, INPUT_UNPARSABLE, TICK_LEVEL
+from bot4.model.enums import INPUT_OK, INPUT_UNKNOWN_STREAM, INPUT_UNPARSABLE, TICK_LEVEL, TICK_TRADE
 from bot4.shm.layout import CLOCK_FEED
 from bot4.shm.wires import (
     FEED_ROW,
@@ -53,6 +54,9 @@ NEEDS_NOTHING = 0
 NEEDS_ANSWER = 1  # a control frame, or a message in parts or of bytes: see `opcode`, `final`
 NEEDS_DECODER = 2  # a message that the scanner does not know
 NEEDS_CLOSING = 3  # a damaged frame: nothing behind it can be trusted
+
+MOST_OLD = 1_000  # messages in a row: so many of the past are a venue that numbers anew
+MOST_AHEAD = 1_000_000  # a number that leaps so far is damaged: everything behind it would look old
 
 HEARS = 1  # something: trades, quotes, marks
 HEARS_BOOK = 2  # changes of its book too
@@ -74,6 +78,7 @@ CONNECTION = np.dtype(
         ("passed_over", "i8"),  # of a connection that has been replaced, or a repeat by number
         ("unreadable", "i8"),  # that no instrument could be told of
         ("holes", "i8"),  # in the numbers
+        ("old", "i8"),  # messages in a row whose number had been before
     ]
 )
 
@@ -111,11 +116,11 @@ def _is_owner(live, slot, instrument):
     state = live.feed.states[instrument]
     if live.members[slot, instrument] == 0:
         return False
-    if state["listing"]["rule"] < RULE_STREAM or live.owners[instrument] == slot:
-        return True
+    if state["listing"]["rule"] < RULE_STREAM or live.owners[instrument] == slot or message[KIND] == TICK_TRADE:
+        return True  # ids and hashes tell repeated trades
     if message[KIND] == TICK_LEVEL and message[IS_SNAPSHOT] != 0:
         live.owners[instrument] = slot
-        state["awaited"] = 1
+        state["awaited"] += 1
         return True
     return False
 
@@ -131,8 +136,14 @@ def _take(live, wires, instruments, session, slot, ts_ns, reason):
         last = row["sequence"]
         if last >= 0 and number <= last:
             row["passed_over"] += 1
+            row["old"] += 1
+            if row["old"] > MOST_OLD:
+                row["needs"] = NEEDS_CLOSING
             return
         row["sequence"] = number
+        row["old"] = 0
+        if last >= 0 and number - last > MOST_AHEAD:
+            row["needs"] = NEEDS_CLOSING
         if last >= 0 and number != last + 1:
             row["holes"] += 1
             _stale_all(live, wires, instruments, session, slot, ts_ns)
@@ -207,6 +218,8 @@ def forget_connection(live, wires, instruments, session, slot, ts_ns):
         owned = live.owners[instrument] == slot
         if owned:
             live.owners[instrument] = -1
+        if had_book and others == 0:
+            drop_pending(feed, wires, instrument)
         if owned or (had_book and state["listing"]["rule"] < RULE_STREAM and others == 0):
             go_stale(feed, instrument, max(ts_ns, state["last_recv_ns"]))
             publish(feed, wires, instruments, session, False)
@@ -317,6 +330,8 @@ def live_step(live, wires, instruments, session, slot, ts_ns, max_messages):
         if feed.message[INSTRUMENT] >= 0:
             record_message(wires, feed.message[INSTRUMENT], ts_ns, text, first, last)
         _take(live, wires, instruments, session, slot, ts_ns, reason)
+        if row["needs"] != NEEDS_NOTHING:
+            break
     gauges = wires.gauges[session[0]["n_shards"] + FEED_ROW]
     if handled > 0:
         if gauges[GAUGE_FEED_SPAN_START_NS] == 0:

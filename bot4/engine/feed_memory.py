@@ -26,7 +26,7 @@ BUFFER_BYTES = 1 << 21  # per source, read and scanned at once; no line may be l
 QUOTE_MEMORY = 4_096  # recent quotes by update id (a power of two), to compare with depth messages that arrive later
 PENDING_MESSAGES = 256  # diffs kept while a snapshot is awaited: a dozen seconds of the busiest stream
 PENDING_LEVELS = 65_536
-HASHES = 64
+HASHES = 128
 OUT_RECORDS = 24_100  # records of the largest message: 2 x MAX_LEVELS, as many pushed out, and a few marks
 
 SOURCE = np.dtype(
@@ -54,7 +54,8 @@ FEED_STATE = np.dtype(
         ("quote_u", "i8"),  # update id of the last quote, -1: none yet
         ("book_u", "i8"),  # last update id in the book
         ("whole", "i8"),
-        ("awaited", "i8"),  # 1: a snapshot in the stream may replace a whole book
+        ("awaited", "i8"),  # snapshots in the stream that were asked for: each may replace a whole book
+        ("book_venue_ns", "i8"),  # the venue's time of the last change, where it tells one
         ("fresh", "i8"),  # 1: no diff since the snapshot yet
         ("pending_messages", "i8"),
         ("pending_levels", "i8"),

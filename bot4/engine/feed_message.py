@@ -13,8 +13,10 @@ from bot4.kernels.scan.scanned import (
     ABSENT,
     ASK,
     ASK_LOTS,
+    ASKS,
     BID,
     BID_LOTS,
+    BIDS,
     BUYER_MAKER,
     EVENT_MS,
     INDEX,
@@ -253,7 +255,7 @@ def _on_stream(feed, wires, instrument, ts_ns):
     if kind == TICK_QUOTE:  # the quotes that are used are made of the book
         return np.int64(INPUT_CROSSED if feed.message[BID] >= feed.message[ASK] else INPUT_OK)
     reason = on_stream_book(feed, wires, instrument, ts_ns, _lag_us(feed.message, ts_ns))
-    if reason == INPUT_OK:
+    if reason == INPUT_OK and feed.message[BIDS] + feed.message[ASKS] > 0:
         feed.states[instrument]["book_ns"] = ts_ns
     return reason
 

@@ -14,13 +14,13 @@ runs beside the book, names no update of it, and could not be checked.
 
 import numpy as np
 
-from bot4.engine.feed_depth import begin_book, is_crossed
+from bot4.engine.feed_depth import begin_book, is_crossed, is_one_sided
 from bot4.engine.feed_memory import OUT_COUNT
 from bot4.engine.feed_out import emit, go_stale
 from bot4.jit import inlined, kernel
 from bot4.kernels.book import book_depth, book_level, book_set
 from bot4.kernels.checksum import book_checksum
-from bot4.kernels.scan.scanned import ASKS, BIDS, CHECKSUM, IS_SNAPSHOT, LAST_ID, PREVIOUS_ID, RULE_STREAM
+from bot4.kernels.scan.scanned import ASKS, BIDS, CHECKSUM, IS_SNAPSHOT, LAST_ID, PREVIOUS_ID, RULE_STREAM, VENUE_NS
 from bot4.model.enums import (
     FLAG_BOOK_NEWER,
     FLAG_LAST,
@@ -31,6 +31,7 @@ from bot4.model.enums import (
     INPUT_NO_SNAPSHOT,
     INPUT_OK,
     INPUT_OUT_OF_ORDER,
+    INPUT_ZERO,
     TICK_LEVEL,
     TICK_QUOTE,
 )
@@ -53,8 +54,6 @@ def _emit_quote(feed, instrument, ts_ns, lag_us):
     quote[1] = bid_lots
     quote[2] = ask
     quote[3] = ask_lots
-    if bid <= 0 or ask <= 0:
-        return False  # a side is empty: there is no best quote
     emit(feed, instrument, TICK_QUOTE, FLAG_LAST | FLAG_BOOK_NEWER, ts_ns, lag_us, bid, bid_lots, ask, ask_lots)
     return True
 
@@ -115,6 +114,8 @@ def _on_change(feed, wires, instrument, ts_ns, lag_us):
     _apply(feed, instrument, ts_ns, lag_us)
     if is_crossed(book):
         reason = np.int64(INPUT_BOOK_CROSSED)
+    elif is_one_sided(book):
+        reason = np.int64(INPUT_ZERO)
     elif message[CHECKSUM] >= 0:
         wires.book_checks[instrument, 0] += 1
         if book_checksum(book, state["listing"]) == message[CHECKSUM]:
@@ -127,6 +128,7 @@ def _on_change(feed, wires, instrument, ts_ns, lag_us):
         feed.state[OUT_COUNT] = begun
         go_stale(feed, instrument, ts_ns)
         return reason
+    state["book_venue_ns"] = message[VENUE_NS]
     wires.levels[instrument] += made
     if made > 0 and not _emit_quote(feed, instrument, ts_ns, lag_us):
         last = feed.out[begun + made - 1]
@@ -143,9 +145,10 @@ def _on_whole_book(feed, wires, instrument, ts_ns, lag_us):
         if not by_id:
             go_stale(feed, instrument, ts_ns)
             return np.int64(INPUT_OUT_OF_ORDER)
-        if message[LAST_ID] <= state["book_u"] and message[LAST_ID] != RESTARTED:
+        again = message[LAST_ID] == RESTARTED and message[VENUE_NS] > state["book_venue_ns"]
+        if message[LAST_ID] <= state["book_u"] and not again:
             return np.int64(INPUT_DUPLICATE if message[LAST_ID] == state["book_u"] else INPUT_OUT_OF_ORDER)
-    state["awaited"] = 0
+    state["awaited"] = max(state["awaited"] - 1, 0)
     if not by_id:
         message[LAST_ID] = state["book_u"] + 1
     begun = feed.state[OUT_COUNT]
@@ -161,6 +164,7 @@ def _on_whole_book(feed, wires, instrument, ts_ns, lag_us):
     if reason != INPUT_OK:
         go_stale(feed, instrument, ts_ns)
         return reason
+    state["book_venue_ns"] = message[VENUE_NS]
     state["quote"][0] = 0  # so that it is told anew
     _emit_quote(feed, instrument, ts_ns, lag_us)
     return np.int64(INPUT_OK)

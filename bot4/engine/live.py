@@ -37,7 +37,7 @@ from bot4.engine.feed_typed import fill
 from bot4.kernels.scan.directory import directory_of
 from bot4.kernels.scan.frame import BINARY, CLOSE, CONTINUATION, PING, TEXT
 from bot4.kernels.scan.scanned import INSTRUMENT, KIND, SEQUENCE, Scanned
-from bot4.model.enums import INPUT_OK, INPUT_UNPARSABLE
+from bot4.model.enums import INPUT_OK, INPUT_UNPARSABLE, INPUT_WRONG_SYMBOL
 from bot4.ports.feed import Decoder, MessageError
 from bot4.ports.stream import Closed, Connection, Fetcher, Opened, Pool, Readable, VenueStreams
 from bot4.shm.layout import CLOCK_FEED, RING_DROPPED, RING_HEAD
@@ -51,7 +51,9 @@ LOOK_NS = 20_000_000  # between two looks for silent and stale books
 BALANCE_NS = 60_000_000_000  # between two looks at the load of the connections
 WAIT_S = 1e-3  # for a socket: heartbeat and stop word are looked at so often
 ASK_NS = 1_000_000_000  # between two requests for the same book
-FIRST_NS = 5_000_000_000  # ... where the connection has not yet brought its first snapshot
+MOST_REASONS = 256
+MOST_DOUBLINGS = 4  # of that time, while no answer helps
+FIRST_NS = 1_500_000_000  # ... where the connection has not yet brought its first snapshot
 NUMBERS_APART = 1 << 20  # between the last number of a feed that died and the first of the next
 
 
@@ -102,6 +104,7 @@ class LiveFeed:
         self._connections: dict[int, Connection] = {}
         self._parts: dict[int, bytearray] = {}
         self._asked_ns = [0] * len(symbols)
+        self._tries = [0] * len(symbols)  # requests since the book was last whole
         self._looked_ns = 0
         self._balanced_ns = 0
         self._messages = np.zeros(len(symbols), np.int64)  # of each instrument, when loads were last looked at
@@ -109,7 +112,8 @@ class LiveFeed:
         self.memory = self._make_memory()
         for ring in feed_rings(wires):
             ring_recover(ring)
-        self._offset_ns = time.time_ns() - time.monotonic_ns()
+        clock_ns = int(wires.clocks[CLOCK_FEED])  # event time goes on from there, whatever the wall clock says now
+        self._offset_ns = (clock_ns if restarts and clock_ns else time.time_ns()) - time.monotonic_ns()
         if restarts:
             self._go_on(restarts)
 
@@ -200,7 +204,7 @@ class LiveFeed:
 
     def _drop(self, connection: Connection, reason: str) -> None:
         """Nothing that it sends can be trusted any more: the pool opens another one."""
-        self.counts[f"{connection.venue}: {reason}"] += 1
+        self._count(f"{connection.venue}: {reason}")
         self._forget(connection.id)
         self.pool.drop(connection, reason)
 
@@ -228,10 +232,10 @@ class LiveFeed:
                 self._answer(connection, row, buffer, int(ts_ns))
             elif needs == NEEDS_DECODER:
                 self._decode(connection, buffer[row["first"] : row["last"]].tobytes(), int(ts_ns))
-            elif needs == NEEDS_CLOSING:
-                self._drop(connection, "damaged frame")
-            elif taken < BATCH:
+            elif needs != NEEDS_CLOSING and taken < BATCH:
                 break  # no whole frame is left
+            if slot in self._connections and int(row["needs"]) == NEEDS_CLOSING:
+                self._drop(connection, "a damaged frame, or numbers that cannot be followed")
         return handled
 
     def _answer(self, connection: Connection, row: np.void, buffer: np.ndarray, ts_ns: int) -> None:
@@ -265,18 +269,24 @@ class LiveFeed:
         try:
             decoded = self.decoders[connection.venue].decode(body)
         except MessageError as error:
-            self.counts[f"{connection.venue}: {error.reason}"] += 1
+            self._count(f"{connection.venue}: {error.reason}")
             self._blank(-1)
             self._take_filled(slot, ts_ns, INPUT_UNPARSABLE)
             return
         sequence = -1 if decoded.sequence is None else decoded.sequence
-        self._blank(sequence)
+        if 0 <= sequence <= int(self.memory.connections[slot]["sequence"]):
+            self._blank(sequence)
+            self._take_filled(slot, ts_ns, INPUT_OK)  # a repeat: none of its events is taken, and it is counted so
+            return
         if decoded.kind.endswith((".failed", ".error")) or decoded.kind == "error":
-            self.counts[f"{connection.venue}: refused a subscription"] += 1
+            self._count(f"{connection.venue}: refused a subscription")
         taken = False
         for event in decoded.events:
             instrument = self._index.get((event.symbol, connection.venue), -1)
-            if instrument < 0:
+            if instrument < 0:  # of nothing that we have subscribed to: a damaged name, as the scanners see it
+                self._blank(-1 if taken else sequence)
+                self._take_filled(slot, ts_ns, INPUT_WRONG_SYMBOL)
+                taken = True
                 continue
             self._blank(-1 if taken else sequence)
             reason = fill(event, self.memory.listings[instrument], self._scanned())
@@ -292,6 +302,10 @@ class LiveFeed:
         if not taken:
             self._blank(sequence)
             self._take_filled(slot, ts_ns, INPUT_OK)
+
+    def _count(self, reason: str) -> None:
+        """Texts of venues may differ each time: beyond a bound they are one."""
+        self.counts[reason if reason in self.counts or len(self.counts) < MOST_REASONS else "other reasons"] += 1
 
     def _blank(self, sequence: int) -> None:
         message = self.memory.feed.message
@@ -320,26 +334,35 @@ class LiveFeed:
     def _ask(self, now_ns: int) -> None:
         """Ask for every book that is stale and has a connection."""
         states, members = self.memory.feed.states, self.memory.members
+        self._tries = [
+            0 if whole else tries for whole, tries in zip(states["whole"].tolist(), self._tries, strict=True)
+        ]
         for index in np.flatnonzero(states["whole"] == 0).tolist():
             symbol, venue = self.symbols[index]
             request = self.streams[venue].snapshot(symbol)
-            apart_ns = ASK_NS if request is not None or self.memory.owners[index] >= 0 else FIRST_NS
+            first = request is None and self.memory.owners[index] < 0
+            apart_ns = (FIRST_NS if first else ASK_NS) << min(self._tries[index], MOST_DOUBLINGS)
             if now_ns - self._asked_ns[index] < apart_ns or not (members[:, index] == HEARS_BOOK).any():
                 continue
             if request is not None:
                 if states[index]["pending_messages"]:  # a snapshot from before the first diff would leave a hole
                     self._asked_ns[index] = now_ns
+                    self._tries[index] += 1
                     self.fetcher.ask((venue, symbol), venue, request)
             else:
                 self._asked_ns[index] = now_ns
+                self._tries[index] += 1
+                states[index]["awaited"] += 1
                 self.pool.resubscribe(venue, symbol)
 
     def _take_bodies(self, now_ns: int) -> None:
         for (venue, symbol), body, error in self.fetcher.done():
             if error or len(body) >= CONNECTION_BYTES:
-                self.counts[f"{venue}: REST {error or 'body too long'}"] += 1
+                self._count(f"{venue}: REST {error or 'body too long'}")
                 continue
             index = self._index[symbol, venue]
+            if not (self.memory.members[:, index] == HEARS_BOOK).any():
+                continue  # the connection has gone meanwhile: nothing would carry the book on
             self._body[: len(body)] = np.frombuffer(body, np.uint8)
             self._body[len(body)] = 10
             take_body(

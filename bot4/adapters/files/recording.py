@@ -241,7 +241,8 @@ def _times(raw: Raw) -> np.ndarray:
         at, end = raw.table[row, TAKEN_AT], raw.table[row, TAKEN_END]
         stamp = raw.text[at : min(end, at + 20)].tobytes().partition(b" ")[0]
         if stamp.isdigit() and len(stamp) in (16, 19):
-            last = int(stamp) * (1_000 if len(stamp) == 16 else 1)
+            found = int(stamp) * (1_000 if len(stamp) == 16 else 1)
+            last = found if found < 2**63 else last  # one that fits no record is none
         times[row] = last
     return times
 

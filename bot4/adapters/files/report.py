@@ -208,7 +208,11 @@ def _warnings(wires: w.Wires, keys: Sequence[str], rejects: Mapping[str, int], r
     found = []
     never = [key for i, key in enumerate(keys) if not _book(wires, i)["whole"]]
     if never:
-        found.append(f"never a whole book (no snapshot in the input), so nothing was traded on: {', '.join(never)}.")
+        why = "see why in log/feed.log of the session's folder" if run.source == "live" else "no snapshot in the input"
+        found.append(f"never a whole book ({why}), so nothing was traded on: {', '.join(never)}.")
+    dropped = int(_other(wires, w.FEED_ROW)[w.GAUGE_FEED_DROPPED])
+    if dropped:
+        found.append(f"{dropped:,} records found a ring full and were dropped by the feed: its readers were too slow.")
     for text, blind in (
         ("a depth message was missing and no snapshot came after it, so nothing more was opened on", _stale(wires)),
         ("a shard lost its place and got no snapshot, so nothing more was decided on", wires.gapped[:, w.GAPPED_SHARD]),

@@ -242,7 +242,7 @@ class StreamPool:
         self._epoll.unregister(connection.socket.fileno())
         del self._living[connection.socket.fileno()]
         connection.socket.close()
-        self._free.append(connection.id)
+        self._free.appendleft(connection.id)  # its buffer has been touched already
         slot.closed += 1
         slot.count(reason)
         if connection in slot.leaving:

@@ -263,9 +263,9 @@ class RefInstrument:
                 del self.book[side][price]
         self.book_u, self.fresh = last, False
         best = self.best()
-        if best and best[0] >= best[2]:
+        if not best or best[0] >= best[2]:
             self.stale(ts_ns)
-            return "book_crossed"
+            return "book_crossed" if best else "zero"
         for place, (side, price, lots) in enumerate(levels):
             newer = QUOTE_NEWER if self.quote_u > last else 0
             flags = LAST | newer if place == len(levels) - 1 else 0

@@ -68,6 +68,8 @@ class RefStreamBook:
         bid, _, ask, _ = self.top()
         if bid and ask and bid >= ask:
             return "book_crossed"
+        if not bid or not ask:
+            return "zero"
         if checksum >= 0 and digits_sum(self.sides[1], self.sides[-1], *self.units) != checksum:
             return "bad_checksum"
         return ""
@@ -82,7 +84,7 @@ class RefStreamBook:
             if self.rule != "ids":
                 self.stale()
                 return "out_of_order"
-            if change.update <= self.update and change.update != 1:
+            if change.update <= self.update:
                 return "duplicate" if change.update == self.update else "out_of_order"
         self.awaited = False
         update = change.update if self.rule == "ids" else self.update + 1
