@@ -27,6 +27,7 @@ MAX_RATIO = 200  # tables of numbers pack to a tenth; what packs to less than th
 # truncated, damaged, encrypted, packed by an unknown method
 DAMAGE = (EOFError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, RuntimeError, NotImplementedError)
 _TIMES = ("open_time_ms", "open_time", "timestamp")
+_EARLIEST_MS = 1_230_768_000_000  # 2009: before the first coin there was no market; such a time counts something else
 _LATEST_MS = 9 * 10**12
 _MICROSECONDS = 10**14  # a time beyond is in us, not in ms
 
@@ -159,7 +160,7 @@ def _fault(row: list[str]) -> str:
     if len(row) < COLUMNS:
         return "bad_field"
     try:
-        if not 0 < _time_ms(row[0]) < _LATEST_MS:
+        if not _EARLIEST_MS < _time_ms(row[0]) < _LATEST_MS:
             return "bad_field"
     except (ValueError, OverflowError):
         return "bad_field"
