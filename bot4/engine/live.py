@@ -51,6 +51,7 @@ LOOK_NS = 20_000_000  # between two looks for silent and stale books
 BALANCE_NS = 60_000_000_000  # between two looks at the load of the connections
 WAIT_S = 1e-3  # for a socket: heartbeat and stop word are looked at so often
 ASK_NS = 1_000_000_000  # between two requests for the same book
+GIVE_UP_NS = 30_000_000_000  # a book that is stale for so long in spite of requests takes its connection along
 MOST_REASONS = 256
 MOST_DOUBLINGS = 4  # of that time, while no answer helps
 FIRST_NS = 1_500_000_000  # ... where the connection has not yet brought its first snapshot
@@ -105,6 +106,7 @@ class LiveFeed:
         self._parts: dict[int, bytearray] = {}
         self._asked_ns = [0] * len(symbols)
         self._tries = [0] * len(symbols)  # requests since the book was last whole
+        self._stale_ns = [0] * len(symbols)  # since when it is not, or its connection was given up
         self._looked_ns = 0
         self._balanced_ns = 0
         self._messages = np.zeros(len(symbols), np.int64)  # of each instrument, when loads were last looked at
@@ -334,12 +336,16 @@ class LiveFeed:
     def _ask(self, now_ns: int) -> None:
         """Ask for every book that is stale and has a connection."""
         states, members = self.memory.feed.states, self.memory.members
-        self._tries = [
-            0 if whole else tries for whole, tries in zip(states["whole"].tolist(), self._tries, strict=True)
-        ]
+        for index in np.flatnonzero(states["whole"]).tolist():
+            self._tries[index] = self._stale_ns[index] = 0
         for index in np.flatnonzero(states["whole"] == 0).tolist():
             symbol, venue = self.symbols[index]
             request = self.streams[venue].snapshot(symbol)
+            quoted = now_ns - int(states[index]["quote_ns"]) <= int(self.silence_ns[index])
+            if request is not None and not quoted:
+                continue  # its quotes are silent: a book without them would be stale again at once
+            if self._is_beyond_mending(index, now_ns, request is None):
+                continue
             first = request is None and self.memory.owners[index] < 0
             apart_ns = (FIRST_NS if first else ASK_NS) << min(self._tries[index], MOST_DOUBLINGS)
             if now_ns - self._asked_ns[index] < apart_ns or not (members[:, index] == HEARS_BOOK).any():
@@ -354,6 +360,23 @@ class LiveFeed:
                 self._tries[index] += 1
                 states[index]["awaited"] += 1
                 self.pool.resubscribe(venue, symbol)
+
+    def _is_beyond_mending(self, index: int, now_ns: int, in_stream: bool) -> bool:
+        """Whether a book has been stale for too long: then its connections are closed, and the pool opens others.
+
+        Not where the market may just be quiet: a venue that sends snapshots in the stream owes one, and elsewhere
+        quotes without any change of the book are the sign.
+        """
+        states, members = self.memory.feed.states, self.memory.members
+        self._stale_ns[index] = self._stale_ns[index] or now_ns
+        owed = in_stream or (not states[index]["pending_messages"] and states[index]["book_ns"] > 0)
+        if not owed or now_ns - self._stale_ns[index] < GIVE_UP_NS:
+            return False
+        self._stale_ns[index] = now_ns
+        for connection in list(self._connections.values()):
+            if members[connection.id, index] == HEARS_BOOK:
+                self._drop(connection, "a book that no request mends")
+        return True
 
     def _take_bodies(self, now_ns: int) -> None:
         for (venue, symbol), body, error in self.fetcher.done():
