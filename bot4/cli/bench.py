@@ -44,8 +44,6 @@ SUITES = {
     "ring": "one hop and one-way throughput between two pinned processes",
     "mpmc": "the ring of many: alone, and fed by up to 256 processes",
     "histogram": "what it costs to count one latency",
-    "parse": "from the frames in a socket's buffer to ticks in the rings, and the same messages in Python",
-    "feed": "from a websocket on the loopback to ticks in the rings, beside what Python users pick",
     "step": "the compiled shard step on prepared ticks, and its parts",
     "tick_to_intent": "from the tick's stamp to the order intent, two processes",
     "tick_to_execution": "from the tick's stamp to execution and the request it sends, spinning and asleep",
@@ -55,6 +53,8 @@ SUITES = {
     "memory": "what each worker of a session holds",
 }
 ON_REQUEST = {  # the same, run only if named
+    "parse": "from the frames in a socket's buffer to ticks in the rings, and the same messages in Python",
+    "feed": "from a websocket on the loopback to ticks in the rings, beside what Python users pick",
     "peers": "other transports between two pinned processes, with our ring beside them",
 }
 _FILE_WIDTH = 180  # columns of the tables where no terminal says how many it has

@@ -35,7 +35,7 @@ SUITES = {
         f"{name}_{part}" for name in ("shard-0", "execution", "feed", "venue") for part in ("private", "pss_5_sharers")
     },
 }
-ON_REQUEST = ["peers"]
+ON_REQUEST = ["parse", "feed", "peers"]
 PERCENTILES = ("p50", "p90", "p99", "p99_9", "max")
 
 

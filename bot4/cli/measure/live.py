@@ -19,7 +19,7 @@ from typing import TypeVar
 from bot4.adapters.system.instance import InstanceFile, running_instance
 from bot4.cli.measure.harness import Samples
 from bot4.model.errors import Bot4Error
-from bot4.shm.wires import GAUGE_BEGAN_NS, GAUGE_HEARTBEAT_NS, Wires
+from bot4.shm.wires import GAUGE_BEGAN_NS, GAUGE_HEARTBEAT_NS, RECORDER_ROW, Wires
 from bot4.shm.wiring import attach_wires
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
@@ -95,7 +95,7 @@ class Live:
     def ready_ns(self) -> int:
         """From the command to the moment when every worker's loop runs."""
         found = self.instance()
-        began = self.wires(found).gauges[:, GAUGE_BEGAN_NS]
+        began = self.wires(found).gauges[: found.n_shards + RECORDER_ROW, GAUGE_BEGAN_NS]  # it has no recorder
         return self.until(lambda: int(began.max()) - self.began_ns if began.all() else None)
 
     def heartbeat_after(self, wires: Wires, row: int, moment_ns: int) -> int:
