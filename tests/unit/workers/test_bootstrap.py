@@ -164,7 +164,7 @@ def test_feeds_by_name():
     assert [str(path) for path in replay.paths] == ["a.gz", "b/c.gz"] and not replay.synthetic
 
 
-@pytest.mark.parametrize("text", ["", "x", "synthetic:", "synthetic:1.5", "replay", "replay:,", "live", "Live"])
+@pytest.mark.parametrize("text", ["", "x", "synthetic:", "synthetic:1.5", "replay", "replay:,", "Live", "live:x"])
 def test_other_feeds_are_refused(text):
     with pytest.raises(InputError, match="--feed"):
         parse_feed(text)
