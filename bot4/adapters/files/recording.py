@@ -280,6 +280,8 @@ def is_recording(path: Path) -> bool:
     if path.is_dir():
         return next(path.rglob(HEAD_NAME), None) is not None or next(path.rglob("*.parquet"), None) is not None
     try:
+        if not path.is_file():
+            return False  # to open a pipe would wait for its writer
         with path.open("rb") as file:
             return file.read(4) == _MAGIC
     except OSError:

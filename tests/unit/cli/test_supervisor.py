@@ -38,7 +38,7 @@ BAD_OPTIONS = [
     (["--feed", "synthetic:-1"], "is no seed"),
     (["--feed", "replay:"], "no recording is named"),
     (["--feed", "replay:/no/such/file.gz"], "/no/such/file.gz: no such file"),
-    (["--feed", "live"], "no connection to a venue"),
+    (["--feed", "live", "--speed", "2x"], "a live market cannot be hurried"),
     (["--speed", "fast"], "--speed fast: not known"),
     (["--speed", "0x"], "--speed 0x: not known"),
     (["--speed", "-1x"], "--speed -1x: not known"),
@@ -57,6 +57,15 @@ BAD_OPTIONS = [
 def test_bad_options_are_refused_in_one_line(config, tmp_path, options, words):
     given = options if "--config" in options else ["--config", config, *options]
     refused(run_command("start", *given), 2, words)
+    assert not (tmp_path / "state").exists(), "nothing was touched"
+
+
+def test_a_live_feed_without_an_instrument_of_a_venue_is_refused(config, tmp_path):
+    instruments = config.with_name("instruments.toml")
+    head, *tables = instruments.read_text().split("[[instrument]]")
+    instruments.write_text("[[instrument]]".join([head, *(table for table in tables if '"synthetic"' in table)]))
+    result = run_command("start", "--config", config, "--feed", "live")
+    refused(result, 2, "instruments.toml", "no instrument of a venue")
     assert not (tmp_path / "state").exists(), "nothing was touched"
 
 

@@ -23,6 +23,7 @@ from bot4.adapters.system.instance import (
 from bot4.adapters.system.latch import KillLatch
 from bot4.adapters.system.process import ProcessId, identify, open_process
 from bot4.model.errors import Bot4Error, SettingsError
+from bot4.shm.wires import N_OTHER_ROWS
 
 # takes the lock when its standard input says so, and tells what happened
 RACER = """
@@ -188,7 +189,7 @@ DAMAGE = [
     {"cores": {}},
     {"restarts": {"feed": -1}},
     {"rows": {"feed": []}},
-    {"rows": {"feed": [4]}},
+    {"rows": {"feed": [1 + N_OTHER_ROWS]}},
     {"rows": {"feed": [-1]}},
     {"label": {"feed": "synthetic"}},
     {"label": {"symbols": ["A", "B"]}},
