@@ -99,7 +99,7 @@ def test_every_case_names_the_limit_that_it_is_divided_by(result):
             low, high = figures["ratio_range"]
             assert 0 < low <= high
             if "p50" in figures and "p50" in limit:
-                assert figures["ratio"] == pytest.approx(figures["p50"] / limit["p50"], abs=1e-2)
+                assert figures["ratio"] == pytest.approx(figures["p50"] / limit["p50"], rel=1e-2, abs=1e-2)
 
 
 def test_the_samples_are_all_there(result):
