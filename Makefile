@@ -31,8 +31,10 @@ lint: $(DEVELOPMENT)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# Two at a time, then those by themselves that measure or that load every core.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not stress and not alone"
+	$(BIN)/python -m pytest -m "alone and not stress"
 
 stress: $(DEVELOPMENT)
 	$(BIN)/python -m pytest -m stress -s

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.compiled
+pytestmark = [pytest.mark.compiled, pytest.mark.alone]
 PROGRAM = """
 import json, sys
 from bot4.cli import bench

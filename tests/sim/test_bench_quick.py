@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.compiled
+pytestmark = [pytest.mark.compiled, pytest.mark.alone]
 _CORES = len(os.sched_getaffinity(0))
 _COUNTS = {2**power for power in range(16) if 2**power <= _CORES} | {_CORES}
 SUITES = {

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from rig.hammer import hammer
 
-pytestmark = pytest.mark.compiled
+pytestmark = [pytest.mark.compiled, pytest.mark.alone]
 hammer = partial(hammer, "feed_kills.py")
 WRONG = ("repeated", "missing", "other", "twice", "different", "hung", "failed")
 

@@ -11,7 +11,7 @@ import pytest
 from rig.hammer import STRESS, hammer
 
 TICKS = 1_000_000
-pytestmark = pytest.mark.compiled
+pytestmark = [pytest.mark.compiled, pytest.mark.alone]
 run = partial(hammer, "hot_path.py", ticks=TICKS)
 
 

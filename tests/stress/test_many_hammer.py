@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from rig.hammer import hammer
 
-pytestmark = pytest.mark.compiled
+pytestmark = [pytest.mark.compiled, pytest.mark.alone]
 
 
 hammer = partial(hammer, "many_hammer.py")

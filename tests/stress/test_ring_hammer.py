@@ -8,7 +8,7 @@ from rig.hammer import hammer
 CLEAN = {"lost": 0, "torn": 0, "reordered": 0, "hung": 0}
 often = pytest.mark.parametrize("kills", [100, pytest.param(1_000, marks=pytest.mark.stress)])
 both_widths = pytest.mark.parametrize("width", [8, 16])
-pytestmark = pytest.mark.compiled
+pytestmark = [pytest.mark.compiled, pytest.mark.alone]
 
 
 hammer = partial(hammer, "ring_hammer.py")

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from rig.hammer import hammer
 
-pytestmark = pytest.mark.compiled
+pytestmark = [pytest.mark.compiled, pytest.mark.alone]
 hammer = partial(hammer, "seqlock_hammer.py")
 often = pytest.mark.parametrize("kills", [30, pytest.param(100, marks=pytest.mark.stress)])
 CLEAN = {"torn": 0, "reordered": 0, "hung": 0}

@@ -15,7 +15,7 @@ from sim.test_kill_nine import LAST_NS, Killer, options_of, settings
 
 from workers.session import Session, prepare
 
-pytestmark = [pytest.mark.compiled, pytest.mark.data, pytest.mark.stress]
+pytestmark = [pytest.mark.compiled, pytest.mark.data, pytest.mark.stress, pytest.mark.alone]
 FAST, SLOW = "hftbacktest/spot/btcusdt_20240808.gz", "hftbacktest/spot/ethusdt_20240808.gz"
 PAIRS = 3
 STANDS_S, GOES_S = 0.9, 0.1

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from rig.hammer import hammer
 
-pytestmark = pytest.mark.compiled
+pytestmark = [pytest.mark.compiled, pytest.mark.alone]
 run = partial(hammer, "wait_hammer.py")
 
 
