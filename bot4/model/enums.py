@@ -38,17 +38,35 @@ ACTION_QUERY_OPEN = 6  # every open order, then QUERY_END
 ACTION_QUERY_TRADES = 7  # every fill with event_seq > aux, then QUERY_END
 ACTION_QUERY_POSITION = 8  # every position, then QUERY_END
 ACTION_QUERY_BALANCE = 9  # cash, then QUERY_END
+ACTION_LEG = 10  # one leg of an order list; the list is placed whole with its last leg
+ACTION_DEPOSIT = 11  # to an account's balance, or from it
+ACTION_EXPIRE = 12  # nothing but the time that has come
 
 TYPE_MARKET = 1
 TYPE_LIMIT = 2
 TYPE_STOP_MARKET = 3
-TYPE_NAMES = ("", "market", "limit", "stop_market")
+TYPE_STOP_LIMIT = 4
+TYPE_TAKE_PROFIT = 5  # market
+TYPE_TAKE_PROFIT_LIMIT = 6
+TYPE_NAMES = ("", "market", "limit", "stop_market", "stop_limit", "take_profit", "take_profit_limit")
 
 TIF_GTC = 1
 TIF_IOC = 2
+TIF_FOK = 3
+TIF_GTD = 4
 
 ORDER_REDUCE_ONLY = 1
 ORDER_POST_ONLY = 2
+
+STP_NONE = 0  # an account may trade with itself
+STP_EXPIRE_TAKER = 1
+STP_EXPIRE_MAKER = 2
+STP_EXPIRE_BOTH = 3
+STP_DECREMENT = 4  # both lose what would have traded
+
+LIST_OCO = 1  # two legs, one of them at most trades
+LIST_OTO = 2  # a working leg; the second waits until it is filled
+LIST_OTOCO = 3  # a working leg; an OCO pair waits until it is filled
 
 LEG_ENTRY = 0  # opens or adds, from a shard
 LEG_EXIT = 1  # closes, from a shard
@@ -73,9 +91,12 @@ REPORT_FUNDING = 13  # funding paid (cash_e8 negative) or received
 REPORT_DENIED = 14  # execution refused the intent (code 3xx or 4xx); nothing went out
 REPORT_TOTALS = 15  # portfolio totals on the event-time grid
 REPORT_BALANCE = 16  # answer to a query: cash
+REPORT_PREVENTED = 17  # lots that would have traded with an order of the same account
+REPORT_LIST_STARTED = 18
+REPORT_LIST_DONE = 19  # no leg of it is open any more
 REPORT_NAMES = (
     "", "ack", "reject", "fill", "canceled", "expired", "triggered", "replaced", "cancel_reject", "order", "not_found",
-    "query_end", "position", "funding", "denied", "totals", "balance",
+    "query_end", "position", "funding", "denied", "totals", "balance", "prevented", "list_started", "list_done",
 )  # fmt: skip
 
 # --- reject codes, ranged by room: 1xx data, 2xx decision, 3xx risk, 4xx execution, 5xx venue ---------------------
@@ -132,6 +153,11 @@ VENUE_TOO_MANY_ORDERS = 507
 VENUE_NO_MARKET = 508
 VENUE_STOP_WOULD_TRIGGER = 509
 VENUE_BAD_REQUEST = 510
+VENUE_POSITION = 511
+VENUE_SELF_TRADE = 512
+VENUE_NOT_WHOLE = 513
+VENUE_LIST = 514
+VENUE_SPENT = 515
 
 N_CODES = 640  # bound of the counter table that is indexed by code
 
@@ -183,6 +209,11 @@ REJECTS = (
     (VENUE_NO_MARKET, "VENUE_NO_MARKET", "the venue has no book for a market order"),
     (VENUE_STOP_WOULD_TRIGGER, "VENUE_STOP_WOULD_TRIGGER", "the stop would trigger at once"),
     (VENUE_BAD_REQUEST, "VENUE_BAD_REQUEST", "the request is malformed"),
+    (VENUE_POSITION, "VENUE_POSITION", "the position could grow beyond the venue's limit"),
+    (VENUE_SELF_TRADE, "VENUE_SELF_TRADE", "the order would have traded with one of the same account"),
+    (VENUE_NOT_WHOLE, "VENUE_NOT_WHOLE", "a fill-or-kill order cannot be filled whole"),
+    (VENUE_LIST, "VENUE_LIST", "the order belongs to an order list"),
+    (VENUE_SPENT, "VENUE_SPENT", "what is left of the amount buys or sells no lot"),
 )
 REJECT_NAMES = {code: name for code, name, _ in REJECTS}
 REJECT_REASONS = {code: reason for code, _, reason in REJECTS}

@@ -1,0 +1,382 @@
+"""The exchange's memory: every order of every account, in records of fixed capacity taken at start.
+
+    commands -> step.py -> check -> entry.py -> walk.py -> fill.py -> balances, positions
+                             |         |           |         |
+                             +---------+-----------+---------+--> events (what whoever asks is told)
+
+Rows of orders, price levels, tree nodes and lists come from stacks of free ones; what waits (in the book, for a
+trigger, for its list, for its turn) is linked by row numbers in the records themselves. An order's id is its number
+shifted, with its row below, so an id finds its row without a table.
+
+Everything is an integer, and nothing wraps: prices, lots and deposits have bounds that are checked where they enter
+(`exchange_memory`, `check.py`), chosen so that every product and every sum of what passed fits into 2**62.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bot4.model.errors import InputError
+
+ROW_BITS = 20  # of an order id: the row
+MAX_ORDERS = 2**ROW_BITS
+DIGIT_BITS = 6  # a node of the price tree has 64 children
+MAX_DIGITS = 5
+MAX_PRICE_TICKS = 2**28  # a trailing buy's trigger may be twice a price, and has to fit into the tree
+VALUE_BOUND = 2**58  # of one order, one position; in 1e-8
+SUPPLY_BOUND = 2**60  # of an asset over all accounts
+FEE_BOUND_PPM = 100_000
+MAX_LOTS = 2**31 - 1
+ICEBERG_PARTS = 10
+MAX_TRAILING = 1_024  # of one instrument: each is looked at when the price changes
+LIST_LEGS = 3
+BPS = 10_000
+
+# Bound of one command, in open orders N (an iceberg counts as its parts): a fill ends a part of a maker or the taker,
+# and a taker is the command's own order or one that was waiting, so there are at most 2N + 3; each tells both sides and
+# shrinks at most two orders. Beside that an order is accepted, triggered, prevented and ended once, and so is its list.
+EVENTS_PER_ORDER = 16
+EVENTS_MORE = 32
+
+TREE_BID = 0
+TREE_ASK = 1
+TREE_RISING = 2  # orders that go off at a price at or above theirs
+TREE_FALLING = 3  # ... at or below
+N_TREES = 4
+
+# Where an order is.
+AT_NOWHERE = 0  # a free row
+AT_BOOK = 1
+AT_TRIGGER = 2  # waits for a price
+AT_LIST = 3  # waits for the working leg of its list
+AT_QUEUE = 4  # its turn comes in this command: triggered, or its list has come to it
+AT_TAKING = 5  # takes right now
+
+LIQUIDITY_MAKER = 1
+LIQUIDITY_TAKER = 2
+
+ALL_INSTRUMENTS = -1
+
+COMMAND = np.dtype(
+    [
+        ("ts_ns", "i8"),
+        ("account", "i4"),
+        ("instrument", "i4"),  # ACTION_DEPOSIT: the asset; ACTION_CANCEL_ALL: or ALL_INSTRUMENTS
+        ("action", "u1"),
+        ("type", "u1"),
+        ("tif", "u1"),
+        ("side", "i1"),
+        ("flags", "u1"),
+        ("stp", "u1"),
+        ("list_kind", "u1"),  # ACTION_LEG
+        ("leg", "u1"),  # ACTION_LEG: 0, 1, 2 in this order; the working leg first
+        ("order_id", "i8"),  # to cancel or amend; 0: by client id
+        ("client_id", "i8"),  # 0: none; no two open orders of an account have the same
+        ("list_client_id", "i8"),  # echoed
+        ("price_ticks", "i8"),
+        ("stop_ticks", "i8"),  # trigger; of a trailing order where tracking begins, 0: at once
+        ("qty_lots", "i8"),
+        ("display_lots", "i8"),  # iceberg: what is shown at a time; 0: all
+        ("trail_bps", "i8"),
+        ("expire_ns", "i8"),  # TIF_GTD
+        ("amount_e8", "i8"),  # of a market order without a quantity, in the quote asset; ACTION_DEPOSIT, signed
+        ("_pad", "i8", (3,)),
+    ]
+)
+
+# The order as it is after what `kind` says; `last_*`, `fee_e8`, `trade_id` and `liquidity` of a fill alone.
+EVENT = np.dtype(
+    [
+        ("ts_ns", "i8"),
+        ("event_seq", "i8"),  # 1, 2, 3, ... without a hole
+        ("kind", "u1"),  # REPORT_*
+        ("side", "i1"),
+        ("type", "u1"),
+        ("tif", "u1"),
+        ("flags", "u1"),
+        ("stp", "u1"),
+        ("place", "u1"),  # AT_*
+        ("liquidity", "u1"),
+        ("account", "i4"),
+        ("instrument", "u2"),
+        ("code", "u2"),  # VENUE_*
+        ("order_id", "i8"),
+        ("client_id", "i8"),
+        ("list_id", "i8"),
+        ("price_ticks", "i8"),
+        ("stop_ticks", "i8"),
+        ("qty_lots", "i8"),
+        ("cum_lots", "i8"),
+        ("cum_value_e8", "i8"),
+        ("last_lots", "i8"),  # REPORT_PREVENTED: the lots that were
+        ("last_ticks", "i8"),
+        ("fee_e8", "i8"),  # in the asset received; of a contract in the asset it settles in
+        ("trade_id", "i8"),  # REPORT_PREVENTED: number of the prevented match
+    ]
+)
+
+ORDER = np.dtype(
+    [
+        ("next", "i4"),  # in its level or in the queue; of a free row the next free one
+        ("prev", "i4"),
+        ("level", "i4"),
+        ("place", "i4"),
+        ("account", "i4"),
+        ("instrument", "i4"),
+        ("seat", "i4"),
+        ("side", "i4"),
+        ("leaves_lots", "i8"),
+        ("slice_lots", "i8"),  # what of it is shown
+        ("lock_ticks", "i8"),  # a buy's price that its lock is reckoned with
+        ("price_ticks", "i8"),
+        ("order_id", "i8"),
+        ("client_id", "i8"),
+        ("cum_lots", "i8"),
+        ("cum_value_e8", "i8"),
+        ("qty_lots", "i8"),
+        ("prevented_lots", "i8"),
+        ("stop_ticks", "i8"),
+        ("display_lots", "i8"),
+        ("amount_e8", "i8"),
+        ("trail_bps", "i8"),
+        ("extreme_ticks", "i8"),  # trailing: best price since it tracks; 0: it does not yet
+        ("expire_ns", "i8"),
+        ("type", "i4"),
+        ("tif", "i4"),
+        ("flags", "i4"),
+        ("stp", "i4"),
+        ("locks", "i4"),  # 1: part of the account's balance is locked for it
+        ("list", "i4"),  # row of its list, -1: none
+        ("leg", "i4"),
+        ("parts", "i4"),
+        ("heap", "i4"),  # place in the heap of expiries, -1: none
+        ("seat_next", "i4"),
+        ("seat_prev", "i4"),
+        ("trail_next", "i4"),
+        ("trail_prev", "i4"),
+        ("fired", "i4"),  # 1: its trigger was reached
+    ]
+)
+
+# A price with the queue of orders that wait there.
+LEVEL = np.dtype(
+    [
+        ("price_ticks", "i8"),
+        ("shown_lots", "i8"),
+        ("total_lots", "i8"),
+        ("head", "i4"),
+        ("tail", "i4"),
+        ("instrument", "i4"),
+        ("tree", "i4"),
+        ("next", "i4"),  # of a free one
+        ("_pad", "i4"),
+    ]
+)
+
+MARKET = np.dtype(
+    [
+        ("linear", "i8"),  # 1: a contract with positions; 0: spot
+        ("base", "i8"),
+        ("quote", "i8"),
+        ("lot_e8", "i8"),
+        ("value_e8", "i8"),
+        ("max_price_ticks", "i8"),
+        ("max_lots", "i8"),
+        ("max_position_lots", "i8"),
+        ("digits", "i8"),  # of the price tree
+        ("top_key", "i8"),
+        ("last_ticks", "i8"),  # of the last trade, 0: none yet
+        ("n_trailing", "i8"),
+        ("trail_head", "i8"),
+        ("best", "i8", (N_TREES,)),  # level, -1: none
+    ]
+)
+
+# One account on one instrument.
+SEAT = np.dtype(
+    [
+        ("lots", "i8"),
+        ("cost_tl", "i8"),  # tick x lot, signed
+        ("realised_tl", "i8"),
+        ("open_lots", "i8", (2,)),  # buys, sells of a contract that may open
+        ("reduce_lots", "i8", (2,)),  # reduce-only in the book
+        ("head", "i4"),  # open orders from the oldest
+        ("tail", "i4"),
+    ]
+)
+
+ACCOUNT = np.dtype([("maker_ppm", "i8"), ("taker_ppm", "i8"), ("group", "i8")])  # group: 0, or as others' trade group
+
+BALANCE = np.dtype([("free_e8", "i8"), ("locked_e8", "i8")])
+
+LIST = np.dtype(
+    [
+        ("list_id", "i8"),
+        ("client_id", "i8"),
+        ("kind", "i4"),
+        ("legs", "i4", (LIST_LEGS,)),  # rows of those open, -1
+        ("next", "i4"),
+        ("_pad", "i4"),
+    ]
+)
+
+DESK = np.dtype(
+    [
+        ("now_ns", "i8"),
+        ("n_events", "i8"),  # of this command
+        ("event_seq", "i8"),
+        ("order_seq", "i8"),
+        ("trade_seq", "i8"),
+        ("prevented_seq", "i8"),
+        ("list_seq", "i8"),
+        ("n_parts", "i8"),  # of all open orders
+        ("free_order", "i8"),
+        ("fresh_order", "i8"),
+        ("free_level", "i8"),
+        ("fresh_level", "i8"),
+        ("free_node", "i8"),
+        ("fresh_node", "i8"),
+        ("free_list", "i8"),
+        ("fresh_list", "i8"),
+        ("n_heap", "i8"),
+        ("queue_head", "i8"),
+        ("queue_tail", "i8"),
+        ("n_staged", "i8"),  # legs of a list that has not come whole
+        ("walk_first_ticks", "i8"),
+        ("walk_last_ticks", "i8"),
+        ("n_open", "i8"),
+    ]
+)
+
+assert COMMAND.itemsize == 128 and EVENT.itemsize == 128 and ORDER.itemsize == 216
+for _record in (COMMAND, EVENT, ORDER, LEVEL, MARKET, SEAT, ACCOUNT, BALANCE, LIST, DESK):
+    assert _record.itemsize % 8 == 0
+
+
+class Exchange(NamedTuple):
+    """All memory of an exchange; process-private."""
+
+    desk: np.ndarray  # DESK[1]
+    markets: np.ndarray  # MARKET[instruments]
+    accounts: np.ndarray  # ACCOUNT[accounts]
+    balances: np.ndarray  # BALANCE[accounts, assets]
+    fees: np.ndarray  # int64[assets], collected so far, 1e-8
+    supply: np.ndarray  # int64[assets], deposits less withdrawals, 1e-8
+    seats: np.ndarray  # SEAT[accounts * instruments]
+    orders: np.ndarray  # ORDER[max_orders]
+    levels: np.ndarray  # LEVEL[max_orders]
+    node_bits: np.ndarray  # int64[nodes]: which children there are
+    node_child: np.ndarray  # int32[nodes, 64]: a node, or in the last digit a level
+    ids: np.ndarray  # int32[slots]: row + 1 by (account, client id), 0 free
+    heap: np.ndarray  # int32[max_orders]: rows by time of expiry
+    lists: np.ndarray  # LIST[max_orders]
+    staged: np.ndarray  # COMMAND[LIST_LEGS]
+    events: np.ndarray  # EVENT[...], of the last command
+
+
+class MarketRules(NamedTuple):
+    """One instrument. Spot, unless it has a bound of positions; then a linear contract that settles in `quote`."""
+
+    base: int
+    quote: int
+    lot_e8: int  # size of a lot in 1e-8 of the base asset
+    value_e8: int  # value of one tick x lot in 1e-8 of the quote asset
+    max_price_ticks: int
+    max_lots: int
+    max_position_lots: int = 0
+
+
+def _refusal(rules: MarketRules, n_assets: int, n_linear: int) -> str:
+    """What is wrong with an instrument, with the way out; "" if nothing."""
+    if not (0 <= rules.base < n_assets and 0 <= rules.quote < n_assets):
+        return f"base and quote must be below {n_assets}, the number of assets"
+    if rules.base == rules.quote and not rules.max_position_lots:
+        return "base and quote must be two assets"
+    if not 1 <= rules.max_price_ticks <= MAX_PRICE_TICKS:
+        return f"max_price_ticks must be from 1 to {MAX_PRICE_TICKS}"
+    if min(rules.lot_e8, rules.value_e8, rules.max_lots) < 1 or rules.max_position_lots < 0:
+        return "lot_e8, value_e8 and max_lots must be above 0, max_position_lots not below"
+    if rules.max_position_lots and not rules.max_lots <= rules.max_position_lots:
+        return "max_lots must not exceed max_position_lots"
+    lots = max(rules.max_lots, n_linear * rules.max_position_lots)
+    if lots > MAX_LOTS or rules.max_price_ticks * lots * rules.value_e8 > VALUE_BOUND:
+        return "max_price_ticks x max_lots x value_e8 must stay below 2**58 (of contracts: the positions of all of them)"
+    if rules.max_lots * rules.lot_e8 > VALUE_BOUND:
+        return "max_lots x lot_e8 must stay below 2**58"
+    return ""
+
+
+def exchange_memory(rules: list[MarketRules], n_accounts: int, n_assets: int, max_orders: int = 2**16) -> Exchange:
+    """Memory of an exchange without orders and money; pages are touched only when used.
+
+    Parameters
+    ----------
+    rules : the instruments, their place is their number
+    n_accounts, n_assets : how many there are
+    max_orders : orders open at once over all accounts, an iceberg counted as its parts
+
+    Raises
+    ------
+    InputError : a number is out of its range
+    """
+    n = len(rules)
+    if not (1 <= n <= 2**15 and 1 <= n_accounts and 1 <= n_assets and n_accounts * max(n, n_assets) < 2**31):
+        raise InputError("an exchange needs an instrument, an account and an asset, and fewer than 2**31 seats")
+    if not LIST_LEGS <= max_orders <= MAX_ORDERS:
+        raise InputError(f"max_orders: {max_orders} must be from {LIST_LEGS} to {MAX_ORDERS}")
+    n_linear = sum(1 for one in rules if one.max_position_lots)
+    markets = np.zeros(n, MARKET)
+    for index, one in enumerate(rules):
+        refusal = _refusal(one, n_assets, n_linear)
+        if refusal:
+            raise InputError(f"instrument {index}: {refusal}")
+        row = markets[index]
+        row["linear"] = 1 if one.max_position_lots else 0
+        for name in one._fields:
+            row[name] = getattr(one, name)
+        digits = 1
+        while 2 ** (DIGIT_BITS * digits) < 2 * one.max_price_ticks + 2:
+            digits += 1
+        row["digits"] = digits
+        row["top_key"] = 2 ** (DIGIT_BITS * digits) - 1
+    markets["best"] = -1
+    markets["trail_head"] = -1
+    seats = np.zeros(n_accounts * n, SEAT)
+    seats["head"] = -1
+    seats["tail"] = -1
+    desk = np.zeros(1, DESK)
+    for name in ("free_order", "free_level", "free_node", "free_list", "queue_head", "queue_tail"):
+        desk[name] = -1
+    desk["fresh_node"] = n * N_TREES  # the roots
+    n_nodes = n * N_TREES + (MAX_DIGITS - 1) * max_orders
+    return Exchange(
+        desk=desk,
+        markets=markets,
+        accounts=np.zeros(n_accounts, ACCOUNT),
+        balances=np.zeros((n_accounts, n_assets), BALANCE),
+        fees=np.zeros(n_assets, np.int64),
+        supply=np.zeros(n_assets, np.int64),
+        seats=seats,
+        orders=np.zeros(max_orders, ORDER),
+        levels=np.zeros(max_orders, LEVEL),
+        node_bits=np.zeros(n_nodes, np.int64),
+        node_child=np.zeros((n_nodes, 2**DIGIT_BITS), np.int32),
+        ids=np.zeros(2 ** (2 * max_orders - 1).bit_length(), np.int32),
+        heap=np.zeros(max_orders, np.int32),
+        lists=np.zeros(max_orders, LIST),
+        staged=np.zeros(LIST_LEGS, COMMAND),
+        events=np.zeros(EVENTS_PER_ORDER * max_orders + EVENTS_MORE, EVENT),
+    )
+
+
+def set_fees(memory: Exchange, account: int, maker_ppm: int, taker_ppm: int) -> None:
+    """Fees of an account from now on, in parts per million of what it receives; a negative one is a rebate.
+
+    Raises
+    ------
+    InputError : a fee is beyond a tenth
+    """
+    for name, value in (("maker_ppm", maker_ppm), ("taker_ppm", taker_ppm)):
+        if abs(value) > FEE_BOUND_PPM:
+            raise InputError(f"{name}: {value} must be from {-FEE_BOUND_PPM} to {FEE_BOUND_PPM}")
+        memory.accounts[account][name] = value
