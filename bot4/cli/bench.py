@@ -45,6 +45,7 @@ SUITES = {
     "mpmc": "the ring of many: alone, and fed by up to 256 processes",
     "histogram": "what it costs to count one latency",
     "step": "the compiled shard step on prepared ticks, and its parts",
+    "matching": "the exchange's matching core: commands and fills a second on one core",
     "tick_to_intent": "from the tick's stamp to the order intent, two processes",
     "tick_to_execution": "from the tick's stamp to execution and the request it sends, spinning and asleep",
     "wait": "how soon a waiting process hears the news, by the way it waits",

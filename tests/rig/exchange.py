@@ -11,6 +11,7 @@ from bot4.kernels.exchange.state import (
     AT_BOOK,
     AT_TRIGGER,
     COMMAND,
+    MAX_INSTRUMENTS,
     ROW_BITS,
     MarketRules,
     exchange_memory,
@@ -40,7 +41,7 @@ class Pair:
         self.memory = exchange_memory(list(markets), len(fees), N_ASSETS, max_orders)
         for account, (maker, taker) in enumerate(fees):
             set_fees(self.memory, account, maker, taker)
-            self.memory.accounts[account]["group"] = groups[account]
+            self.memory["accounts"][account]["group"] = groups[account]
         rules = [Rules(*one) for one in markets]
         self.twin = RefExchange(rules, len(fees), N_ASSETS, max_orders, fees, groups)
         self.record = np.zeros(1, COMMAND)
@@ -61,7 +62,7 @@ class Pair:
         )  # fmt: skip
         n = exchange_step(self.memory, self.record[0])
         said = []
-        for event in self.memory.events[:n].tolist():
+        for event in self.memory["events"][:n].tolist():
             number = event[ORDER_ID] >> ROW_BITS
             if event[2] == e.REPORT_ACK:
                 self.ids[number] = event[ORDER_ID]
@@ -91,13 +92,13 @@ class Pair:
     def queues(self, tree, *fields):
         """Orders of one of the trees of each market, as they come."""
         found = []
-        for instrument, market in enumerate(self.memory.markets):
+        for instrument, market in enumerate(self.memory["markets"][: len(self.twin.rules)]):
             level, rows = market["best"][tree], []
             while level >= 0:
-                place = self.memory.levels[level]
+                place = self.memory["levels"][level]
                 row = place["head"]
                 while row >= 0:
-                    order = self.memory.orders[row]
+                    order = self.memory["orders"][row]
                     rows.append((int(order["order_id"]) >> ROW_BITS, *(int(order[name]) for name in fields)))
                     row = order["next"]
                 key = key_of(market, tree, place["price_ticks"])
@@ -107,26 +108,28 @@ class Pair:
 
     def state(self) -> tuple:
         """State of the exchange in the twin's words."""
-        m = self.memory
+        m, n, accounts = self.memory, len(self.twin.rules), self.twin.n_accounts
         book = ("price_ticks", "leaves_lots", "slice_lots")
         trigger = ("stop_ticks", "leaves_lots", "extreme_ticks")
+        seats = [m["seats"][a * MAX_INSTRUMENTS + i] for a in range(accounts) for i in range(n)]
         orders = []
-        for seat in m.seats:
+        for seat in seats:
             row = seat["head"]
             while row >= 0:
-                o = m.orders[row]
+                o = m["orders"][row]
                 fields = ("qty_lots", "cum_lots", "cum_value_e8", "prevented_lots", "place", "price_ticks",
                           "stop_ticks", "fired")  # fmt: skip
                 number = int(o["order_id"]) >> ROW_BITS
-                of_list = int(m.lists[o["list"]]["list_id"]) if o["list"] >= 0 else 0
+                of_list = int(m["lists"][o["list"]]["list_id"]) if o["list"] >= 0 else 0
                 orders.append((number, *(int(o[name]) for name in fields), of_list))
                 row = o["seat_next"]
         sides = [side for pair in zip(self.queues(0, *book), self.queues(1, *book), strict=True) for side in pair]
         waits = [one for pair in zip(self.queues(2, *trigger), self.queues(3, *trigger), strict=True) for one in pair]
         return (
-            tuple((int(b["free_e8"]), int(b["locked_e8"])) for row in m.balances for b in row),
-            tuple(map(int, m.fees)), tuple(map(int, m.supply)), tuple(int(one["last_ticks"]) for one in m.markets),
-            tuple((int(s["lots"]), int(s["cost_tl"]), int(s["realised_tl"])) for s in m.seats),
+            tuple(pair for row in m["balances"][:accounts, :N_ASSETS].tolist() for pair in row),
+            tuple(m["fees"][:N_ASSETS].tolist()), tuple(m["supply"][:N_ASSETS].tolist()),
+            tuple(m["markets"]["last_ticks"][:n].tolist()),
+            tuple((int(s["lots"]), int(s["cost_tl"]), int(s["realised_tl"])) for s in seats),
             tuple(sides), tuple(waits), tuple(sorted(orders)),
         )  # fmt: skip
 
@@ -194,8 +197,7 @@ class RandomScript:
                 away = side if order_type in (3, 4) else -side
                 fields["stop"] = middle + away * r.choice((-1, 1, 1, 2, 2, 3, 5))
         if tif == e.TIF_GTD:
-            fields["expire"] = pair_time = self.pair.now + r.randrange(400)
-            del pair_time
+            fields["expire"] = self.pair.now + r.randrange(400)
         if order_type != 2 and tif in (3, 4) and r.random() < 0.8:
             fields |= {"tif": 1, "expire": 0}
         if order_type == 2 and r.random() < 0.15:

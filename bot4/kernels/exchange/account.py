@@ -20,11 +20,11 @@ from bot4.model.units import fee_e8
 @kernel
 def sibling(memory, row):
     """Row of the other leg of an order's OCO pair, -1: none that is open."""
-    order = memory.orders[row]
+    order = memory["orders"][row]
     at = np.int64(order["list"])
     if at < 0:
         return np.int64(-1)
-    one = memory.lists[at]
+    one = memory["lists"][at]
     if one["kind"] == LIST_OCO:
         return np.int64(one["legs"][1 - order["leg"]])
     if one["kind"] == LIST_OTOCO and order["leg"] > 0:
@@ -35,8 +35,8 @@ def sibling(memory, row):
 @kernel
 def own_claim_e8(memory, row):
     """What an order by itself locks, of the asset that it pays with."""
-    order = memory.orders[row]
-    market = memory.markets[order["instrument"]]
+    order = memory["orders"][row]
+    market = memory["markets"][order["instrument"]]
     if order["locks"] == 0:
         return np.int64(0)
     unit = order["lock_ticks"] * market["value_e8"] if order["side"] > 0 else market["lot_e8"]
@@ -55,22 +55,22 @@ def claim_e8(memory, row):
 
 @inlined
 def _paid_in(memory, order):
-    market = memory.markets[order["instrument"]]
+    market = memory["markets"][order["instrument"]]
     asset = market["quote"] if order["side"] > 0 else market["base"]
-    return memory.balances[order["account"], asset]
+    return memory["balances"][order["account"], asset]
 
 
 @kernel
 def paid_in_free_e8(memory, row):
     """Free balance of the asset that an order pays with."""
-    return _paid_in(memory, memory.orders[row])["free_e8"]
+    return _paid_in(memory, memory["orders"][row])["free_e8"]
 
 
 @kernel
 def lock(memory, row, amount_e8):
     """Move an amount from free to locked, or back if it is negative."""
     if amount_e8 != 0:
-        balance = _paid_in(memory, memory.orders[row])
+        balance = _paid_in(memory, memory["orders"][row])
         balance["free_e8"] -= amount_e8
         balance["locked_e8"] += amount_e8
 
@@ -81,7 +81,7 @@ def release_all(memory, row):
     other = sibling(memory, row)
     rest = own_claim_e8(memory, other) if other >= 0 else np.int64(0)
     lock(memory, row, min(np.int64(0), rest - own_claim_e8(memory, row)))
-    memory.orders[row]["locks"] = 0
+    memory["orders"][row]["locks"] = 0
 
 
 @inlined
@@ -96,22 +96,22 @@ def reducible(seat, side):
 @inlined
 def opens(memory, order):
     """True if the order is one of a contract that may grow the position."""
-    return memory.markets[order["instrument"]]["linear"] != 0 and order["flags"] & ORDER_REDUCE_ONLY == 0
+    return memory["markets"][order["instrument"]]["linear"] != 0 and order["flags"] & ORDER_REDUCE_ONLY == 0
 
 
 @kernel
 def add_open(memory, row, lots):
     """Count lots of an open order towards the positions that it could make."""
-    order = memory.orders[row]
+    order = memory["orders"][row]
     if opens(memory, order):
-        memory.seats[order["seat"]]["open_lots"][0 if order["side"] > 0 else 1] += lots
+        memory["seats"][order["seat"]]["open_lots"][0 if order["side"] > 0 else 1] += lots
 
 
 @kernel
 def _settle_linear(memory, row, price_ticks, lots, ppm):
-    order = memory.orders[row]
-    market = memory.markets[order["instrument"]]
-    seat = memory.seats[order["seat"]]
+    order = memory["orders"][row]
+    market = memory["markets"][order["instrument"]]
+    seat = memory["seats"][order["seat"]]
     side = np.int64(order["side"])
     left = lots
     realised = np.int64(0)
@@ -128,17 +128,17 @@ def _settle_linear(memory, row, price_ticks, lots, ppm):
         seat["cost_tl"] += side * left * price_ticks
     seat["realised_tl"] += realised
     fee = fee_e8(price_ticks * lots * market["value_e8"], ppm)
-    memory.balances[order["account"], market["quote"]]["free_e8"] += realised * market["value_e8"] - fee
-    memory.fees[market["quote"]] += fee
+    memory["balances"][order["account"], market["quote"]]["free_e8"] += realised * market["value_e8"] - fee
+    memory["fees"][market["quote"]] += fee
     return fee
 
 
 @kernel
 def _settle_spot(memory, row, price_ticks, lots, ppm):
-    order = memory.orders[row]
-    market = memory.markets[order["instrument"]]
-    base = memory.balances[order["account"], market["base"]]
-    quote = memory.balances[order["account"], market["quote"]]
+    order = memory["orders"][row]
+    market = memory["markets"][order["instrument"]]
+    base = memory["balances"][order["account"], market["base"]]
+    quote = memory["balances"][order["account"], market["quote"]]
     value = price_ticks * lots * market["value_e8"]
     amount = lots * market["lot_e8"]
     if order["side"] > 0:
@@ -147,7 +147,7 @@ def _settle_spot(memory, row, price_ticks, lots, ppm):
         quote["free_e8"] += held - value
         fee = fee_e8(amount, ppm)
         base["free_e8"] += amount - fee
-        memory.fees[market["base"]] += fee
+        memory["fees"][market["base"]] += fee
         return fee
     if order["locks"] != 0:
         base["locked_e8"] -= amount
@@ -155,7 +155,7 @@ def _settle_spot(memory, row, price_ticks, lots, ppm):
         base["free_e8"] -= amount
     fee = fee_e8(value, ppm)
     quote["free_e8"] += value - fee
-    memory.fees[market["quote"]] += fee
+    memory["fees"][market["quote"]] += fee
     return fee
 
 
@@ -168,9 +168,9 @@ def settle(memory, row, price_ticks, lots, liquidity):
     Complexity: O(1). The order's leaves are the caller's.
     Twin: tests/reference/kernels/exchange.py
     """
-    order = memory.orders[row]
-    market = memory.markets[order["instrument"]]
-    account = memory.accounts[order["account"]]
+    order = memory["orders"][row]
+    market = memory["markets"][order["instrument"]]
+    account = memory["accounts"][order["account"]]
     ppm = account["maker_ppm"] if liquidity == LIQUIDITY_MAKER else account["taker_ppm"]
     order["cum_lots"] += lots
     order["cum_value_e8"] += price_ticks * lots * market["value_e8"]

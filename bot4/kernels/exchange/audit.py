@@ -7,7 +7,19 @@ import numpy as np
 
 from bot4.jit import kernel
 from bot4.kernels.exchange.account import opens, own_claim_e8, reducible, sibling
-from bot4.kernels.exchange.state import AT_BOOK, AT_LIST, AT_TRIGGER, N_TREES, TREE_ASK, TREE_BID, TREE_RISING
+from bot4.kernels.exchange.state import (
+    AT_BOOK,
+    AT_LIST,
+    AT_TRIGGER,
+    EVENTS_MORE,
+    EVENTS_PER_ORDER,
+    MAX_INSTRUMENTS,
+    N_TREES,
+    TREE_ASK,
+    TREE_BID,
+    TREE_FALLING,
+    TREE_RISING,
+)
 from bot4.kernels.exchange.tree import key_of, root_of, tree_after, tree_first
 from bot4.model.enums import ORDER_REDUCE_ONLY
 
@@ -30,57 +42,57 @@ AUDIT_NAMES = (
 
 @kernel
 def _audit_money(memory):
-    n_accounts, n_assets = memory.balances.shape
-    n = len(memory.markets)
+    n_accounts, n_assets = memory["desk"]["n_accounts"], memory["desk"]["n_assets"]
+    n = memory["desk"]["n_instruments"]
     for asset in range(n_assets):
-        held = memory.fees[asset]
+        held = memory["fees"][asset]
         for account in range(n_accounts):
-            held += memory.balances[account, asset]["free_e8"] + memory.balances[account, asset]["locked_e8"]
+            held += memory["balances"][account, asset]["free_e8"] + memory["balances"][account, asset]["locked_e8"]
             for instrument in range(n):
-                market = memory.markets[instrument]
+                market = memory["markets"][instrument]
                 if market["linear"] != 0 and market["quote"] == asset:
-                    held -= memory.seats[account * n + instrument]["cost_tl"] * market["value_e8"]
-        if held != memory.supply[asset]:
+                    held -= memory["seats"][account * MAX_INSTRUMENTS + instrument]["cost_tl"] * market["value_e8"]
+        if held != memory["supply"][asset]:
             return AUDIT_MONEY
     return AUDIT_OK
 
 
 @kernel
 def _audit_locked(memory):
-    n_accounts, n_assets = memory.balances.shape
-    n = len(memory.markets)
+    n_accounts, n_assets = memory["desk"]["n_accounts"], memory["desk"]["n_assets"]
+    n = memory["desk"]["n_instruments"]
     for account in range(n_accounts):
         for asset in range(n_assets):
             needed = np.int64(0)
             for instrument in range(n):
-                market = memory.markets[instrument]
+                market = memory["markets"][instrument]
                 if market["base"] != asset and market["quote"] != asset:
                     continue
-                row = np.int64(memory.seats[account * n + instrument]["head"])
+                row = np.int64(memory["seats"][account * MAX_INSTRUMENTS + instrument]["head"])
                 while row >= 0:
-                    order = memory.orders[row]
+                    order = memory["orders"][row]
                     pays = market["quote"] if order["side"] > 0 else market["base"]
                     if pays == asset:
                         own = own_claim_e8(memory, row)
                         other = sibling(memory, row)
                         if other < 0:
                             needed += own
-                        elif order["leg"] < memory.orders[other]["leg"]:  # a pair is counted once
+                        elif order["leg"] < memory["orders"][other]["leg"]:  # a pair is counted once
                             needed += max(own, own_claim_e8(memory, other))
                     row = np.int64(order["seat_next"])
-            if memory.balances[account, asset]["locked_e8"] != needed:
+            if memory["balances"][account, asset]["locked_e8"] != needed:
                 return AUDIT_LOCKED
     return AUDIT_OK
 
 
 @kernel
 def _audit_seats(memory):
-    n = len(memory.markets)
+    n = memory["desk"]["n_instruments"]
     for instrument in range(n):
-        market = memory.markets[instrument]
+        market = memory["markets"][instrument]
         lots = np.int64(0)
-        for at in range(instrument, len(memory.seats), n):
-            seat = memory.seats[at]
+        for account in range(memory["desk"]["n_accounts"]):
+            seat = memory["seats"][account * MAX_INSTRUMENTS + instrument]
             lots += seat["lots"]
             if abs(seat["lots"]) > market["max_position_lots"]:
                 return AUDIT_POSITION
@@ -90,7 +102,7 @@ def _audit_seats(memory):
                 reduce_lots = np.int64(0)
                 row = np.int64(seat["head"])
                 while row >= 0:
-                    order = memory.orders[row]
+                    order = memory["orders"][row]
                     if order["side"] == side and opens(memory, order):
                         open_lots += order["leaves_lots"]
                     if order["side"] == side and order["place"] == AT_BOOK and order["flags"] & ORDER_REDUCE_ONLY:
@@ -108,7 +120,7 @@ def _audit_seats(memory):
 @kernel
 def _audit_level(memory, level, instrument, tree):
     """AUDIT_* and how many orders wait at a level."""
-    place = memory.levels[level]
+    place = memory["levels"][level]
     in_book = tree == TREE_BID or tree == TREE_ASK
     shown = np.int64(0)
     total = np.int64(0)
@@ -116,7 +128,7 @@ def _audit_level(memory, level, instrument, tree):
     before = np.int64(-1)
     row = np.int64(place["head"])
     while row >= 0:
-        order = memory.orders[row]
+        order = memory["orders"][row]
         count += 1
         shown += order["slice_lots"]
         total += order["leaves_lots"]
@@ -142,8 +154,8 @@ def _audit_level(memory, level, instrument, tree):
 def _audit_books(memory):
     """AUDIT_* and how many orders wait in all trees."""
     total = np.int64(0)
-    for instrument in range(len(memory.markets)):
-        market = memory.markets[instrument]
+    for instrument in range(memory["desk"]["n_instruments"]):
+        market = memory["markets"][instrument]
         for tree in range(N_TREES):
             root = root_of(instrument, tree)
             level = tree_first(memory, root, market["digits"])
@@ -154,14 +166,17 @@ def _audit_books(memory):
                 total += count
                 if code != AUDIT_OK:
                     return code, total
-                key = key_of(market, tree, memory.levels[level]["price_ticks"])
+                key = key_of(market, tree, memory["levels"][level]["price_ticks"])
                 level = tree_after(memory, root, market["digits"], key)
         bid = market["best"][TREE_BID]
         ask = market["best"][TREE_ASK]
-        if bid >= 0 and ask >= 0 and memory.levels[bid]["price_ticks"] >= memory.levels[ask]["price_ticks"]:
+        if bid >= 0 and ask >= 0 and memory["levels"][bid]["price_ticks"] >= memory["levels"][ask]["price_ticks"]:
             return AUDIT_CROSSED, total
         rising = market["best"][TREE_RISING]
-        if rising >= 0 and market["last_ticks"] > 0 and memory.levels[rising]["price_ticks"] <= market["last_ticks"]:
+        if rising >= 0 and market["last_ticks"] > 0 and memory["levels"][rising]["price_ticks"] <= market["last_ticks"]:
+            return AUDIT_QUEUE, total
+        falling = market["best"][TREE_FALLING]
+        if falling >= 0 and memory["levels"][falling]["price_ticks"] >= market["last_ticks"] > 0:
             return AUDIT_QUEUE, total
     return AUDIT_OK, total
 
@@ -184,21 +199,21 @@ def audit(memory):
     code, waiting = _audit_books(memory)
     if code != AUDIT_OK:
         return code
-    desk = memory.desk[0]
+    desk = memory["desk"]
     listed = np.int64(0)
     parts = np.int64(0)
     pending = np.int64(0)
-    for at in range(len(memory.seats)):
-        row = np.int64(memory.seats[at]["head"])
+    for at in range(desk["n_accounts"] * MAX_INSTRUMENTS):
+        row = np.int64(memory["seats"][at]["head"])
         while row >= 0:
             listed += 1
-            parts += memory.orders[row]["parts"]
-            pending += 1 if memory.orders[row]["place"] == AT_LIST else 0
-            row = np.int64(memory.orders[row]["seat_next"])
+            parts += memory["orders"][row]["parts"]
+            pending += 1 if memory["orders"][row]["place"] == AT_LIST else 0
+            row = np.int64(memory["orders"][row]["seat_next"])
     if listed != desk["n_open"] or parts != desk["n_parts"] or waiting + pending != listed:
         return AUDIT_LOST
     if desk["queue_head"] >= 0:
         return AUDIT_QUEUE
-    if desk["n_events"] > len(memory.events):
+    if desk["n_events"] > EVENTS_PER_ORDER * desk["max_orders"] + EVENTS_MORE:
         return AUDIT_EVENTS
     return AUDIT_OK

@@ -63,9 +63,9 @@ def check_form(memory, command):
     """
     account = np.int64(command["account"])
     instrument = np.int64(command["instrument"])
-    if account < 0 or account >= len(memory.accounts) or instrument < 0 or instrument >= len(memory.markets):
+    if account < 0 or account >= memory["desk"]["n_accounts"] or instrument < 0 or instrument >= memory["desk"]["n_instruments"]:
         return VENUE_BAD_REQUEST
-    market = memory.markets[instrument]
+    market = memory["markets"][instrument]
     order_type = np.int64(command["type"])
     tif = np.int64(command["tif"])
     side = np.int64(command["side"])
@@ -99,7 +99,7 @@ def check_form(memory, command):
         return VENUE_BAD_REQUEST
     if (tif == TIF_GTD) != (command["expire_ns"] > 0) or command["expire_ns"] < 0:
         return VENUE_BAD_REQUEST
-    if tif == TIF_GTD and command["expire_ns"] <= memory.desk[0]["now_ns"]:
+    if tif == TIF_GTD and command["expire_ns"] <= memory["desk"]["now_ns"]:
         return VENUE_BAD_REQUEST
     if flags & ~(ORDER_REDUCE_ONLY | ORDER_POST_ONLY) != 0:
         return VENUE_BAD_REQUEST
@@ -122,21 +122,21 @@ def check_legs(memory, n):
     A pair is of one side and quantity; one of its legs may be a limit order that rests, others wait for a price. What
     waits for another order is no market order by amount.
     """
-    first = memory.staged[0]
+    first = memory["staged"][0]
     kind = np.int64(first["list_kind"])
     if kind < LIST_OCO or kind > LIST_OTOCO or n != (3 if kind == LIST_OTOCO else 2):
         return VENUE_BAD_REQUEST
     for leg in range(n):
-        if memory.staged[leg]["amount_e8"] != 0:
+        if memory["staged"][leg]["amount_e8"] != 0:
             return VENUE_BAD_REQUEST
     if kind == LIST_OCO or kind == LIST_OTOCO:
-        one = memory.staged[n - 2]
-        two = memory.staged[n - 1]
+        one = memory["staged"][n - 2]
+        two = memory["staged"][n - 1]
         if one["side"] != two["side"] or one["qty_lots"] != two["qty_lots"]:
             return VENUE_BAD_REQUEST
         limits = 0
         for leg in range(n - 2, n):
-            pair_leg = memory.staged[leg]
+            pair_leg = memory["staged"][leg]
             if waits_for_price(np.int64(pair_leg["type"])):
                 continue
             limits += 1
@@ -154,7 +154,7 @@ def check_position(memory, row, more_lots):
 
     Parameters
     ----------
-    memory : Exchange
+    memory : EXCHANGE record
     row : int64, of an order that is counted among the open ones
     more_lots : int64 >= 0, beside what it has
 
@@ -162,15 +162,15 @@ def check_position(memory, row, more_lots):
     -----
     A loss beyond the bound of deposits is no balance to open with.
     """
-    order = memory.orders[row]
-    market = memory.markets[order["instrument"]]
+    order = memory["orders"][row]
+    market = memory["markets"][order["instrument"]]
     if market["linear"] == 0:
         return OK
-    free = memory.balances[order["account"], market["quote"]]["free_e8"]
+    free = memory["balances"][order["account"], market["quote"]]["free_e8"]
     if free > SUPPLY_BOUND or free < -SUPPLY_BOUND:
         return VENUE_BALANCE
     if opens(memory, order):
-        seat = memory.seats[order["seat"]]
+        seat = memory["seats"][order["seat"]]
         held = max(np.int64(0), order["side"] * seat["lots"])
         open_lots = seat["open_lots"][0 if order["side"] > 0 else 1]
         if held + open_lots + more_lots > market["max_position_lots"]:
@@ -190,8 +190,8 @@ def would_fire(market, order, stop_ticks):
 @kernel
 def crosses(memory, order, price_ticks):
     """True if an order at this price would take."""
-    best = memory.markets[order["instrument"]]["best"][against(order["side"])]
-    return best >= 0 and order["side"] * (memory.levels[best]["price_ticks"] - price_ticks) <= 0
+    best = memory["markets"][order["instrument"]]["best"][against(order["side"])]
+    return best >= 0 and order["side"] * (memory["levels"][best]["price_ticks"] - price_ticks) <= 0
 
 
 @kernel
@@ -202,9 +202,9 @@ def _short_of_money(memory, row):
     -----
     Complexity: O(levels met).
     """
-    order = memory.orders[row]
+    order = memory["orders"][row]
     instrument = np.int64(order["instrument"])
-    market = memory.markets[instrument]
+    market = memory["markets"][instrument]
     by_amount = order["amount_e8"] > 0
     left = market["max_lots"] if by_amount else order["leaves_lots"]
     amount = order["amount_e8"]
@@ -212,8 +212,8 @@ def _short_of_money(memory, row):
     tree = against(order["side"])
     level = market["best"][tree]
     while level >= 0 and left > 0:
-        price = memory.levels[level]["price_ticks"]
-        lots = min(left, memory.levels[level]["total_lots"])
+        price = memory["levels"][level]["price_ticks"]
+        lots = min(left, memory["levels"][level]["total_lots"])
         if by_amount:
             lots = min(lots, amount // (price * market["value_e8"]))
             if lots == 0:
@@ -236,8 +236,8 @@ def check_market(memory, row):
     Complexity: O(1), of a spot market order O(levels met). Errors: VENUE_*.
     Twin: tests/reference/kernels/exchange.py
     """
-    order = memory.orders[row]
-    market = memory.markets[order["instrument"]]
+    order = memory["orders"][row]
+    market = memory["markets"][order["instrument"]]
     if order["trail_bps"] > 0:
         if order["stop_ticks"] == 0 and market["last_ticks"] == 0:
             return VENUE_NO_MARKET
@@ -245,7 +245,7 @@ def check_market(memory, row):
             return VENUE_TOO_MANY_ORDERS
     if would_fire(market, order, order["stop_ticks"]):
         return VENUE_STOP_WOULD_TRIGGER
-    if order["flags"] & ORDER_REDUCE_ONLY and reducible(memory.seats[order["seat"]], order["side"]) == 0:
+    if order["flags"] & ORDER_REDUCE_ONLY and reducible(memory["seats"][order["seat"]], order["side"]) == 0:
         return VENUE_REDUCE_ONLY
     if order["flags"] & ORDER_POST_ONLY and crosses(memory, order, order["price_ticks"]):
         return VENUE_POST_ONLY
@@ -265,12 +265,12 @@ def lock_price(memory, order):
         return order["price_ticks"]
     if order["stop_ticks"] > 0:
         return order["stop_ticks"]
-    return memory.markets[order["instrument"]]["last_ticks"]
+    return memory["markets"][order["instrument"]]["last_ticks"]
 
 
 @kernel
 def _needed_e8(memory, row):
-    order = memory.orders[row]
+    order = memory["orders"][row]
     order["lock_ticks"] = lock_price(memory, order)
     order["locks"] = 1
     needed = own_claim_e8(memory, row)
@@ -281,8 +281,8 @@ def _needed_e8(memory, row):
 @kernel
 def begin_lock(memory, row):
     """Lock what an order needs that enters the market; of a pair, its larger leg. The check has passed."""
-    order = memory.orders[row]
-    if memory.markets[order["instrument"]]["linear"] != 0 or order["amount_e8"] > 0:
+    order = memory["orders"][row]
+    if memory["markets"][order["instrument"]]["linear"] != 0 or order["amount_e8"] > 0:
         return np.int64(0)
     needed = _needed_e8(memory, row)
     order["locks"] = 1

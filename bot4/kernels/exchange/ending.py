@@ -30,13 +30,13 @@ from bot4.model.enums import (
 @kernel
 def seat_add(memory, row):
     """The newest open order of its account on its instrument."""
-    order = memory.orders[row]
-    seat = memory.seats[order["seat"]]
+    order = memory["orders"][row]
+    seat = memory["seats"][order["seat"]]
     tail = np.int64(seat["tail"])
     order["seat_prev"] = tail
     order["seat_next"] = -1
     if tail >= 0:
-        memory.orders[tail]["seat_next"] = row
+        memory["orders"][tail]["seat_next"] = row
     else:
         seat["head"] = row
     seat["tail"] = row
@@ -44,16 +44,16 @@ def seat_add(memory, row):
 
 @kernel
 def _seat_remove(memory, row):
-    order = memory.orders[row]
-    seat = memory.seats[order["seat"]]
+    order = memory["orders"][row]
+    seat = memory["seats"][order["seat"]]
     before = np.int64(order["seat_prev"])
     behind = np.int64(order["seat_next"])
     if before >= 0:
-        memory.orders[before]["seat_next"] = behind
+        memory["orders"][before]["seat_next"] = behind
     else:
         seat["head"] = behind
     if behind >= 0:
-        memory.orders[behind]["seat_prev"] = before
+        memory["orders"][behind]["seat_prev"] = before
     else:
         seat["tail"] = before
 
@@ -61,38 +61,38 @@ def _seat_remove(memory, row):
 @kernel
 def trail_add(memory, row):
     """A trailing order that looks at every new price, before those that did already."""
-    order = memory.orders[row]
-    market = memory.markets[order["instrument"]]
+    order = memory["orders"][row]
+    market = memory["markets"][order["instrument"]]
     head = market["trail_head"]
     order["trail_prev"] = -1
     order["trail_next"] = head
     if head >= 0:
-        memory.orders[head]["trail_prev"] = row
+        memory["orders"][head]["trail_prev"] = row
     market["trail_head"] = row
 
 
 @kernel
 def trail_remove(memory, row):
     """A trailing order has gone off or ends."""
-    order = memory.orders[row]
-    market = memory.markets[order["instrument"]]
+    order = memory["orders"][row]
+    market = memory["markets"][order["instrument"]]
     market["n_trailing"] -= 1
     if order["extreme_ticks"] == 0:
         return
     before = np.int64(order["trail_prev"])
     behind = np.int64(order["trail_next"])
     if before >= 0:
-        memory.orders[before]["trail_next"] = behind
+        memory["orders"][before]["trail_next"] = behind
     else:
         market["trail_head"] = behind
     if behind >= 0:
-        memory.orders[behind]["trail_prev"] = before
+        memory["orders"][behind]["trail_prev"] = before
 
 
 @kernel
 def drop(memory, row):
     """An order is nowhere any more, and its row free; nothing is told."""
-    order = memory.orders[row]
+    order = memory["orders"][row]
     release_all(memory, row)
     leave(memory, row)
     if order["trail_bps"] > 0 and order["fired"] == 0:
@@ -101,7 +101,7 @@ def drop(memory, row):
     heap_remove(memory, row)
     forget(memory, row)
     _seat_remove(memory, row)
-    desk = memory.desk[0]
+    desk = memory["desk"]
     desk["n_parts"] -= order["parts"]
     desk["n_open"] -= 1
     free_row(memory, row)
@@ -122,8 +122,8 @@ def end_sibling(memory, row):
     """The order has traded or gone off: the other leg of its pair ends."""
     other = sibling(memory, row)
     if other >= 0:
-        memory_list = memory.lists[memory.orders[other]["list"]]
-        leg = np.int64(memory.orders[other]["leg"])
+        memory_list = memory["lists"][memory["orders"][other]["list"]]
+        leg = np.int64(memory["orders"][other]["leg"])
         _end(memory, other, REPORT_EXPIRED, VENUE_LIST)
         memory_list["legs"][leg] = -1
 
@@ -134,7 +134,7 @@ def close(memory, row, kind, code):
 
     Parameters
     ----------
-    memory : Exchange
+    memory : EXCHANGE record
     row : int64
     kind : REPORT_FILL (filled, the fill has told so), REPORT_CANCELED or REPORT_EXPIRED
     code : int64, VENUE_*
@@ -143,7 +143,7 @@ def close(memory, row, kind, code):
     -----
     Complexity: O(log n) with a time of expiry, else O(1). Twin: tests/reference/kernels/exchange.py
     """
-    order = memory.orders[row]
+    order = memory["orders"][row]
     at = np.int64(order["list"])
     leg = np.int64(order["leg"])
     account = np.int64(order["account"])
@@ -151,7 +151,7 @@ def close(memory, row, kind, code):
     _end(memory, row, kind, code)
     if at < 0:
         return
-    one = memory.lists[at]
+    one = memory["lists"][at]
     one["legs"][leg] = -1
     is_open = False
     for other in range(LIST_LEGS):
@@ -176,19 +176,19 @@ def shrink(memory, at):
 
     Parameters
     ----------
-    memory : Exchange
+    memory : EXCHANGE record
     at : int64, seat
 
     Notes
     -----
     Complexity: O(open orders of the seat) where there is something to cut, else O(1).
     """
-    seat = memory.seats[at]
+    seat = memory["seats"][at]
     for turn in range(2):
         side = SIDE_BUY if turn == 0 else -SIDE_BUY
         row = np.int64(seat["tail"])
         while row >= 0 and seat["reduce_lots"][turn] > reducible(seat, side):
-            order = memory.orders[row]
+            order = memory["orders"][row]
             if order["place"] != AT_BOOK or order["side"] != side or order["flags"] & ORDER_REDUCE_ONLY == 0:
                 row = np.int64(order["seat_prev"])
                 continue

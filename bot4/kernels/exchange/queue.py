@@ -25,23 +25,23 @@ from bot4.model.enums import ORDER_REDUCE_ONLY, TYPE_STOP_LIMIT, TYPE_STOP_MARKE
 @kernel
 def _level_at(memory, instrument, tree, price_ticks):
     """The level of a price, made if there is none."""
-    market = memory.markets[instrument]
+    market = memory["markets"][instrument]
     best = market["best"][tree]
-    if best >= 0 and memory.levels[best]["price_ticks"] == price_ticks:
+    if best >= 0 and memory["levels"][best]["price_ticks"] == price_ticks:
         return best
     key = key_of(market, tree, price_ticks)
     root = root_of(instrument, tree)
     level = tree_find(memory, root, market["digits"], key)
     if level >= 0:
         return level
-    desk = memory.desk[0]
+    desk = memory["desk"]
     level = desk["free_level"]
     if level >= 0:
-        desk["free_level"] = np.int64(memory.levels[level]["next"])
+        desk["free_level"] = np.int64(memory["levels"][level]["next"])
     else:
         level = desk["fresh_level"]
         desk["fresh_level"] = level + 1
-    row = memory.levels[level]
+    row = memory["levels"][level]
     row["price_ticks"] = price_ticks
     row["shown_lots"] = 0
     row["total_lots"] = 0
@@ -50,7 +50,7 @@ def _level_at(memory, instrument, tree, price_ticks):
     row["instrument"] = instrument
     row["tree"] = tree
     tree_add(memory, root, market["digits"], key, level)
-    if best < 0 or key < key_of(market, tree, memory.levels[best]["price_ticks"]):
+    if best < 0 or key < key_of(market, tree, memory["levels"][best]["price_ticks"]):
         market["best"][tree] = level
     return level
 
@@ -58,27 +58,27 @@ def _level_at(memory, instrument, tree, price_ticks):
 @kernel
 def _drop_level(memory, level):
     """A level without orders is none."""
-    row = memory.levels[level]
+    row = memory["levels"][level]
     tree = np.int64(row["tree"])
     instrument = np.int64(row["instrument"])
-    market = memory.markets[instrument]
+    market = memory["markets"][instrument]
     root = root_of(instrument, tree)
     tree_remove(memory, root, market["digits"], key_of(market, tree, row["price_ticks"]))
     if market["best"][tree] == level:
         market["best"][tree] = tree_first(memory, root, market["digits"])
-    row["next"] = memory.desk[0]["free_level"]
-    memory.desk[0]["free_level"] = level
+    row["next"] = memory["desk"]["free_level"]
+    memory["desk"]["free_level"] = level
 
 
 @kernel
 def _link_last(memory, level, row):
-    order = memory.orders[row]
-    place = memory.levels[level]
+    order = memory["orders"][row]
+    place = memory["levels"][level]
     tail = np.int64(place["tail"])
     order["prev"] = tail
     order["next"] = -1
     if tail >= 0:
-        memory.orders[tail]["next"] = row
+        memory["orders"][tail]["next"] = row
     else:
         place["head"] = row
     place["tail"] = row
@@ -86,16 +86,16 @@ def _link_last(memory, level, row):
 
 @kernel
 def _unlink(memory, level, row):
-    order = memory.orders[row]
-    place = memory.levels[level]
+    order = memory["orders"][row]
+    place = memory["levels"][level]
     before = np.int64(order["prev"])
     behind = np.int64(order["next"])
     if before >= 0:
-        memory.orders[before]["next"] = behind
+        memory["orders"][before]["next"] = behind
     else:
         place["head"] = behind
     if behind >= 0:
-        memory.orders[behind]["prev"] = before
+        memory["orders"][behind]["prev"] = before
     else:
         place["tail"] = before
 
@@ -103,7 +103,7 @@ def _unlink(memory, level, row):
 @kernel
 def join_book(memory, row):
     """An order that rests goes to the end of the queue at its price, as much of it shown as it wants."""
-    order = memory.orders[row]
+    order = memory["orders"][row]
     tree = np.int64(TREE_BID if order["side"] > 0 else TREE_ASK)
     level = _level_at(memory, np.int64(order["instrument"]), tree, order["price_ticks"])
     leaves = order["leaves_lots"]
@@ -112,11 +112,11 @@ def join_book(memory, row):
     order["level"] = level
     order["place"] = AT_BOOK
     _link_last(memory, level, row)
-    place = memory.levels[level]
+    place = memory["levels"][level]
     place["shown_lots"] += shown
     place["total_lots"] += leaves
     if order["flags"] & ORDER_REDUCE_ONLY:
-        memory.seats[order["seat"]]["reduce_lots"][0 if order["side"] > 0 else 1] += leaves
+        memory["seats"][order["seat"]]["reduce_lots"][0 if order["side"] > 0 else 1] += leaves
 
 
 @kernel
@@ -131,7 +131,7 @@ def rising(order):
 @kernel
 def join_trigger(memory, row):
     """An order waits for its trigger, behind those that wait for the same."""
-    order = memory.orders[row]
+    order = memory["orders"][row]
     tree = np.int64(TREE_RISING if rising(order) else TREE_FALLING)
     level = _level_at(memory, np.int64(order["instrument"]), tree, order["stop_ticks"])
     order["level"] = level
@@ -142,14 +142,14 @@ def join_trigger(memory, row):
 @kernel
 def join_queue(memory, row):
     """An order's turn comes when those before it have had theirs."""
-    desk = memory.desk[0]
-    order = memory.orders[row]
+    desk = memory["desk"]
+    order = memory["orders"][row]
     tail = desk["queue_tail"]
     order["place"] = AT_QUEUE
     order["prev"] = tail
     order["next"] = -1
     if tail >= 0:
-        memory.orders[tail]["next"] = row
+        memory["orders"][tail]["next"] = row
     else:
         desk["queue_head"] = row
     desk["queue_tail"] = row
@@ -158,19 +158,19 @@ def join_queue(memory, row):
 @kernel
 def leave(memory, row):
     """Take an order out of whatever it waits in."""
-    order = memory.orders[row]
+    order = memory["orders"][row]
     place = np.int64(order["place"])
     order["place"] = AT_NOWHERE
     if place == AT_QUEUE:
-        desk = memory.desk[0]
+        desk = memory["desk"]
         before = np.int64(order["prev"])
         behind = np.int64(order["next"])
         if before >= 0:
-            memory.orders[before]["next"] = behind
+            memory["orders"][before]["next"] = behind
         else:
             desk["queue_head"] = behind
         if behind >= 0:
-            memory.orders[behind]["prev"] = before
+            memory["orders"][behind]["prev"] = before
         else:
             desk["queue_tail"] = before
         return
@@ -178,12 +178,12 @@ def leave(memory, row):
         return
     level = np.int64(order["level"])
     if place == AT_BOOK:
-        memory.levels[level]["shown_lots"] -= order["slice_lots"]
-        memory.levels[level]["total_lots"] -= order["leaves_lots"]
+        memory["levels"][level]["shown_lots"] -= order["slice_lots"]
+        memory["levels"][level]["total_lots"] -= order["leaves_lots"]
         if order["flags"] & ORDER_REDUCE_ONLY:
-            memory.seats[order["seat"]]["reduce_lots"][0 if order["side"] > 0 else 1] -= order["leaves_lots"]
+            memory["seats"][order["seat"]]["reduce_lots"][0 if order["side"] > 0 else 1] -= order["leaves_lots"]
     _unlink(memory, level, row)
-    if memory.levels[level]["head"] < 0:
+    if memory["levels"][level]["head"] < 0:
         _drop_level(memory, level)
 
 
@@ -193,7 +193,7 @@ def lessen_booked(memory, row, lots, from_slice):
 
     Parameters
     ----------
-    memory : Exchange
+    memory : EXCHANGE record
     row : int64, of an order in the book
     lots : int64, less than its leaves, or all of them if it ends now
     from_slice : bool, True for a fill, which meets what is shown
@@ -202,9 +202,9 @@ def lessen_booked(memory, row, lots, from_slice):
     -----
     An iceberg whose shown part is gone shows the next one, at the end of the queue.
     """
-    order = memory.orders[row]
+    order = memory["orders"][row]
     level = np.int64(order["level"])
-    place = memory.levels[level]
+    place = memory["levels"][level]
     order["leaves_lots"] -= lots
     place["total_lots"] -= lots
     before = order["slice_lots"]
@@ -216,4 +216,4 @@ def lessen_booked(memory, row, lots, from_slice):
     order["slice_lots"] = after
     place["shown_lots"] += after - before
     if order["flags"] & ORDER_REDUCE_ONLY:
-        memory.seats[order["seat"]]["reduce_lots"][0 if order["side"] > 0 else 1] -= lots
+        memory["seats"][order["seat"]]["reduce_lots"][0 if order["side"] > 0 else 1] -= lots

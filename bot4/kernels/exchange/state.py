@@ -18,8 +18,12 @@ import numpy as np
 
 from bot4.model.errors import InputError
 
-ROW_BITS = 20  # of an order id: the row
-MAX_ORDERS = 2**ROW_BITS
+MAX_INSTRUMENTS = 64
+MAX_ACCOUNTS = 1_024
+MAX_ASSETS = 64
+ROW_BITS = 16  # of an order id: the row
+MAX_ORDERS = 2**ROW_BITS  # open at once, all accounts together
+ID_SLOTS = 2 * MAX_ORDERS
 DIGIT_BITS = 6  # a node of the price tree has 64 children
 MAX_DIGITS = 5
 MAX_PRICE_TICKS = 2**28  # a trailing buy's trigger may be twice a price, and has to fit into the tree
@@ -43,6 +47,7 @@ TREE_ASK = 1
 TREE_RISING = 2  # orders that go off at a price at or above theirs
 TREE_FALLING = 3  # ... at or below
 N_TREES = 4
+MAX_NODES = N_TREES * MAX_INSTRUMENTS + (MAX_DIGITS - 1) * MAX_ORDERS  # the roots, and what the levels need at most
 
 # Where an order is.
 AT_NOWHERE = 0  # a free row
@@ -245,6 +250,10 @@ DESK = np.dtype(
         ("walk_first_ticks", "i8"),
         ("walk_last_ticks", "i8"),
         ("n_open", "i8"),
+        ("n_instruments", "i8"),
+        ("n_accounts", "i8"),
+        ("n_assets", "i8"),
+        ("max_orders", "i8"),
     ]
 )
 
@@ -253,25 +262,28 @@ for _record in (COMMAND, EVENT, ORDER, LEVEL, MARKET, SEAT, ACCOUNT, BALANCE, LI
     assert _record.itemsize % 8 == 0
 
 
-class Exchange(NamedTuple):
-    """All memory of an exchange; process-private."""
-
-    desk: np.ndarray  # DESK[1]
-    markets: np.ndarray  # MARKET[instruments]
-    accounts: np.ndarray  # ACCOUNT[accounts]
-    balances: np.ndarray  # BALANCE[accounts, assets]
-    fees: np.ndarray  # int64[assets], collected so far, 1e-8
-    supply: np.ndarray  # int64[assets], deposits less withdrawals, 1e-8
-    seats: np.ndarray  # SEAT[accounts * instruments]
-    orders: np.ndarray  # ORDER[max_orders]
-    levels: np.ndarray  # LEVEL[max_orders]
-    node_bits: np.ndarray  # int64[nodes]: which children there are
-    node_child: np.ndarray  # int32[nodes, 64]: a node, or in the last digit a level
-    ids: np.ndarray  # int32[slots]: row + 1 by (account, client id), 0 free
-    heap: np.ndarray  # int32[max_orders]: rows by time of expiry
-    lists: np.ndarray  # LIST[max_orders]
-    staged: np.ndarray  # COMMAND[LIST_LEGS]
-    events: np.ndarray  # EVENT[...], of the last command
+# All memory of an exchange, in one record: kernels pass it on as one address, and every place in it is known to the
+# compiler. Its capacity is virtual; a page that nobody needs is never touched.
+EXCHANGE = np.dtype(
+    [
+        ("desk", DESK),
+        ("markets", MARKET, (MAX_INSTRUMENTS,)),
+        ("accounts", ACCOUNT, (MAX_ACCOUNTS,)),
+        ("balances", BALANCE, (MAX_ACCOUNTS, MAX_ASSETS)),
+        ("fees", "i8", (MAX_ASSETS,)),  # collected so far, 1e-8
+        ("supply", "i8", (MAX_ASSETS,)),  # deposits less withdrawals, 1e-8
+        ("seats", SEAT, (MAX_ACCOUNTS * MAX_INSTRUMENTS,)),
+        ("orders", ORDER, (MAX_ORDERS,)),
+        ("levels", LEVEL, (MAX_ORDERS,)),
+        ("node_bits", "i8", (MAX_NODES,)),  # which children a node has
+        ("node_child", "i4", (MAX_NODES, 2**DIGIT_BITS)),  # nodes, or in the last digit levels
+        ("ids", "i4", (ID_SLOTS,)),  # row + 1 by account and client id, 0 free
+        ("heap", "i4", (MAX_ORDERS,)),  # rows by time of expiry
+        ("lists", LIST, (MAX_ORDERS,)),
+        ("staged", COMMAND, (LIST_LEGS,)),
+        ("events", EVENT, (EVENTS_PER_ORDER * MAX_ORDERS + EVENTS_MORE,)),  # of the last command
+    ]
+)
 
 
 class MarketRules(NamedTuple):
@@ -306,8 +318,8 @@ def _refusal(rules: MarketRules, n_assets: int, n_linear: int) -> str:
     return ""
 
 
-def exchange_memory(rules: list[MarketRules], n_accounts: int, n_assets: int, max_orders: int = 2**16) -> Exchange:
-    """Memory of an exchange without orders and money; pages are touched only when used.
+def exchange_memory(rules: list[MarketRules], n_accounts: int, n_assets: int, max_orders: int = MAX_ORDERS) -> np.void:
+    """An exchange without orders and money.
 
     Parameters
     ----------
@@ -315,17 +327,25 @@ def exchange_memory(rules: list[MarketRules], n_accounts: int, n_assets: int, ma
     n_accounts, n_assets : how many there are
     max_orders : orders open at once over all accounts, an iceberg counted as its parts
 
+    Returns
+    -------
+    EXCHANGE record; process-private
+
     Raises
     ------
     InputError : a number is out of its range
     """
-    n = len(rules)
-    if not (1 <= n <= 2**15 and 1 <= n_accounts and 1 <= n_assets and n_accounts * max(n, n_assets) < 2**31):
-        raise InputError("an exchange needs an instrument, an account and an asset, and fewer than 2**31 seats")
-    if not LIST_LEGS <= max_orders <= MAX_ORDERS:
-        raise InputError(f"max_orders: {max_orders} must be from {LIST_LEGS} to {MAX_ORDERS}")
+    for name, value, most in (
+        ("instruments", len(rules), MAX_INSTRUMENTS),
+        ("n_accounts", n_accounts, MAX_ACCOUNTS),
+        ("n_assets", n_assets, MAX_ASSETS),
+        ("max_orders", max_orders, MAX_ORDERS),
+    ):
+        if not 1 <= value <= most:
+            raise InputError(f"{name}: {value} must be from 1 to {most}")
+    memory = np.zeros(1, EXCHANGE)[0]
     n_linear = sum(1 for one in rules if one.max_position_lots)
-    markets = np.zeros(n, MARKET)
+    markets = memory["markets"]
     for index, one in enumerate(rules):
         refusal = _refusal(one, n_assets, n_linear)
         if refusal:
@@ -341,35 +361,18 @@ def exchange_memory(rules: list[MarketRules], n_accounts: int, n_assets: int, ma
         row["top_key"] = 2 ** (DIGIT_BITS * digits) - 1
     markets["best"] = -1
     markets["trail_head"] = -1
-    seats = np.zeros(n_accounts * n, SEAT)
-    seats["head"] = -1
-    seats["tail"] = -1
-    desk = np.zeros(1, DESK)
+    memory["seats"]["head"] = -1
+    memory["seats"]["tail"] = -1
+    desk = memory["desk"]
+    desk["n_instruments"], desk["n_accounts"], desk["n_assets"] = len(rules), n_accounts, n_assets
+    desk["max_orders"] = max_orders
     for name in ("free_order", "free_level", "free_node", "free_list", "queue_head", "queue_tail"):
         desk[name] = -1
-    desk["fresh_node"] = n * N_TREES  # the roots
-    n_nodes = n * N_TREES + (MAX_DIGITS - 1) * max_orders
-    return Exchange(
-        desk=desk,
-        markets=markets,
-        accounts=np.zeros(n_accounts, ACCOUNT),
-        balances=np.zeros((n_accounts, n_assets), BALANCE),
-        fees=np.zeros(n_assets, np.int64),
-        supply=np.zeros(n_assets, np.int64),
-        seats=seats,
-        orders=np.zeros(max_orders, ORDER),
-        levels=np.zeros(max_orders, LEVEL),
-        node_bits=np.zeros(n_nodes, np.int64),
-        node_child=np.zeros((n_nodes, 2**DIGIT_BITS), np.int32),
-        ids=np.zeros(2 ** (2 * max_orders - 1).bit_length(), np.int32),
-        heap=np.zeros(max_orders, np.int32),
-        lists=np.zeros(max_orders, LIST),
-        staged=np.zeros(LIST_LEGS, COMMAND),
-        events=np.zeros(EVENTS_PER_ORDER * max_orders + EVENTS_MORE, EVENT),
-    )
+    desk["fresh_node"] = N_TREES * MAX_INSTRUMENTS
+    return memory
 
 
-def set_fees(memory: Exchange, account: int, maker_ppm: int, taker_ppm: int) -> None:
+def set_fees(memory: np.void, account: int, maker_ppm: int, taker_ppm: int) -> None:
     """Fees of an account from now on, in parts per million of what it receives; a negative one is a rebate.
 
     Raises
@@ -379,4 +382,4 @@ def set_fees(memory: Exchange, account: int, maker_ppm: int, taker_ppm: int) -> 
     for name, value in (("maker_ppm", maker_ppm), ("taker_ppm", taker_ppm)):
         if abs(value) > FEE_BOUND_PPM:
             raise InputError(f"{name}: {value} must be from {-FEE_BOUND_PPM} to {FEE_BOUND_PPM}")
-        memory.accounts[account][name] = value
+        memory["accounts"][account][name] = value

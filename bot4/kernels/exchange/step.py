@@ -1,7 +1,7 @@
 """The exchange's duty: one command in, its events out.
 
     memory = exchange_memory(rules, n_accounts, n_assets)
-    n = exchange_step(memory, command)      the events are memory.events[:n]
+    n = exchange_step(memory, command)      the events are memory["events"][:n]
 
 A full matching engine of many accounts and instruments: price-time priority, every order type, order lists, self-trade
 prevention, balances and positions; `state.py` has the map and the bounds. The same commands give the same events, byte
@@ -24,6 +24,7 @@ from bot4.kernels.exchange.state import (
     ALL_INSTRUMENTS,
     AT_BOOK,
     ICEBERG_PARTS,
+    MAX_INSTRUMENTS,
     SUPPLY_BOUND,
     TREE_ASK,
     TREE_BID,
@@ -59,8 +60,8 @@ from bot4.model.enums import (
 @kernel
 def _check_amend(memory, command, row, leaves, price, stop, lock_ticks):
     """Why an open order cannot have these numbers, or OK. `lock_ticks`: its lock would be reckoned with."""
-    order = memory.orders[row]
-    market = memory.markets[order["instrument"]]
+    order = memory["orders"][row]
+    market = memory["markets"][order["instrument"]]
     if order["list"] >= 0:
         return VENUE_LIST
     in_book = order["place"] == AT_BOOK
@@ -78,7 +79,7 @@ def _check_amend(memory, command, row, leaves, price, stop, lock_ticks):
     parts = parts_of(leaves, order["display_lots"])
     if parts > ICEBERG_PARTS and order["display_lots"] > 0:
         return VENUE_BAD_REQUEST
-    if memory.desk[0]["n_parts"] - order["parts"] + parts > len(memory.orders):
+    if memory["desk"]["n_parts"] - order["parts"] + parts > memory["desk"]["max_orders"]:
         return VENUE_TOO_MANY_ORDERS
     if in_book and price != order["price_ticks"] and order["flags"] & ORDER_POST_ONLY:
         if crosses(memory, order, price):
@@ -106,7 +107,7 @@ def amend(memory, command):
     if row < 0:
         command_event(memory, REPORT_CANCEL_REJECT, command, VENUE_UNKNOWN_ORDER)
         return
-    order = memory.orders[row]
+    order = memory["orders"][row]
     leaves = order["leaves_lots"]
     if command["qty_lots"] != 0:
         leaves = command["qty_lots"] - order["cum_lots"] - order["prevented_lots"]
@@ -127,7 +128,7 @@ def amend(memory, command):
     )
     more = leaves - order["leaves_lots"]
     parts = parts_of(leaves, order["display_lots"])
-    memory.desk[0]["n_parts"] += parts - order["parts"]
+    memory["desk"]["n_parts"] += parts - order["parts"]
     order["parts"] = parts
     add_open(memory, row, more)
     before = own_claim_e8(memory, row)
@@ -164,14 +165,14 @@ def cancel_all(memory, command):
     """Every open order of an account on an instrument, or on all (ALL_INSTRUMENTS), ends: the oldest first."""
     account = np.int64(command["account"])
     chosen = np.int64(command["instrument"])
-    n = len(memory.markets)
-    if account < 0 or account >= len(memory.accounts) or chosen < ALL_INSTRUMENTS or chosen >= n:
+    n = memory["desk"]["n_instruments"]
+    if account < 0 or account >= memory["desk"]["n_accounts"] or chosen < ALL_INSTRUMENTS or chosen >= n:
         command_event(memory, REPORT_CANCEL_REJECT, command, VENUE_BAD_REQUEST)
         return
     for instrument in range(n):
         if chosen != ALL_INSTRUMENTS and chosen != instrument:
             continue
-        seat = memory.seats[account * n + instrument]
+        seat = memory["seats"][account * MAX_INSTRUMENTS + instrument]
         while seat["head"] >= 0:
             close(memory, np.int64(seat["head"]), REPORT_CANCELED, OK)
 
@@ -187,17 +188,17 @@ def deposit(memory, command):
     account = np.int64(command["account"])
     asset = np.int64(command["instrument"])
     amount = command["amount_e8"]
-    if account < 0 or account >= len(memory.accounts) or asset < 0 or asset >= len(memory.fees) or amount == 0:
+    if account < 0 or account >= memory["desk"]["n_accounts"] or asset < 0 or asset >= memory["desk"]["n_assets"] or amount == 0:
         command_event(memory, REPORT_REJECT, command, VENUE_BAD_REQUEST)
         return
-    balance = memory.balances[account, asset]
-    too_much = amount > SUPPLY_BOUND - memory.supply[asset] if amount > 0 else -balance["free_e8"] > amount
+    balance = memory["balances"][account, asset]
+    too_much = amount > SUPPLY_BOUND - memory["supply"][asset] if amount > 0 else -balance["free_e8"] > amount
     if too_much:
         command_event(memory, REPORT_REJECT, command, VENUE_BALANCE)
         return
     balance["free_e8"] += amount
-    memory.supply[asset] += amount
-    event = memory.events[command_event(memory, REPORT_BALANCE, command, OK)]
+    memory["supply"][asset] += amount
+    event = memory["events"][command_event(memory, REPORT_BALANCE, command, OK)]
     event["cum_value_e8"] = balance["free_e8"]
 
 
@@ -207,12 +208,12 @@ def exchange_step(memory, command):
 
     Parameters
     ----------
-    memory : Exchange
+    memory : EXCHANGE record
     command : COMMAND record; time never goes back, an earlier `ts_ns` counts as the latest one
 
     Returns
     -------
-    int64 : how many events there are in `memory.events`
+    int64 : how many events there are in memory["events"]
 
     Notes
     -----
@@ -220,11 +221,11 @@ def exchange_step(memory, command):
     REPORT_CANCEL_REJECT with a code VENUE_*, and nothing has changed.
     Invariant: what `audit.py` checks. Twin: tests/reference/kernels/exchange.py
     """
-    desk = memory.desk[0]
+    desk = memory["desk"]
     desk["n_events"] = 0
     desk["now_ns"] = max(desk["now_ns"], command["ts_ns"])
-    while desk["n_heap"] > 0 and memory.orders[memory.heap[0]]["expire_ns"] <= desk["now_ns"]:
-        close(memory, np.int64(memory.heap[0]), REPORT_EXPIRED, OK)
+    while desk["n_heap"] > 0 and memory["orders"][memory["heap"][0]]["expire_ns"] <= desk["now_ns"]:
+        close(memory, np.int64(memory["heap"][0]), REPORT_EXPIRED, OK)
     action = np.int64(command["action"])
     if desk["n_staged"] > 0 and action != ACTION_LEG:
         refuse_list(memory, VENUE_BAD_REQUEST)
@@ -252,7 +253,7 @@ def depth(memory, instrument, side, out):
 
     Parameters
     ----------
-    memory : Exchange
+    memory : EXCHANGE record
     instrument : int64, of those there are
     side : int64, +1 bids, -1 asks
     out : int64[n, 2], price in ticks and lots, is written
@@ -261,12 +262,12 @@ def depth(memory, instrument, side, out):
     -------
     int64 : levels written, at most n
     """
-    market = memory.markets[instrument]
+    market = memory["markets"][instrument]
     tree = np.int64(TREE_BID if side > 0 else TREE_ASK)
     level = market["best"][tree]
     n = np.int64(0)
     while level >= 0 and n < len(out):
-        row = memory.levels[level]
+        row = memory["levels"][level]
         out[n, 0] = row["price_ticks"]
         out[n, 1] = row["shown_lots"]
         n += 1

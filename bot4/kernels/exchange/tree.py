@@ -68,7 +68,7 @@ def tree_find(memory, root, digits, key):
 
     Parameters
     ----------
-    memory : Exchange
+    memory : EXCHANGE record
     root : int64, node
     digits : int64, depth of the tree
     key : int64, 0 <= key < 64**digits
@@ -81,27 +81,27 @@ def tree_find(memory, root, digits, key):
     shift = DIGIT_BITS * (digits - 1)
     while shift > 0:
         slot = (key >> shift) & _MASK
-        if not _has(memory.node_bits[node], slot):
+        if not _has(memory["node_bits"][node], slot):
             return np.int64(-1)
-        node = np.int64(memory.node_child[node, slot])
+        node = np.int64(memory["node_child"][node, slot])
         shift -= DIGIT_BITS
     slot = key & _MASK
-    if not _has(memory.node_bits[node], slot):
+    if not _has(memory["node_bits"][node], slot):
         return np.int64(-1)
-    return np.int64(memory.node_child[node, slot])
+    return np.int64(memory["node_child"][node, slot])
 
 
 @kernel
 def _take_node(memory):
     """An empty node. There are as many as all levels can need."""
-    desk = memory.desk[0]
+    desk = memory["desk"]
     node = desk["free_node"]
     if node >= 0:
-        desk["free_node"] = np.int64(memory.node_child[node, 0])
+        desk["free_node"] = np.int64(memory["node_child"][node, 0])
     else:
         node = desk["fresh_node"]
         desk["fresh_node"] = node + 1
-    memory.node_bits[node] = 0
+    memory["node_bits"][node] = 0
     return node
 
 
@@ -112,15 +112,15 @@ def tree_add(memory, root, digits, key, level):
     shift = DIGIT_BITS * (digits - 1)
     while shift > 0:
         slot = (key >> shift) & _MASK
-        if not _has(memory.node_bits[node], slot):
+        if not _has(memory["node_bits"][node], slot):
             child = _take_node(memory)
-            memory.node_bits[node] |= _ONE << slot
-            memory.node_child[node, slot] = child
-        node = np.int64(memory.node_child[node, slot])
+            memory["node_bits"][node] |= _ONE << slot
+            memory["node_child"][node, slot] = child
+        node = np.int64(memory["node_child"][node, slot])
         shift -= DIGIT_BITS
     slot = key & _MASK
-    memory.node_bits[node] |= _ONE << slot
-    memory.node_child[node, slot] = level
+    memory["node_bits"][node] |= _ONE << slot
+    memory["node_child"][node, slot] = level
 
 
 @kernel
@@ -131,20 +131,20 @@ def tree_remove(memory, root, digits, key):
     cut = node
     cut_shift = shift
     while shift > 0:
-        node = np.int64(memory.node_child[node, (key >> shift) & _MASK])
+        node = np.int64(memory["node_child"][node, (key >> shift) & _MASK])
         shift -= DIGIT_BITS
-        if memory.node_bits[node] != _ONE << ((key >> shift) & _MASK):
+        if memory["node_bits"][node] != _ONE << ((key >> shift) & _MASK):
             cut = node  # holds something else too: it stays
             cut_shift = shift
     slot = (key >> cut_shift) & _MASK
-    memory.node_bits[cut] &= ~(_ONE << slot)
-    node = np.int64(memory.node_child[cut, slot])
-    desk = memory.desk[0]
+    memory["node_bits"][cut] &= ~(_ONE << slot)
+    node = np.int64(memory["node_child"][cut, slot])
+    desk = memory["desk"]
     while cut_shift > 0:
         cut_shift -= DIGIT_BITS
-        below = np.int64(memory.node_child[node, (key >> cut_shift) & _MASK])
-        memory.node_bits[node] = 0
-        memory.node_child[node, 0] = desk["free_node"]
+        below = np.int64(memory["node_child"][node, (key >> cut_shift) & _MASK])
+        memory["node_bits"][node] = 0
+        memory["node_child"][node, 0] = desk["free_node"]
         desk["free_node"] = node
         node = below
 
@@ -153,15 +153,15 @@ def tree_remove(memory, root, digits, key):
 def _lowest_below(memory, node, shift):
     """Level with the smallest key under a node that is not empty."""
     while shift > 0:
-        node = np.int64(memory.node_child[node, lowest_bit(memory.node_bits[node])])
+        node = np.int64(memory["node_child"][node, lowest_bit(memory["node_bits"][node])])
         shift -= DIGIT_BITS
-    return np.int64(memory.node_child[node, lowest_bit(memory.node_bits[node])])
+    return np.int64(memory["node_child"][node, lowest_bit(memory["node_bits"][node])])
 
 
 @kernel
 def tree_first(memory, root, digits):
     """Level with the smallest key, -1: the tree is empty."""
-    if memory.node_bits[root] == 0:
+    if memory["node_bits"][root] == 0:
         return np.int64(-1)
     return _lowest_below(memory, np.int64(root), DIGIT_BITS * (digits - 1))
 
@@ -176,7 +176,7 @@ def tree_after(memory, root, digits, key):
     fork_shift = np.int64(0)
     while True:
         slot = (key >> shift) & _MASK
-        bits = memory.node_bits[node]
+        bits = memory["node_bits"][node]
         above = bits & (_ABOVE << slot)
         if above != 0:
             fork = node
@@ -184,11 +184,11 @@ def tree_after(memory, root, digits, key):
             fork_shift = np.int64(shift)
         if shift == 0 or not _has(bits, slot):
             break
-        node = np.int64(memory.node_child[node, slot])
+        node = np.int64(memory["node_child"][node, slot])
         shift -= DIGIT_BITS
     if fork < 0:
         return np.int64(-1)
-    child = np.int64(memory.node_child[fork, fork_slot])
+    child = np.int64(memory["node_child"][fork, fork_slot])
     if fork_shift == 0:
         return child
     return _lowest_below(memory, child, fork_shift - DIGIT_BITS)

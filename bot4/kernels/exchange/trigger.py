@@ -22,7 +22,7 @@ def follow(memory, row, price_ticks):
     -----
     The order is not among those that wait. Bound: price * 20,000 fits by MAX_PRICE_TICKS.
     """
-    order = memory.orders[row]
+    order = memory["orders"][row]
     if order["extreme_ticks"] == 0:
         trail_add(memory, row)
     order["extreme_ticks"] = price_ticks
@@ -35,7 +35,7 @@ def follow(memory, row, price_ticks):
 
 @kernel
 def _fire(memory, row, price_ticks):
-    order = memory.orders[row]
+    order = memory["orders"][row]
     leave(memory, row)
     if order["trail_bps"] > 0:
         if order["extreme_ticks"] == 0:
@@ -56,21 +56,21 @@ def on_price(memory, instrument, price_ticks):
     -----
     Complexity: O(orders that go off + trailing orders). Twin: tests/reference/kernels/exchange.py
     """
-    market = memory.markets[instrument]
+    market = memory["markets"][instrument]
     if market["last_ticks"] == price_ticks:
         return
     market["last_ticks"] = price_ticks
     level = market["best"][TREE_RISING]
-    while level >= 0 and memory.levels[level]["price_ticks"] <= price_ticks:
-        _fire(memory, np.int64(memory.levels[level]["head"]), price_ticks)
+    while level >= 0 and memory["levels"][level]["price_ticks"] <= price_ticks:
+        _fire(memory, np.int64(memory["levels"][level]["head"]), price_ticks)
         level = market["best"][TREE_RISING]
     level = market["best"][TREE_FALLING]
-    while level >= 0 and memory.levels[level]["price_ticks"] >= price_ticks:
-        _fire(memory, np.int64(memory.levels[level]["head"]), price_ticks)
+    while level >= 0 and memory["levels"][level]["price_ticks"] >= price_ticks:
+        _fire(memory, np.int64(memory["levels"][level]["head"]), price_ticks)
         level = market["best"][TREE_FALLING]
     row = market["trail_head"]
     while row >= 0:
-        order = memory.orders[row]
+        order = memory["orders"][row]
         if order["side"] * (price_ticks - order["extreme_ticks"]) < 0:
             leave(memory, row)
             follow(memory, row, price_ticks)

@@ -65,8 +65,8 @@ def reaches(order, price_ticks):
 def _is_own(memory, order, maker):
     if order["account"] == maker["account"]:
         return True
-    group = memory.accounts[order["account"]]["group"]
-    return group != 0 and group == memory.accounts[maker["account"]]["group"]
+    group = memory["accounts"][order["account"]]["group"]
+    return group != 0 and group == memory["accounts"][maker["account"]]["group"]
 
 
 @kernel
@@ -78,20 +78,20 @@ def _fillable(memory, row):
     Complexity: O(orders met). Reduce-only orders of others are not counted on: a fill on the way may shrink them.
     Own ones that the order would expire are passed over; one that would stop it does, behind what is shown before it.
     """
-    order = memory.orders[row]
+    order = memory["orders"][row]
     need = order["leaves_lots"]
-    if order["flags"] & ORDER_REDUCE_ONLY and reducible(memory.seats[order["seat"]], order["side"]) < need:
+    if order["flags"] & ORDER_REDUCE_ONLY and reducible(memory["seats"][order["seat"]], order["side"]) < need:
         return False
     instrument = np.int64(order["instrument"])
-    market = memory.markets[instrument]
+    market = memory["markets"][instrument]
     tree = against(order["side"])
     level = market["best"][tree]
-    while level >= 0 and reaches(order, memory.levels[level]["price_ticks"]):
+    while level >= 0 and reaches(order, memory["levels"][level]["price_ticks"]):
         all_lots = np.int64(0)
         shown_lots = np.int64(0)
-        other = np.int64(memory.levels[level]["head"])
+        other = np.int64(memory["levels"][level]["head"])
         while other >= 0:
-            maker = memory.orders[other]
+            maker = memory["orders"][other]
             own = order["stp"] != STP_NONE and _is_own(memory, order, maker)
             if own and order["stp"] != STP_EXPIRE_MAKER:
                 return shown_lots >= need
@@ -102,7 +102,7 @@ def _fillable(memory, row):
         need -= all_lots
         if need <= 0:
             return True
-        key = key_of(market, tree, memory.levels[level]["price_ticks"])
+        key = key_of(market, tree, memory["levels"][level]["price_ticks"])
         level = tree_after(memory, root_of(instrument, tree), market["digits"], key)
     return False
 
@@ -110,11 +110,11 @@ def _fillable(memory, row):
 @kernel
 def _prevent(memory, row, other, price_ticks):
     """The order meets one of its own account: what its mode says instead of a trade. Returns why it ends, or OK."""
-    desk = memory.desk[0]
+    desk = memory["desk"]
     desk["prevented_seq"] += 1
     match = desk["prevented_seq"]
-    order = memory.orders[row]
-    maker = memory.orders[other]
+    order = memory["orders"][row]
+    maker = memory["orders"][other]
     mode = order["stp"]
     if mode == STP_DECREMENT:
         lots = min(order["leaves_lots"], maker["leaves_lots"])
@@ -144,13 +144,13 @@ def _prevent(memory, row, other, price_ticks):
 @kernel
 def _fill(memory, row, other, price_ticks, lots):
     """The order takes from a resting one: pairs lose their other leg, both sides settle, both are told."""
-    desk = memory.desk[0]
+    desk = memory["desk"]
     desk["trade_seq"] += 1
     trade_id = desk["trade_seq"]
     end_sibling(memory, row)
     end_sibling(memory, other)
-    order = memory.orders[row]
-    maker = memory.orders[other]
+    order = memory["orders"][row]
+    maker = memory["orders"][other]
     fee = settle(memory, row, price_ticks, lots, LIQUIDITY_TAKER)
     if order["amount_e8"] == 0:
         order["leaves_lots"] -= lots
@@ -161,7 +161,7 @@ def _fill(memory, row, other, price_ticks, lots):
     lessen_booked(memory, other, lots, True)
     if maker["leaves_lots"] == 0:
         close(memory, other, REPORT_FILL, OK)
-    if memory.markets[order["instrument"]]["linear"] != 0:
+    if memory["markets"][order["instrument"]]["linear"] != 0:
         shrink(memory, np.int64(order["seat"]))
         shrink(memory, seat)
 
@@ -169,7 +169,7 @@ def _fill(memory, row, other, price_ticks, lots):
 @kernel
 def _payable(memory, order, price_ticks, lots):
     """(lots of a spot order without a limit that its money and its amount pay for, why not more)."""
-    market = memory.markets[order["instrument"]]
+    market = memory["markets"][order["instrument"]]
     unit = price_ticks * market["value_e8"]
     code = OK
     if order["amount_e8"] > 0:
@@ -178,9 +178,9 @@ def _payable(memory, order, price_ticks, lots):
             lots = affordable
             code = VENUE_SPENT
     if order["side"] > 0:
-        affordable = memory.balances[order["account"], market["quote"]]["free_e8"] // unit
+        affordable = memory["balances"][order["account"], market["quote"]]["free_e8"] // unit
     elif order["locks"] == 0:
-        affordable = memory.balances[order["account"], market["base"]]["free_e8"] // market["lot_e8"]
+        affordable = memory["balances"][order["account"], market["base"]]["free_e8"] // market["lot_e8"]
     else:
         affordable = lots
     if affordable < lots:
@@ -192,16 +192,16 @@ def _payable(memory, order, price_ticks, lots):
 @kernel
 def _walk(memory, row):
     """Take until the order is done, the book is, or something forbids more. Returns why it must not rest, or OK."""
-    desk = memory.desk[0]
-    order = memory.orders[row]
-    market = memory.markets[order["instrument"]]
+    desk = memory["desk"]
+    order = memory["orders"][row]
+    market = memory["markets"][order["instrument"]]
     tree = against(order["side"])
     pays_as_it_goes = market["linear"] == 0 and not has_limit(order["type"])
     by_amount = order["amount_e8"] > 0
     while True:
         left = market["max_lots"] - order["cum_lots"] if by_amount else order["leaves_lots"]
         if left > 0 and order["flags"] & ORDER_REDUCE_ONLY:
-            left = min(left, reducible(memory.seats[order["seat"]], order["side"]))
+            left = min(left, reducible(memory["seats"][order["seat"]], order["side"]))
             if left == 0:
                 return VENUE_REDUCE_ONLY
         if left == 0:
@@ -209,11 +209,11 @@ def _walk(memory, row):
         level = market["best"][tree]
         if level < 0:
             return OK
-        price = memory.levels[level]["price_ticks"]
+        price = memory["levels"][level]["price_ticks"]
         if not reaches(order, price):
             return OK
-        other = np.int64(memory.levels[level]["head"])
-        maker = memory.orders[other]
+        other = np.int64(memory["levels"][level]["head"])
+        maker = memory["orders"][other]
         if order["stp"] != STP_NONE and _is_own(memory, order, maker):
             code = _prevent(memory, row, other, price)
             if code != OK:
@@ -236,7 +236,7 @@ def execute(memory, row):
 
     Parameters
     ----------
-    memory : Exchange
+    memory : EXCHANGE record
     row : int64, an open order that waits in nothing
 
     Notes
@@ -245,8 +245,8 @@ def execute(memory, row):
     Source: price-time priority; self-trade prevention and OCO as Binance Spot documents them.
     Twin: tests/reference/kernels/exchange.py
     """
-    desk = memory.desk[0]
-    order = memory.orders[row]
+    desk = memory["desk"]
+    order = memory["orders"][row]
     instrument = np.int64(order["instrument"])
     order["place"] = AT_TAKING
     limited = has_limit(order["type"])

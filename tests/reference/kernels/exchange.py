@@ -101,6 +101,7 @@ class Order:
 
     def __post_init__(self):
         self.qty, self.price, self.stop = self.c.qty, self.c.price, self.c.stop
+        self.parts = self.parts_of(self.qty)  # it counts as so many orders, until it is amended
 
     @property
     def leaves(self):
@@ -124,10 +125,9 @@ class Order:
             return self.c.side > 0
         return (self.c.side > 0) == (self.c.type in STOPS)
 
-    @property
-    def parts(self):
-        """In how many pieces it is shown."""
-        return ceil_div(self.leaves, self.c.display) if self.c.display else 1
+    def parts_of(self, lots):
+        """In how many pieces so much of it is shown."""
+        return ceil_div(lots, self.c.display) if self.c.display else 1
 
 
 @dataclass(eq=False)
@@ -772,7 +772,7 @@ class RefExchange:
                 return e.VENUE_BAD_REQUEST
             if self.would_fire(o, stop):
                 return e.VENUE_STOP_WOULD_TRIGGER
-        parts = ceil_div(leaves, o.c.display) if o.c.display else 1
+        parts = o.parts_of(leaves)
         if parts > ICEBERG_PARTS:
             return e.VENUE_BAD_REQUEST
         if sum(one.parts for one in self.orders) - o.parts + parts > self.max_orders:
@@ -803,6 +803,7 @@ class RefExchange:
         keeps = (price == o.price and leaves <= o.leaves) if in_book else stop == o.stop
         if not keeps:
             self.leave(o)
+        o.parts = o.parts_of(leaves)
         o.qty += leaves - o.leaves
         o.price, o.stop = price, stop
         o.lock_price = price or c.stop or o.lock_price
