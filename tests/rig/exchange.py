@@ -15,7 +15,7 @@ from bot4.kernels.exchange.state import (
     ROW_BITS,
     MarketRules,
     exchange_memory,
-    set_fees,
+    set_account,
 )
 from bot4.kernels.exchange.step import exchange_step
 from bot4.kernels.exchange.tree import key_of, root_of, tree_after
@@ -40,8 +40,7 @@ class Pair:
     def __init__(self, max_orders: int = 256, markets=MARKETS, fees=FEES, groups=GROUPS):
         self.memory = exchange_memory(list(markets), len(fees), N_ASSETS, max_orders)
         for account, (maker, taker) in enumerate(fees):
-            set_fees(self.memory, account, maker, taker)
-            self.memory["accounts"][account]["group"] = groups[account]
+            set_account(self.memory, account, maker, taker, groups[account])
         rules = [Rules(*one) for one in markets]
         self.twin = RefExchange(rules, len(fees), N_ASSETS, max_orders, fees, groups)
         self.record = np.zeros(1, COMMAND)

@@ -13,7 +13,7 @@ from bot4.kernels.exchange.state import (
     VALUE_BOUND,
 )
 from bot4.kernels.exchange.tree import key_of, root_of, tree_after
-from bot4.kernels.exchange.walk import against, has_limit, reaches
+from bot4.kernels.exchange.walk import against, has_limit
 from bot4.model.enums import (
     LIST_OCO,
     LIST_OTOCO,
@@ -63,7 +63,8 @@ def check_form(memory, command):
     """
     account = np.int64(command["account"])
     instrument = np.int64(command["instrument"])
-    if account < 0 or account >= memory["desk"]["n_accounts"] or instrument < 0 or instrument >= memory["desk"]["n_instruments"]:
+    desk = memory["desk"]
+    if account < 0 or account >= desk["n_accounts"] or instrument < 0 or instrument >= desk["n_instruments"]:
         return VENUE_BAD_REQUEST
     market = memory["markets"][instrument]
     order_type = np.int64(command["type"])
@@ -99,7 +100,7 @@ def check_form(memory, command):
         return VENUE_BAD_REQUEST
     if (tif == TIF_GTD) != (command["expire_ns"] > 0) or command["expire_ns"] < 0:
         return VENUE_BAD_REQUEST
-    if tif == TIF_GTD and command["expire_ns"] <= memory["desk"]["now_ns"]:
+    if tif == TIF_GTD and command["expire_ns"] <= desk["now_ns"]:
         return VENUE_BAD_REQUEST
     if flags & ~(ORDER_REDUCE_ONLY | ORDER_POST_ONLY) != 0:
         return VENUE_BAD_REQUEST
@@ -148,9 +149,14 @@ def check_legs(memory, n):
     return OK
 
 
+@inlined
+def _beyond(amount_e8):
+    return amount_e8 > SUPPLY_BOUND or amount_e8 < -SUPPLY_BOUND
+
+
 @kernel
-def check_position(memory, row, more_lots):
-    """VENUE_POSITION or VENUE_BALANCE if a contract's position or loss could leave its bounds, else OK.
+def check_bounds(memory, row, more_lots):
+    """Why an order could let a balance or a position leave the bounds that keep every sum from wrapping, or OK.
 
     Parameters
     ----------
@@ -160,17 +166,22 @@ def check_position(memory, row, more_lots):
 
     Notes
     -----
-    A loss beyond the bound of deposits is no balance to open with.
+    Complexity: O(1). Errors: VENUE_BALANCE, an account (or what the exchange has collected) holds or owes more than an
+    asset may have; VENUE_POSITION, the contract's position could.
     """
     order = memory["orders"][row]
     market = memory["markets"][order["instrument"]]
+    balances = memory["balances"][order["account"]]
+    if _beyond(balances[market["quote"]]["free_e8"]) or _beyond(balances[market["base"]]["free_e8"]):
+        return VENUE_BALANCE
+    if _beyond(memory["fees"][market["quote"]]) or _beyond(memory["fees"][market["base"]]):
+        return VENUE_BALANCE
     if market["linear"] == 0:
         return OK
-    free = memory["balances"][order["account"], market["quote"]]["free_e8"]
-    if free > SUPPLY_BOUND or free < -SUPPLY_BOUND:
+    seat = memory["seats"][order["seat"]]
+    if _beyond(seat["realised_tl"]):
         return VENUE_BALANCE
     if opens(memory, order):
-        seat = memory["seats"][order["seat"]]
         held = max(np.int64(0), order["side"] * seat["lots"])
         open_lots = seat["open_lots"][0 if order["side"] > 0 else 1]
         if held + open_lots + more_lots > market["max_position_lots"]:

@@ -9,10 +9,10 @@ from bot4.jit import kernel
 from bot4.kernels.exchange.account import add_open, lock
 from bot4.kernels.exchange.check import (
     begin_lock,
+    check_bounds,
     check_form,
     check_legs,
     check_market,
-    check_position,
     parts_of,
     waits_for_price,
 )
@@ -133,7 +133,7 @@ def place(memory, command):
     if code == OK:
         row, code = make_order(memory, command)
     if code == OK:
-        code = check_position(memory, row, np.int64(0))
+        code = check_bounds(memory, row, np.int64(0))
         if code == OK:
             code = check_market(memory, row)
         if code != OK:
@@ -183,7 +183,7 @@ def _place_list(memory, n):
                 memory["orders"][row]["leg"] = leg
                 if leg > 0 and kind != LIST_OCO:
                     memory["orders"][row]["place"] = AT_LIST
-                code = check_position(memory, row, np.int64(0))
+                code = check_bounds(memory, row, np.int64(0))
     n_active = 2 if kind == LIST_OCO else 1
     needed = np.int64(0)
     for leg in range(n_active):

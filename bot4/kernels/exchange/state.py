@@ -36,11 +36,12 @@ MAX_TRAILING = 1_024  # of one instrument: each is looked at when the price chan
 LIST_LEGS = 3
 BPS = 10_000
 
-# Bound of one command, in open orders N (an iceberg counts as its parts): a fill ends a part of a maker or the taker,
-# and a taker is the command's own order or one that was waiting, so there are at most 2N + 3; each tells both sides and
-# shrinks at most two orders. Beside that an order is accepted, triggered, prevented and ended once, and so is its list.
-EVENTS_PER_ORDER = 16
-EVENTS_MORE = 32
+# Bound of the events of one command, in open orders N (an iceberg counts as its parts). Who takes is the command's own
+# order or one that was waiting: N + 1 at most. A fill ends a part of a maker or who takes, so there are 2N + 1; each
+# tells two sides and shrinks two reduce-only orders, as one is by whoever rests then: 9N + 5. A prevented match ends
+# one of two and tells both: 4N + 2. Each order is accepted, triggered and ended once, and so is its list: 4N + 7.
+EVENTS_PER_ORDER = 17
+EVENTS_MORE = 14
 
 TREE_BID = 0
 TREE_ASK = 1
@@ -312,7 +313,7 @@ def _refusal(rules: MarketRules, n_assets: int, n_linear: int) -> str:
         return "max_lots must not exceed max_position_lots"
     lots = max(rules.max_lots, n_linear * rules.max_position_lots)
     if lots > MAX_LOTS or rules.max_price_ticks * lots * rules.value_e8 > VALUE_BOUND:
-        return "max_price_ticks x max_lots x value_e8 must stay below 2**58 (of contracts: the positions of all of them)"
+        return "max_price_ticks x max_lots x value_e8 must stay below 2**58; of contracts, the positions of all of them"
     if rules.max_lots * rules.lot_e8 > VALUE_BOUND:
         return "max_lots x lot_e8 must stay below 2**58"
     return ""
@@ -372,14 +373,23 @@ def exchange_memory(rules: list[MarketRules], n_accounts: int, n_assets: int, ma
     return memory
 
 
-def set_fees(memory: np.void, account: int, maker_ppm: int, taker_ppm: int) -> None:
-    """Fees of an account from now on, in parts per million of what it receives; a negative one is a rebate.
+def set_account(memory: np.void, account: int, maker_ppm: int, taker_ppm: int, group: int = 0) -> None:
+    """Fees of an account from now on, and whom it does not trade with.
+
+    Parameters
+    ----------
+    memory : EXCHANGE record
+    account : of those there are
+    maker_ppm, taker_ppm : parts per million of what it receives; a negative fee is a rebate
+    group : accounts of one group other than 0 are one for the prevention of self-trades
 
     Raises
     ------
-    InputError : a fee is beyond a tenth
+    InputError : no such account, or a fee is beyond a tenth
     """
+    if not 0 <= account < memory["desk"]["n_accounts"]:
+        raise InputError(f"account: {account} must be from 0 to {memory['desk']['n_accounts'] - 1}")
     for name, value in (("maker_ppm", maker_ppm), ("taker_ppm", taker_ppm)):
         if abs(value) > FEE_BOUND_PPM:
             raise InputError(f"{name}: {value} must be from {-FEE_BOUND_PPM} to {FEE_BOUND_PPM}")
-        memory["accounts"][account][name] = value
+    memory["accounts"][account] = (maker_ppm, taker_ppm, group)

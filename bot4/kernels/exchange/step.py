@@ -14,7 +14,7 @@ import numpy as np
 
 from bot4.jit import kernel
 from bot4.kernels.exchange.account import add_open, lock, own_claim_e8, paid_in_free_e8
-from bot4.kernels.exchange.check import check_position, crosses, parts_of, waits_for_price, would_fire
+from bot4.kernels.exchange.check import check_bounds, crosses, parts_of, waits_for_price, would_fire
 from bot4.kernels.exchange.ending import close
 from bot4.kernels.exchange.entry import place, refuse_list, stage_leg, take_turns
 from bot4.kernels.exchange.event import command_event, order_event
@@ -88,9 +88,7 @@ def _check_amend(memory, command, row, leaves, price, stop, lock_ticks):
         unit = lock_ticks * market["value_e8"] if order["side"] > 0 else market["lot_e8"]
         if leaves * unit - own_claim_e8(memory, row) > paid_in_free_e8(memory, row):
             return VENUE_BALANCE
-    if leaves > order["leaves_lots"]:
-        return check_position(memory, row, leaves - order["leaves_lots"])
-    return OK
+    return check_bounds(memory, row, max(np.int64(0), leaves - order["leaves_lots"]))
 
 
 @kernel
@@ -123,9 +121,10 @@ def amend(memory, command):
         command_event(memory, REPORT_CANCEL_REJECT, command, code)
         return
     in_book = order["place"] == AT_BOOK
-    keeps_place = price == order["price_ticks"] and leaves <= order["leaves_lots"] if in_book else (
-        stop == order["stop_ticks"]
-    )
+    if in_book:
+        keeps_place = price == order["price_ticks"] and leaves <= order["leaves_lots"]
+    else:
+        keeps_place = stop == order["stop_ticks"]
     more = leaves - order["leaves_lots"]
     parts = parts_of(leaves, order["display_lots"])
     memory["desk"]["n_parts"] += parts - order["parts"]
@@ -188,7 +187,8 @@ def deposit(memory, command):
     account = np.int64(command["account"])
     asset = np.int64(command["instrument"])
     amount = command["amount_e8"]
-    if account < 0 or account >= memory["desk"]["n_accounts"] or asset < 0 or asset >= memory["desk"]["n_assets"] or amount == 0:
+    desk = memory["desk"]
+    if account < 0 or account >= desk["n_accounts"] or asset < 0 or asset >= desk["n_assets"] or amount == 0:
         command_event(memory, REPORT_REJECT, command, VENUE_BAD_REQUEST)
         return
     balance = memory["balances"][account, asset]

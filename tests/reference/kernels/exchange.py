@@ -567,19 +567,23 @@ class RefExchange:
         self.orders.append(o)
         return o, 0
 
-    def position_refusal(self, o, more=0):
-        """A contract's position stays within its bound."""
+    def bound_refusal(self, o, more=0):
+        """Money and positions stay within their bounds."""
         c, rules = o.c, self.rules[o.c.instrument]
+        for asset in (rules.quote, rules.base):
+            if abs(self.free(c.account, asset)) > SUPPLY_BOUND or abs(self.fees[asset]) > SUPPLY_BOUND:
+                return e.VENUE_BALANCE
         if not rules.max_position:
             return 0
-        if abs(self.total[c.account, rules.quote] - self.locked(c.account, rules.quote)) > SUPPLY_BOUND:
+        seat = self.seats[c.account, c.instrument]
+        if abs(seat.realised) > SUPPLY_BOUND:
             return e.VENUE_BALANCE
         mine = [
             one.leaves
             for one in self.orders
             if (one.c.account, one.c.instrument, one.c.side) == (c.account, c.instrument, c.side) and not one.reduces
         ]
-        held = max(0, c.side * self.seats[c.account, c.instrument].lots)
+        held = max(0, c.side * seat.lots)
         return e.VENUE_POSITION if not o.reduces and held + sum(mine) + more > rules.max_position else 0
 
     def would_fire(self, o, stop):
@@ -658,7 +662,7 @@ class RefExchange:
         """A new order."""
         o, code = self.make(c) if self.well_formed(c) else (None, e.VENUE_BAD_REQUEST)
         if o:
-            code = self.position_refusal(o) or self.market_refusal(o)
+            code = self.bound_refusal(o) or self.market_refusal(o)
             if code:
                 self.orders.remove(o)
         if code:
@@ -688,7 +692,7 @@ class RefExchange:
                     o.leg = leg
                     o.place = LIST if leg >= n_active else NOWHERE
                     made.append(o)
-                    code = self.position_refusal(o)
+                    code = self.bound_refusal(o)
         for o in made[:n_active]:
             code = code or self.market_refusal(o)
         if code:
@@ -785,7 +789,7 @@ class RefExchange:
                 unit = rules.value_e8 * (price or c.stop or o.lock_price)
             if leaves * unit - self.claim(o) > self.free(*self.pays_with(o)):
                 return e.VENUE_BALANCE
-        return self.position_refusal(o, leaves - o.leaves) if leaves > o.leaves else 0
+        return self.bound_refusal(o, max(0, leaves - o.leaves))
 
     def amend(self, c):
         """Another quantity, limit or trigger."""

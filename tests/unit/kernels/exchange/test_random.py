@@ -1,0 +1,64 @@
+"""The exchange against its twin over long seeded scripts: events at every command, money and quantity after each."""
+
+import pytest
+from rig.exchange import Pair, RandomScript
+
+from bot4.jit import JIT
+from bot4.kernels.exchange.state import EVENTS_MORE, EVENTS_PER_ORDER
+from bot4.model import enums as e
+
+STEPS = 20_000 if JIT else 1_000
+SEED = 20_260_301
+EVERY = 250  # steps between two looks at the whole state
+KINDS = {
+    e.REPORT_ACK, e.REPORT_REJECT, e.REPORT_FILL, e.REPORT_CANCELED, e.REPORT_EXPIRED, e.REPORT_TRIGGERED,
+    e.REPORT_REPLACED, e.REPORT_CANCEL_REJECT, e.REPORT_BALANCE, e.REPORT_PREVENTED, e.REPORT_LIST_STARTED,
+    e.REPORT_LIST_DONE,
+}  # fmt: skip
+CODES = {
+    e.VENUE_POST_ONLY, e.VENUE_REDUCE_ONLY, e.VENUE_UNKNOWN_ORDER, e.VENUE_DUPLICATE_ID, e.VENUE_BALANCE,
+    e.VENUE_STOP_WOULD_TRIGGER, e.VENUE_BAD_REQUEST, e.VENUE_POSITION, e.VENUE_SELF_TRADE, e.VENUE_NOT_WHOLE,
+    e.VENUE_LIST, e.VENUE_SPENT, e.VENUE_NO_MARKET,
+}  # fmt: skip
+
+
+def run(seed, steps, max_orders=256):
+    pair = Pair(max_orders)
+    script = RandomScript(pair, seed)
+    states = b""
+    for number in range(steps):
+        script.step()
+        if number % EVERY == 0:
+            states += pair.check_state()
+    pair.hash.update(states + pair.check_state())
+    assert pair.most_events <= EVENTS_PER_ORDER * max_orders + EVENTS_MORE
+    return pair
+
+
+def test_same_commands_same_events_same_state():
+    """Everything both say and hold is equal, and every rule came to pass."""
+    pair = run(SEED, STEPS)
+    assert {kind for kind, _ in pair.counts} == KINDS
+    if JIT:
+        assert {code for _, code in pair.counts} >= CODES
+    print(f"{STEPS} steps, {pair.n_events} events, {pair.twin.n_trades} trades, sha256 {pair.hash.hexdigest()}")
+
+
+@pytest.mark.stress
+@pytest.mark.compiled
+@pytest.mark.parametrize("seed", range(10))
+def test_a_million_commands(seed):
+    """Ten times 100,000, every other one in an exchange that is nearly full."""
+    pair = run(seed, 100_000, max_orders=40 if seed % 2 else 256)
+    print(f"seed {seed}: {pair.n_events} events, {pair.twin.n_trades} trades, sha256 {pair.hash.hexdigest()}")
+
+
+def test_the_same_seed_gives_the_same_hash():
+    assert run(3, 300).hash.digest() == run(3, 300).hash.digest()
+
+
+def test_a_full_exchange_refuses_more_orders():
+    """An iceberg counts as its parts; what ends makes room."""
+    pair = run(4, 400, max_orders=20)
+    assert pair.counts[e.REPORT_REJECT, e.VENUE_TOO_MANY_ORDERS] > 5
+    assert pair.counts[e.REPORT_FILL, 0] > 20
