@@ -13,7 +13,7 @@ _LOW = 0xFFFF_FFFF
 
 
 @inlined
-def _slot(account, client_id):
+def id_slot(account, client_id):
     """First slot to look at; no product wraps."""
     mixed = (client_id & _LOW) * 1_640_531_527
     mixed ^= ((client_id >> 32) & _LOW) * 1_013_904_223
@@ -31,7 +31,7 @@ def find_client(memory, account, client_id):
     """
     if client_id == 0:
         return np.int64(-1)
-    slot = _slot(account, client_id)
+    slot = id_slot(account, client_id)
     while memory["ids"][slot] != 0:
         row = np.int64(memory["ids"][slot]) - 1
         order = memory["orders"][row]
@@ -58,7 +58,7 @@ def remember(memory, row):
     order = memory["orders"][row]
     if order["client_id"] == 0:
         return
-    slot = _slot(np.int64(order["account"]), order["client_id"])
+    slot = id_slot(np.int64(order["account"]), order["client_id"])
     while memory["ids"][slot] != 0:
         slot = (slot + 1) & (ID_SLOTS - 1)
     memory["ids"][slot] = row + 1
@@ -71,13 +71,13 @@ def forget(memory, row):
     if order["client_id"] == 0:
         return
     mask = ID_SLOTS - 1
-    hole = _slot(np.int64(order["account"]), order["client_id"])
+    hole = id_slot(np.int64(order["account"]), order["client_id"])
     while memory["ids"][hole] != row + 1:
         hole = (hole + 1) & mask
     probe = (hole + 1) & mask
     while memory["ids"][probe] != 0:
         other = memory["orders"][memory["ids"][probe] - 1]
-        home = _slot(np.int64(other["account"]), other["client_id"])
+        home = id_slot(np.int64(other["account"]), other["client_id"])
         if ((probe - home) & mask) >= ((probe - hole) & mask):
             memory["ids"][hole] = memory["ids"][probe]
             hole = probe
