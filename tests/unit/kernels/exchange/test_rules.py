@@ -417,6 +417,14 @@ def test_a_leg_that_goes_off_ends_the_other(venue):
     assert (5, 4, 94) in makers(said) and said[-1].kind == e.REPORT_LIST_DONE
 
 
+def test_a_leg_that_goes_off_ends_the_other_before_it_trades(venue):
+    venue.trade(100)
+    venue.list(e.LIST_OCO, {"price": 105} | LIMIT, {"stop": 95, "price": 97} | STOP_LIMIT, side=SELL, qty=4)
+    said = venue.trade(95)
+    assert ended(said) == [(3, e.REPORT_EXPIRED, e.VENUE_LIST)]
+    assert not makers(venue.buy(B, 96)) and makers(venue.buy(B, 105, 9)) == [(4, 4, 97)]
+
+
 def test_both_legs_race_in_one_walk_and_the_first_wins(venue):
     """A buy walks from 94, where the stop would go off, to 105, where the limit leg is: the fill is first."""
     oco(venue)
@@ -658,6 +666,15 @@ def test_reduce_only_orders_shrink_with_the_position_the_newest_first(venue):
     said = venue.sell(A, 105, 4, instrument=PERP)
     assert ended(said) == [(4, e.REPORT_EXPIRED, e.VENUE_REDUCE_ONLY)]
     assert [(x.order, x.qty) for x in said if x.kind == e.REPORT_REPLACED] == [(3, 1)]
+
+
+def test_reduce_only_orders_shrink_when_another_order_of_the_account_is_met(venue):
+    venue.buy(A, 100, 5, instrument=PERP)
+    venue.sell(B, 100, 5, instrument=PERP)
+    venue.sell(A, 110, 4, instrument=PERP, flags=e.ORDER_REDUCE_ONLY)
+    venue.sell(A, 105, 3, instrument=PERP)
+    said = venue.buy(B, 105, 3, instrument=PERP)
+    assert [(x.order, x.qty) for x in said if x.kind == e.REPORT_REPLACED] == [(3, 2)]
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
