@@ -1,5 +1,7 @@
 """The exchange against its twin over long seeded scripts: events at every command, money and quantity after each."""
 
+import random
+
 import pytest
 from rig.exchange import Pair, RandomScript
 
@@ -62,3 +64,34 @@ def test_a_full_exchange_refuses_more_orders():
     pair = run(4, 400, max_orders=20)
     assert pair.counts[e.REPORT_REJECT, e.VENUE_TOO_MANY_ORDERS] > 5
     assert pair.counts[e.REPORT_FILL, 0] > 20
+
+
+EDGES = (0, 1, 2, 3, -1, -2, 100, 4_096, 2**28, 2**31 - 1, 2**40, 2**58, 2**60, 2**62, 2**63 - 1, -(2**63))
+SMALL = {"account": (-1, 0, 1, 4, 5, 2**31 - 1, -(2**31)), "instrument": (-2, -1, 0, 1, 2, 3, 2**31 - 1, -(2**31))}
+BYTES = ("action", "type", "tif", "flags", "stp", "list_kind", "leg")
+WORDS = ("client", "list_client", "price", "stop", "qty", "display", "trail", "expire", "amount")
+
+
+def test_any_numbers_in_any_field_change_nothing_that_must_hold():
+    """Nothing wraps, hangs or is believed: whatever stands in a command, both say the same and the audit is content."""
+    pair = Pair(64)
+    script = RandomScript(pair, 9, most_open=30)
+    draw = random.Random(9)
+    for _ in range(STEPS // 4):
+        if draw.random() < 0.5:
+            script.step()
+            continue
+        fields = script.order(draw.randrange(5), draw.randrange(3)) if draw.random() < 0.7 else {}
+        action = draw.choice((1, 1, 1, 2, 3, 3, 4, 10, 11, draw.randrange(256)))
+        for name in draw.sample(WORDS, draw.randrange(4)):
+            fields[name] = draw.choice(EDGES)
+        for name in draw.sample(BYTES[1:], draw.randrange(3)):
+            fields[name] = draw.choice((0, 1, 2, 3, 4, 7, 255))
+        for name, values in SMALL.items():
+            if draw.random() < 0.1:
+                fields[name] = draw.choice(values)
+        fields["side"] = draw.choice((1, -1, 1, -1, 0, 127, -128))
+        fields["order"] = draw.choice((0, 0, draw.randrange(pair.twin.n_orders + 2), 2**40))
+        pair.do(action, **fields)
+    pair.check_state()
+    assert pair.twin.n_trades > STEPS // 200
