@@ -64,7 +64,8 @@ def _compare(settings: Settings, venue: str, theirs: Instrument) -> None:
     for index, ours in enumerate(settings.instruments):
         if (ours.symbol, ours.venue) != (theirs.symbol, venue):
             continue
-        for field, size in (("tick_size", theirs.tick), ("lot_size", theirs.lot)):
+        lot_field = "lot_size" if ours.venue_lot is None else "venue_lot"
+        for field, size in (("tick_size", theirs.tick), (lot_field, theirs.lot)):
             if Decimal(getattr(ours, field)) != size:
                 raise SettingsError(
                     f"{file}: instrument[{index}].{field}: {getattr(ours, field)} is not that of {venue} for "

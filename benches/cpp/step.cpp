@@ -74,7 +74,7 @@ static_assert(sizeof(Intent) == 128);
 
 struct Instrument {
     std::uint16_t index, shard;
-    std::uint8_t is_spot, price_decimals, qty_decimals, pad;
+    std::uint8_t is_spot, price_decimals, qty_decimals, step_decimals;
     Word tick_e8, lot_e8, value_e8, min_notional_e8, min_qty_lots, max_qty_lots, maker_fee_ppm, taker_fee_ppm;
 };
 static_assert(sizeof(Instrument) == 72);

@@ -157,6 +157,10 @@ def listing(instrument: np.void, source: Listed) -> np.ndarray:
     ):
         row[decimals] = instrument[decimals]
         row[units] = int(instrument[size]) // 10 ** (8 - int(instrument[decimals]))
+    row["lot_scale"] = 1
+    if instrument["step_decimals"]:
+        row["qty_decimals"], row["lot_units"] = int(instrument["step_decimals"]) - 1, 1
+        row["lot_scale"] = int(instrument["lot_e8"]) * 10 ** int(row["qty_decimals"]) // 10**8
     row["rule"] = RULES[source.venue]
     row["symbol_length"] = len(symbol)
     row["symbol"][: len(symbol)] = np.frombuffer(symbol, np.uint8)

@@ -14,6 +14,7 @@ from bot4.atomics import load_acquire, rdtsc
 from bot4.engine.feed_memory import OUT_COUNT, READER_EXECUTION, READER_RECORDER
 from bot4.jit import inlined, kernel
 from bot4.kernels.book import book_depth, book_level
+from bot4.kernels.risk.view import MAX_QTY_LOTS
 from bot4.model.enums import (
     FLAG_BOOK_NEWER,
     FLAG_LAST,
@@ -44,9 +45,36 @@ LOW_HALF = 0xFFFF_FFFF
 
 
 @inlined
+def told_lots(quantity, scale):
+    """A quantity of the market, in the venue's own steps, as readers get it: in lots, within their bounds.
+
+    Parameters
+    ----------
+    quantity : int64 >= 0, 18 digits at most
+    scale : int64, steps in a lot; up to 1: a step is a lot
+
+    Returns
+    -------
+    int64, 0 .. MAX_QTY_LOTS: cut, but what is there is one lot at least, and a wall larger than any order is MAX_QTY_LOTS
+
+    Notes
+    -----
+    Complexity: O(1). So every product of readers fits, whatever the market shows; the feed's own book stays exact.
+    Twin: tests/unit/engine/test_feed_out.py
+    """
+    if scale > 1 and quantity > 0:
+        quantity = max(quantity // scale, np.int64(1))
+    return min(quantity, np.int64(MAX_QTY_LOTS))
+
+
+@inlined
 def emit(feed, instrument, kind, flags, ts_ns, lag_us, w0, w1, w2, w3):
-    """Append one record to the message in hand, with the instrument's next event number."""
+    """Append one record to the message in hand, with the instrument's next event number; quantities become lots."""
     state = feed.states[instrument]
+    if kind == TICK_LEVEL or kind == TICK_TRADE or kind == TICK_QUOTE:
+        w1 = told_lots(np.int64(w1), state["listing"]["lot_scale"])
+    if kind == TICK_QUOTE:
+        w3 = told_lots(np.int64(w3), state["listing"]["lot_scale"])
     index = feed.state[OUT_COUNT]
     number = state["event_no"] + 1
     state["event_no"] = number

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from bot4.kernels.scan.decimal import CUT, MAX_E8, MAX_UNITS
+from bot4.kernels.scan.decimal import CUT, MAX_E8, MAX_QUANTITY, MAX_TICKS
 from bot4.kernels.scan.number import trade_number
 from bot4.kernels.scan.scanned import (
     ABSENT,
@@ -90,13 +90,13 @@ def _units(value: Decimal, decimals: int, units: int, off_reason: int, limit: in
 
 def _ticks(value: Decimal, listing: np.void) -> int:
     """A price, above zero."""
-    found = _units(value, int(listing["price_decimals"]), int(listing["tick_units"]), INPUT_OFF_TICK, MAX_UNITS)
+    found = _units(value, int(listing["price_decimals"]), int(listing["tick_units"]), INPUT_OFF_TICK, MAX_TICKS)
     return found or -INPUT_ZERO
 
 
 def _lots(value: Decimal, listing: np.void) -> int:
     """The quantity of a trade or a quote, above zero."""
-    found = _units(value, int(listing["qty_decimals"]), int(listing["lot_units"]), INPUT_OFF_LOT, MAX_UNITS)
+    found = _units(value, int(listing["qty_decimals"]), int(listing["lot_units"]), INPUT_OFF_LOT, MAX_QUANTITY)
     return found or -INPUT_ZERO
 
 
@@ -111,7 +111,7 @@ def _fill_side(levels: Sequence[Level], row: int, listing: np.void, scanned: Sca
     """
     reason = INPUT_OK
     prices, lots = scanned.prices[row], scanned.lots[row]
-    held = (int(listing["qty_decimals"]), int(listing["lot_units"]), CUT, MAX_UNITS)
+    held = (int(listing["qty_decimals"]), int(listing["lot_units"]), CUT, MAX_QUANTITY)
     for index, (price, qty) in enumerate(levels):
         ticks, found = _ticks(price, listing), _units(qty, *held)
         if index < MAX_LEVELS:

@@ -7,6 +7,9 @@ floor(|cost| * qty / |lots|), so realised plus what is left always equals the ca
 import numpy as np
 
 from bot4.jit import inlined, kernel
+from bot4.model.units import share_of
+
+_SMALL = 2**31  # the product of two numbers below it fits
 
 PORTFOLIO = np.dtype(
     [
@@ -73,11 +76,12 @@ def removed_cost(cost_abs, lots_abs, qty):
 
     Notes
     -----
-    Bound: lots below 2**31, cost below 2**62. Twin: tests/reference/engine/portfolio.py
+    Bound: lots below 2**45, cost below 2**62. Twin: tests/reference/engine/portfolio.py
     """
     average = cost_abs // lots_abs
     rest = cost_abs - average * lots_abs
-    return average * qty + (rest * qty) // lots_abs
+    share = (rest * qty) // lots_abs if lots_abs < _SMALL else share_of(rest, qty, lots_abs)
+    return average * qty + share
 
 
 @kernel

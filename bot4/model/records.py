@@ -118,7 +118,7 @@ INSTRUMENT = np.dtype(
         ("is_spot", "u1"),
         ("price_decimals", "u1"),  # of the tick size
         ("qty_decimals", "u1"),  # of the lot size
-        ("_pad", "u1"),
+        ("step_decimals", "u1"),  # 1 + decimals of the venue's own step of quantities; 0: its step is the lot
         ("tick_e8", "i8"),  # tick size in 1e-8 of the quote currency
         ("lot_e8", "i8"),  # lot size in 1e-8 of the base currency
         ("value_e8", "i8"),  # value of one tick x lot in 1e-8 of the quote currency; exact by construction

@@ -143,8 +143,7 @@ def _fill_instrument(row: np.void, instrument: Instrument, at: str) -> None:
         tick_e8 = to_e8(instrument.tick_size, f"{at}.tick_size")
         lot_e8 = to_e8(instrument.lot_size, f"{at}.lot_size")
         lot = Decimal(instrument.lot_size)
-        value = Decimal(instrument.tick_size) * lot
-        row["value_e8"] = to_units(value, Decimal(1).scaleb(-8), f"{at}.lot_size: one tick of one lot is worth")
+        row["value_e8"] = _value_e8(instrument, at)
         row["tick_e8"] = tick_e8
         row["lot_e8"] = lot_e8
         row["min_notional_e8"] = to_e8(instrument.min_notional, f"{at}.min_notional")
@@ -159,6 +158,36 @@ def _fill_instrument(row: np.void, instrument: Instrument, at: str) -> None:
     row["is_spot"] = instrument.venue in SPOT_VENUES
     row["price_decimals"] = _decimals(instrument.tick_size)
     row["qty_decimals"] = _decimals(instrument.lot_size)
+    row["step_decimals"] = _step_decimals(instrument, at)
+
+
+def _value_e8(instrument: Instrument, at: str) -> int:
+    """What one tick of one lot is worth; SettingsError names the sizes that would do."""
+    lot = Decimal(instrument.lot_size)
+    value, unit = Decimal(instrument.tick_size) * lot, Decimal(1).scaleb(-8)
+    coarser = lot
+    while value % unit:
+        value, coarser = value * 10, coarser * 10
+    if coarser != lot:
+        raise SettingsError(
+            f"{at}.lot_size: one tick of one lot is worth {decimal_string(Decimal(instrument.tick_size) * lot)}, no whole "
+            f'number of 0.00000001; write lot_size = "{decimal_string(coarser)}" and venue_lot = "{instrument.venue_lot or instrument.lot_size}"'
+        )
+    return int(value / unit)
+
+
+def _step_decimals(instrument: Instrument, at: str) -> int:
+    """1 + decimals of the venue's own step of quantities, 0 if none is given."""
+    if instrument.venue_lot is None:
+        return 0
+    step = Decimal(instrument.venue_lot)
+    decimals = _decimals(instrument.venue_lot)
+    if step != Decimal(1).scaleb(-decimals) or Decimal(instrument.lot_size) % step:
+        raise SettingsError(
+            f"{at}.venue_lot: {instrument.venue_lot} is no power of ten up to 1 that lot_size {instrument.lot_size} is "
+            "a multiple of; write the venue's own step of quantities, or leave it out if lot_size is that"
+        )
+    return decimals + 1
 
 
 def _decimals(size: str) -> int:

@@ -198,6 +198,7 @@ class Instrument(Table, frozen=True):
     maker_fee_bps: Annotated[str, FEE_BPS]
     taker_fee_bps: Annotated[str, FEE_BPS]
     silence_ms: Annotated[int | None, SILENCE_MS] = None  # instead of the limits' own
+    venue_lot: Annotated[str | None, LOT_SIZE] = None  # the venue's own step of quantities, where lot_size is coarser
 
 
 class Instruments(Table, frozen=True):

@@ -44,6 +44,7 @@ def instruments_of(listings: Sequence[Listing], n_shards: int = 1) -> np.ndarray
         row["index"], row["shard"] = index, index % n_shards
         row["tick_e8"], row["lot_e8"] = int(listing.tick.scaleb(8)), int(listing.lot.scaleb(8))
         row["price_decimals"], row["qty_decimals"] = listing.decimals
+        row["step_decimals"] = 1 - int(listing.step.normalize().as_tuple().exponent) if listing.step else 0
         row["is_spot"] = not listing.futures
     return table
 

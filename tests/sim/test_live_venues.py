@@ -36,6 +36,7 @@ from bot4.ports.feed import BookChange, Decoder, Trade
 pytestmark = [pytest.mark.compiled, pytest.mark.data]
 LEVELS = 100  # compared a side; Bybit's and Kraken's whole books are 200 and 10
 STEP = 10  # messages
+MOST_LOTS = 2**40 - 1  # that a reader is told of
 PATIENCE_S = 180.0
 
 
@@ -78,6 +79,11 @@ class Book:
         return best(count, self.sides[side].items())
 
 
+def in_lots(qty: Decimal, lot: Decimal) -> int:
+    """As a reader is told of it: cut, but not to nothing, and bounded."""
+    return min(max(int(qty / lot), 1), MOST_LOTS)
+
+
 class Truth:
     """The book after every change of the tape, its trades, and the book at any position for who subscribes late."""
 
@@ -93,11 +99,11 @@ class Truth:
             events = [event for event in decoder.decode(message.payload).events if event.symbol == symbol]
             self.changes.append([event for event in events if isinstance(event, BookChange)])
             made = [event for event in events if isinstance(event, Trade) and event.market]
-            self.trades += [(int(trade.price / tick), int(trade.qty / lot), trade.side) for trade in made]
+            self.trades += [(int(trade.price / tick), in_lots(trade.qty, lot), trade.side) for trade in made]
             for change in self.changes[-1]:
                 book.apply(change)
                 tops = (book.top(side, LEVELS) for side in (1, -1))
-                self.states.append(tuple([(int(p / tick), int(q / lot)) for p, q in top] for top in tops))
+                self.states.append(tuple([(int(p / tick), in_lots(q, lot)) for p, q in top] for top in tops))
         self._book, self._at = Book(self._depth), 0
         self.begun = next(number for number, changes in enumerate(self.changes) if changes) + 1
 
@@ -137,7 +143,7 @@ def coinbase_whole(listing, topic, update, bids, asks):
 
 
 def kraken_whole(listing, topic, update, bids, asks):
-    sides = [[(int(p / listing.tick), int(q / listing.lot)) for p, q in rows] for rows in (bids, asks)]
+    sides = [[(int(p / listing.tick), int(q * 10**8)) for p, q in rows] for rows in (bids, asks)]
     return kraken_book("snapshot", sides, sides)
 
 
@@ -146,6 +152,7 @@ WHOLE = {"bybit_linear": bybit_whole, "coinbase": coinbase_whole, "kraken": krak
 # --- a market in Kraken's words --------------------------------------------------------------------------------------
 
 KRAKEN = Listing("BTC/USD", Decimal("0.1"), Decimal("0.00000001"), False)
+CHEAP = Listing("BTC/USD", Decimal("0.1"), Decimal("0.0001"), False, KRAKEN.lot)  # quantities up to 10**10 coins
 KRAKEN_MESSAGES = 2_000
 WHEN = '"2026-08-09T21:05:48.170326Z"'
 
@@ -171,12 +178,12 @@ def kraken_trade(number, ticks, lots, side):
     ).encode()
 
 
-def kraken_market(seed=7):
+def kraken_market(seed=7, most=10**10):
     """Messages of a market whose book is deeper than what is told of it: a level that moves up into the ten is told
     then, one that is pushed out of them is never told of again.
     """
     source = random.Random(seed)
-    book = {side: {650_000 - side * (i + 1) * 3: source.randint(1, 10**10) for i in range(30)} for side in (1, -1)}
+    book = {side: {650_000 - side * (i + 1) * 3: source.randint(1, most) for i in range(30)} for side in (1, -1)}
 
     def best():
         return [sorted(book[1].items(), reverse=True)[:10], sorted(book[-1].items())[:10]]
@@ -188,7 +195,7 @@ def kraken_market(seed=7):
         if source.random() < 0.2:
             side = source.choice((1, -1))
             ticks, _ = known[0 if side < 0 else 1][0]
-            made = kraken_trade(len(tape), ticks, source.randint(1, 10**9), "buy" if side > 0 else "sell")
+            made = kraken_trade(len(tape), ticks, source.randint(1, most // 10), "buy" if side > 0 else "sell")
             tape.append(Recorded(at_ns, "trade:BTC/USD", made))
             continue
         for _ in range(source.randint(1, 3)):
@@ -198,7 +205,7 @@ def kraken_market(seed=7):
             if side * (other - ticks) <= 0 or (ticks in book[side] and source.random() < 0.5 and len(book[side]) > 15):
                 book[side].pop(own if side * (other - ticks) <= 0 else ticks)
             else:
-                book[side][ticks] = source.randint(1, 10**10)
+                book[side][ticks] = source.randint(1, most)
             if len(book[side]) < 15:
                 book[side] |= {min(book[1]) - 3: 5} if side > 0 else {max(book[-1]) + 3: 5}
         now = best()
@@ -238,6 +245,8 @@ def markets(data_dir):
             folder = data_dir / "cryptofeed"
             if name == "kraken":
                 one = Market(kraken_market(), KRAKEN, KrakenStreams(), KrakenV2)
+            elif name == "kraken, cheap coins":
+                one = Market(kraken_market(most=10**18 - 1), CHEAP, KrakenStreams(), KrakenV2)
             elif name == "bybit":
                 tape = captured_tape(folder / "2026-08-09_BYBIT_first60pct.jsonl.gz", "bybit_linear")
                 tape = [m for m in tape if m.topic.endswith(".BTCUSDT") and not m.topic.startswith("kline")]
@@ -309,7 +318,7 @@ def place(states, top, at):
     raise AssertionError(f"after state {at} of {len(states)} the venue never had this book: {top[0][:5]} {top[1][:5]}")
 
 
-@pytest.mark.parametrize("name", ["bybit", "coinbase", "kraken"])
+@pytest.mark.parametrize("name", ["bybit", "coinbase", "kraken", "kraken, cheap coins"])
 def test_every_book_and_every_trade_is_the_venues(tmp_path, markets, name):
     market, truth = markets(name)
     looks = run(tmp_path, market, truth)
@@ -317,7 +326,7 @@ def test_every_book_and_every_trade_is_the_venues(tmp_path, markets, name):
     assert looks.counts["whole"] > 0.6 * len(truth.states) > 100, looks.counts
     assert not looks.rig.refused() and not looks.rig.feed.counts
     checks, equal = looks.rig.wires.book_checks[0].tolist()
-    assert checks == equal == (len(truth.states) if name == "kraken" else 0)
+    assert checks == equal == (len(truth.states) if market.streams.venue == "kraken" else 0)
     print(f"{name}: {looks.counts['whole']} books compared, {checks} check sums, {len(truth.trades)} trades")
 
 

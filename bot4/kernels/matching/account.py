@@ -8,6 +8,9 @@ fill, cash of a linear contract by the realised profit; both pay the fee.
 import numpy as np
 
 from bot4.jit import inlined, kernel
+from bot4.model.units import share_of
+
+_SMALL = 2**31  # the product of two numbers below it fits
 
 
 @inlined
@@ -22,12 +25,13 @@ def removed_cost(cost_abs, held, qty):
 
     Notes
     -----
-    Bound: held below 2**31 lots. Source: the average-cost rule in ARCHITECTURE.md.
+    Bound: held below 2**45 lots. Source: the average-cost rule in ARCHITECTURE.md.
     Twin: tests/reference/kernels/matching.py
     """
     average = cost_abs // held
     rest = cost_abs - average * held
-    return average * qty + (rest * qty) // held
+    share = (rest * qty) // held if held < _SMALL else share_of(rest, qty, held)
+    return average * qty + share
 
 
 @kernel

@@ -16,7 +16,7 @@ import numpy as np
 
 from bot4.jit import inlined, kernel
 from bot4.kernels.scan.binance import scan_levels
-from bot4.kernels.scan.decimal import CUT, MAX_E8, MAX_UNITS, scan_decimal
+from bot4.kernels.scan.decimal import CUT, MAX_E8, MAX_QUANTITY, MAX_TICKS, scan_decimal
 from bot4.kernels.scan.directory import find_listing
 from bot4.kernels.scan.number import scan_count, trade_number
 from bot4.kernels.scan.scanned import (
@@ -205,13 +205,13 @@ def _scan_trade(text, at, symbol, symbol_last, listing, trade, message):
                 if byte == 112:
                     bit = np.int64(16)
                     at, value = scan_decimal(
-                        text, at + 1, listing["price_decimals"], listing["tick_units"], INPUT_OFF_TICK, MAX_UNITS
+                        text, at + 1, listing["price_decimals"], listing["tick_units"], INPUT_OFF_TICK, MAX_TICKS
                     )
                     trade[TRADE_PRICE] = value
                 else:
                     bit = np.int64(32)
                     at, value = scan_decimal(
-                        text, at + 1, listing["qty_decimals"], listing["lot_units"], INPUT_OFF_LOT, MAX_UNITS
+                        text, at + 1, listing["qty_decimals"], listing["lot_units"], INPUT_OFF_LOT, MAX_QUANTITY
                     )
                     trade[TRADE_QTY] = value
                 note(message, np.int64(-INPUT_ZERO) if value == 0 else value)

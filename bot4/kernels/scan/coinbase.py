@@ -19,7 +19,7 @@ Stands in the live feed, before validation. Twin: bot4/adapters/coinbase/parse.p
 import numpy as np
 
 from bot4.jit import inlined, kernel
-from bot4.kernels.scan.decimal import CUT, MAX_UNITS, scan_decimal
+from bot4.kernels.scan.decimal import CUT, MAX_QUANTITY, MAX_TICKS, scan_decimal
 from bot4.kernels.scan.directory import find_listing
 from bot4.kernels.scan.moment import scan_moment
 from bot4.kernels.scan.number import scan_count, trade_number
@@ -119,7 +119,7 @@ def _price(text, at, listing):
     """(index behind, ticks or minus the reason) of a price in quotes."""
     if text[at] != QUOTE:
         return np.int64(-1), np.int64(0)
-    at, ticks = scan_decimal(text, at + 1, listing["price_decimals"], listing["tick_units"], INPUT_OFF_TICK, MAX_UNITS)
+    at, ticks = scan_decimal(text, at + 1, listing["price_decimals"], listing["tick_units"], INPUT_OFF_TICK, MAX_TICKS)
     return at, np.int64(-INPUT_ZERO) if ticks == 0 else ticks
 
 
@@ -128,7 +128,7 @@ def _quantity(text, at, listing, off_reason):
     """(index behind, lots or minus the reason) of a quantity in quotes; zero is one if it may be cut."""
     if text[at] != QUOTE:
         return np.int64(-1), np.int64(0)
-    at, lots = scan_decimal(text, at + 1, listing["qty_decimals"], listing["lot_units"], off_reason, MAX_UNITS)
+    at, lots = scan_decimal(text, at + 1, listing["qty_decimals"], listing["lot_units"], off_reason, MAX_QUANTITY)
     return at, np.int64(-INPUT_ZERO) if lots == 0 and off_reason != CUT else lots
 
 

@@ -12,7 +12,8 @@ from bot4.kernels.scan.token import MAX_DIGITS, MINUS, POINT, QUOTE, string_end
 from bot4.model.enums import INPUT_BAD_NUMBER, INPUT_NEGATIVE, INPUT_OVERFLOW
 
 POWERS = np.array([10**exponent for exponent in range(MAX_DIGITS + 1)], np.int64)
-MAX_UNITS = 2**40 - 1  # of ticks and lots: risk's own bound, which keeps every product below 2**63
+MAX_TICKS = 2**40 - 1  # of a price: risk's own bound, which keeps every product below 2**63
+MAX_QUANTITY = 10**MAX_DIGITS - 1  # of a market's quantity: what readers are told of it is bounded by `told_lots`
 MAX_E8 = 10**18
 MAX_FRACTION = 40  # digits behind the point; more are no number to the typed decoders either
 CUT = 0  # instead of a reason: what is finer than the unit is cut off, but never down to nothing

@@ -15,7 +15,7 @@ Stands in the live feed, before validation. Twin: bot4/adapters/kraken/parse.py 
 import numpy as np
 
 from bot4.jit import inlined, kernel
-from bot4.kernels.scan.decimal import CUT, MAX_UNITS
+from bot4.kernels.scan.decimal import CUT, MAX_QUANTITY, MAX_TICKS
 from bot4.kernels.scan.directory import find_listing
 from bot4.kernels.scan.moment import scan_moment
 from bot4.kernels.scan.number import scan_count, scan_number
@@ -104,14 +104,14 @@ def _channel_of(text, first, last):
 @inlined
 def _price(text, at, listing):
     """(index behind, ticks or minus the reason) of a price."""
-    at, ticks = scan_number(text, at, listing["price_decimals"], listing["tick_units"], INPUT_OFF_TICK, MAX_UNITS)
+    at, ticks = scan_number(text, at, listing["price_decimals"], listing["tick_units"], INPUT_OFF_TICK, MAX_TICKS)
     return at, np.int64(-INPUT_ZERO) if ticks == 0 else ticks
 
 
 @inlined
 def _quantity(text, at, listing, off_reason):
     """(index behind, lots or minus the reason) of a quantity; zero is one if it may be cut."""
-    at, lots = scan_number(text, at, listing["qty_decimals"], listing["lot_units"], off_reason, MAX_UNITS)
+    at, lots = scan_number(text, at, listing["qty_decimals"], listing["lot_units"], off_reason, MAX_QUANTITY)
     return at, np.int64(-INPUT_ZERO) if lots == 0 and off_reason != CUT else lots
 
 

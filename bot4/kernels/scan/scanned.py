@@ -26,6 +26,7 @@ LISTING = np.dtype(
         ("tick_units", "i8"),  # tick size in units of its last decimal: 1 for 0.01, 5 for 0.05
         ("qty_decimals", "i8"),
         ("lot_units", "i8"),
+        ("lot_scale", "i8"),  # so many of what the scanner calls a lot make one of ours; up to 1: they are the same
         ("rule", "i8"),  # RULE_*
         ("depth", "i8"),  # levels a side that the venue keeps up to date; 0: all
         ("symbol_length", "i8"),

@@ -32,11 +32,12 @@ LENGTH = 600
 class Rig:
     """The compiled feed of one instrument, fed with scanned changes."""
 
-    def __init__(self, rule: str, depth: int) -> None:
+    def __init__(self, rule: str, depth: int, scale: int = 1) -> None:
         self.wires = private_wires(1, 1)
         self.feed = feed_memory(instruments_of([SPOT]), [TextSource(b"")], 1)
         listing = self.feed.states[0]["listing"]
         listing["rule"], listing["depth"], listing["tick_units"], listing["lot_units"] = RULES[rule], depth, 1, 1
+        listing["lot_scale"] = scale
         self.now_ns = 1_000
 
     def take(self, change: Change) -> tuple[str, list]:
@@ -73,8 +74,8 @@ class Rig:
 class Venue:
     """A market whose true book is known after every change; `depth` levels a side are told (0: all)."""
 
-    def __init__(self, seed: int, rule: str, depth: int) -> None:
-        self.random, self.rule, self.depth = random.Random(seed), rule, depth
+    def __init__(self, seed: int, rule: str, depth: int, most: int = 50) -> None:
+        self.random, self.rule, self.depth, self.most = random.Random(seed), rule, depth, most
         self.sides = {1: {1_000 - i: 5 + i for i in range(30)}, -1: {1_001 + i: 5 + i for i in range(30)}}
         self.update = 100
         self.truth: dict[int, tuple] = {}
@@ -108,7 +109,7 @@ class Venue:
             if self.random.random() < 0.4 and len(self.sides[side]) > 12:
                 self.sides[side].pop(price, None)
             else:
-                self.sides[side][price] = self.random.randint(1, 50)
+                self.sides[side][price] = self.random.randint(1, self.most)
         self.update += 1
         after = self.told()
         levels = []
@@ -136,22 +137,38 @@ def damaged(changes: list[Change], source: random.Random, share: float) -> list[
                 found[index], found[index + 1] = found[index + 1], found[index]
             elif found[index].levels:
                 side, price, lots = found[index].levels[0]
-                found[index] = found[index]._replace(levels=[(side, price, lots + 3), *found[index].levels[1:]])
+                altered = lots - 3 if lots > 10**17 else lots + 3
+                found[index] = found[index]._replace(levels=[(side, price, altered), *found[index].levels[1:]])
     return [part for item in found if item for part in (item if isinstance(item, list) else [item])]
+
+
+def in_lots(book: tuple[dict[int, int], dict[int, int]], twin: RefStreamBook) -> tuple[dict[int, int], ...]:
+    """A book in the venue's steps as readers are told of it."""
+    return tuple({price: twin.told(steps) for price, steps in side.items()} for side in book)
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.1])
-@pytest.mark.parametrize(("rule", "depth"), [("ids", 20), ("sums", 10), ("numbered", 0)])
-def test_every_record_is_the_twins_and_a_whole_book_is_true(rule, depth, share, seed):
-    venue, source = Venue(seed, rule, depth), random.Random(seed)
-    rig, twin = Rig(rule, depth), RefStreamBook(rule, depth)
+@pytest.mark.parametrize(
+    ("rule", "depth", "scale", "most"),
+    [
+        ("ids", 20, 1, 50),
+        ("sums", 10, 1, 50),
+        ("numbered", 0, 1, 50),
+        ("sums", 10, 1, 10**18 - 1),  # cheap coins in the venue's own steps: more than readers can be told
+        ("sums", 10, 10**4, 10**18 - 1),
+        ("numbered", 0, 7, 50),
+    ],
+)
+def test_every_record_is_the_twins_and_a_whole_book_is_true(rule, depth, scale, most, share, seed):
+    venue, source = Venue(seed, rule, depth, most), random.Random(seed)
+    rig, twin = Rig(rule, depth, scale), RefStreamBook(rule, depth, scale=scale)
     changes = [venue.snapshot(), *(venue.change() for _ in range(LENGTH))]
     if rule != "numbered":  # there the numbers of the connection tell what is missing, one floor up
         changes = damaged(changes, source, share)
     kept: dict[int, dict[int, int]] = {1: {}, -1: {}}
     whole, right, asked = False, 0, 0
-    truths = {repr(truth) for truth in venue.truth.values()}
+    truths = {repr(in_lots(truth, twin)) for truth in venue.truth.values()}
     queue = list(changes)
     while queue:
         change = queue.pop(0)
@@ -171,14 +188,14 @@ def test_every_record_is_the_twins_and_a_whole_book_is_true(rule, depth, share, 
         if whole:
             book = dict(sorted(kept[1].items(), reverse=True)), dict(sorted(kept[-1].items()))
             if rule == "ids":
-                corrupt = book != venue.truth[int(rig.feed.states[0]["book_u"])]
+                corrupt = book != in_lots(venue.truth[int(rig.feed.states[0]["book_u"])], twin)
                 assert not corrupt or share  # ids cannot tell a level that was changed on the way: TLS does
             else:
                 assert repr(book) in truths
             right += 1
         elif queue and source.random() < 0.2:  # asked for, a fresh book comes
             asked += 1
-            later = Venue(seed, rule, depth)
+            later = Venue(seed, rule, depth, most)
             later.snapshot()
             count = changes.index(change)
             states = [later.change() for _ in range(max(0, change.update - 100))]

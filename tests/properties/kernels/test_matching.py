@@ -18,7 +18,7 @@ amounts = st.integers(0, 2**40)
 fills = st.lists(st.tuples(st.sampled_from((1, -1)), st.integers(1, 10**7), st.integers(1, 10**6)), max_size=40)
 
 
-@given(st.integers(0, 2**62), st.integers(1, 2**31 - 1), st.data())
+@given(st.integers(0, 2**62), st.integers(1, 2**31 - 1) | st.integers(1, 2**45 - 1), st.data())
 @settings(deadline=None)
 def test_removed_cost_is_the_floor_of_its_share(cost, held, data):
     qty = data.draw(st.integers(0, held))

@@ -12,7 +12,7 @@ from reference.kernels.scan import is_narrow, ref_decimal, ref_message
 from rig.scan import SPOT, USDM, assert_same
 
 from bot4.jit import JIT
-from bot4.kernels.scan.decimal import CUT, MAX_UNITS, scan_decimal
+from bot4.kernels.scan.decimal import CUT, MAX_QUANTITY, MAX_TICKS, scan_decimal
 from bot4.model.enums import INPUT_OFF_TICK, INPUT_REASONS
 
 MUTATIONS = 25_000 if JIT else 250
@@ -36,12 +36,13 @@ def fast_decimal(text, decimals, units, off, limit):
     decimals=st.integers(0, 8),
     units=st.sampled_from((1, 2, 5, 25)),
     exact=st.booleans(),
+    limit=st.sampled_from((MAX_TICKS, MAX_QUANTITY)),
 )
-def test_decimals_equal_the_twin(text, decimals, units, exact):
+def test_decimals_equal_the_twin(text, decimals, units, exact, limit):
     unit = Decimal(units).scaleb(-decimals)
     off = INPUT_OFF_TICK if exact else CUT
-    expected = ref_decimal(text, unit, decimals, "off_tick" if exact else "", MAX_UNITS)
-    assert fast_decimal(text, decimals, units, off, MAX_UNITS) == expected
+    expected = ref_decimal(text, unit, decimals, "off_tick" if exact else "", limit)
+    assert fast_decimal(text, decimals, units, off, limit) == expected
 
 
 def mutated(line: bytes, source: random.Random, others: list[bytes]) -> bytes:

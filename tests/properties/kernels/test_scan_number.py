@@ -9,30 +9,32 @@ from hypothesis import strategies as st
 from reference.kernels.scan import ref_decimal
 
 from bot4.jit import JIT
-from bot4.kernels.scan.decimal import CUT, MAX_UNITS
+from bot4.kernels.scan.decimal import CUT, MAX_QUANTITY, MAX_TICKS
 from bot4.kernels.scan.number import scan_count, scan_number, trade_number
 from bot4.model.enums import INPUT_OFF_TICK, INPUT_REASONS
 
 EXAMPLES = 500 if JIT else 60
 
 
-def number(text, decimals, units, off):
+def number(text, decimals, units, off, limit):
     """(bytes read, value or reason)."""
     for behind in (b"", b"123.456", b"e5"):
         line = np.frombuffer(text.encode() + b"\n" + behind, np.uint8)
-        after, value = scan_number(line, np.int64(0), np.int64(decimals), np.int64(units), off, np.int64(MAX_UNITS))
+        after, value = scan_number(line, np.int64(0), np.int64(decimals), np.int64(units), off, np.int64(limit))
     return int(after), (int(value), "") if value >= 0 else (0, INPUT_REASONS[-value])
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(
     st.from_regex(r"\A-?[0-9]{1,20}(\.[0-9]{1,42})?([eE][+-]?[0-9])?\Z"),
-    st.integers(0, 8), st.sampled_from((1, 2, 5, 25)), st.booleans(),
+    st.integers(0, 8), st.sampled_from((1, 2, 5, 25)), st.booleans(), st.sampled_from((MAX_TICKS, MAX_QUANTITY)),
 )  # fmt: skip
-@example("-0.0", 2, 1, True)
-@example("0.1" + "0" * 40, 2, 1, True)
-def test_numbers_equal_the_twin_or_are_left_to_the_typed_decoder(text, decimals, units, exact):
-    after, found = number(text, decimals, units, INPUT_OFF_TICK if exact else CUT)
+@example("-0.0", 2, 1, True, MAX_TICKS)
+@example("0.1" + "0" * 40, 2, 1, True, MAX_TICKS)
+@example("9999999999.99999999", 8, 1, True, MAX_QUANTITY)
+@example("10000000000.00000000", 8, 1, True, MAX_QUANTITY)
+def test_numbers_equal_the_twin_or_are_left_to_the_typed_decoder(text, decimals, units, exact, limit):
+    after, found = number(text, decimals, units, INPUT_OFF_TICK if exact else CUT, limit)
     try:
         value = json.loads(text, parse_float=Decimal, parse_int=Decimal)
     except ValueError:
@@ -42,9 +44,7 @@ def test_numbers_equal_the_twin_or_are_left_to_the_typed_decoder(text, decimals,
         assert "e" in text.lower() or value.is_signed() or len(text) > 42
         return
     assert after == len(text)
-    assert found == ref_decimal(
-        text, Decimal(units).scaleb(-decimals), decimals, "off_tick" if exact else "", MAX_UNITS
-    )
+    assert found == ref_decimal(text, Decimal(units).scaleb(-decimals), decimals, "off_tick" if exact else "", limit)
 
 
 @settings(max_examples=EXAMPLES, deadline=None)

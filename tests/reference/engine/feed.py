@@ -17,6 +17,8 @@ LAG_LIMIT_US = 2_000_000_000
 KINDS = {"trade": 1, "quote": 2, "depth": 3, "mark": 4}
 STATUS = 6
 LAST, SNAPSHOT, BOOK_NEWER, QUOTE_NEWER = 1, 2, 4, 8
+QUANTITIES = {1: (1,), 2: (1, 3), 3: (1,)}  # words of a kind that are quantities
+MOST_LOTS = 2**40 - 1
 
 
 class Record(NamedTuple):
@@ -120,6 +122,7 @@ class RefInstrument:
         """One record."""
         self.number += 1
         full = (*words, 0, 0, 0, 0)[:4]
+        full = tuple(min(w, MOST_LOTS) if i in QUANTITIES.get(kind, ()) else w for i, w in enumerate(full))
         self.records.append(Record(ts_ns, lag, self.index, kind, flags, full, self.number))
 
     def stale(self, ts_ns: int) -> None:

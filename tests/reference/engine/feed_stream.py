@@ -10,6 +10,8 @@ LEVEL, QUOTE, STATUS = 3, 2, 6
 LAST, BOOK_NEWER = 1, 4
 STALE, WHOLE, CLEAR = 0, 1, 2
 
+MOST_LOTS = 2**40 - 1
+
 Levels = list[tuple[int, int, int]]  # side, price, lots
 Out = tuple[int, int, tuple[int, int, int, int]]
 
@@ -32,8 +34,8 @@ def digits_sum(bids: dict[int, int], asks: dict[int, int], tick_units: int, lot_
 class RefStreamBook:
     """One book by the rule `ids`, `sums` or `numbered`."""
 
-    def __init__(self, rule: str, depth: int, tick_units: int = 1, lot_units: int = 1) -> None:
-        self.rule, self.depth, self.units = rule, depth, (tick_units, lot_units)
+    def __init__(self, rule: str, depth: int, tick_units: int = 1, lot_units: int = 1, scale: int = 1) -> None:
+        self.rule, self.depth, self.units, self.scale = rule, depth, (tick_units, lot_units), scale
         self.sides: dict[int, dict[int, int]] = {1: {}, -1: {}}
         self.update = 0
         self.whole = self.awaited = False
@@ -60,8 +62,13 @@ class RefStreamBook:
         self.quote = top
         if not top[0] or not top[2]:
             return False
-        self.out.append((QUOTE, LAST | BOOK_NEWER, top))
+        bid, bid_lots, ask, ask_lots = top
+        self.out.append((QUOTE, LAST | BOOK_NEWER, (bid, self.told(bid_lots), ask, self.told(ask_lots))))
         return True
+
+    def told(self, quantity: int) -> int:
+        """A quantity of the venue's steps in lots: cut, but not to nothing, and bounded."""
+        return min(-(-quantity // self.scale) if quantity < self.scale else quantity // self.scale, MOST_LOTS)
 
     def is_damaged(self, checksum: int) -> str:
         """Crossed, or another sum than the venue's."""
@@ -101,7 +108,9 @@ class RefStreamBook:
             self.whole = False
             return "bad_checksum"
         self.out.append((STATUS, 0, (CLEAR, update, 0, 0)))
-        self.out += [(LEVEL, 0, (price, lots, side, update)) for side, price, lots in in_order(change.levels)]
+        self.out += [
+            (LEVEL, 0, (price, self.told(lots), side, update)) for side, price, lots in in_order(change.levels)
+        ]
         self.out.append((STATUS, LAST, (WHOLE, update, 0, 0)))
         self.whole = True
         self.quote = (0, 0, 0, 0)
@@ -127,7 +136,7 @@ class RefStreamBook:
                 book[price] = lots
                 if not lots:
                     del book[price]
-                made.append((LEVEL, 0, (price, lots, side, self.update)))
+                made.append((LEVEL, 0, (price, self.told(lots), side, self.update)))
             while self.depth and len(book) > self.depth:
                 worst = min(book) if side > 0 else max(book)
                 del book[worst]

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 MAX_LEVELS = 6_000
-MAX_UNITS = 2**40 - 1
+MAX_TICKS, MAX_QUANTITY = 2**40 - 1, 10**18 - 1
 KINDS = {"bookTicker": "quote", "trade": "trade", "depth": "depth", "markPrice": "mark"}
 PRICES = {"quote": ("b", "a"), "trade": ("p",)}
 LOTS = {"quote": ("B", "A"), "trade": ("q",)}
@@ -29,6 +29,7 @@ class Listing(NamedTuple):
     tick: Decimal
     lot: Decimal
     futures: bool
+    step: Decimal = Decimal(0)  # the venue's own of quantities, where that is finer than the lot
 
     @property
     def decimals(self) -> tuple[int, int]:
@@ -107,8 +108,8 @@ def _levels(value: Any, listing: Listing) -> tuple[list[tuple[int, int]], str]:
     for place, pair in enumerate(value):
         if not isinstance(pair, list) or len(pair) != 2:
             raise MalformedError
-        price, bad_price = ref_decimal(_text(pair[0]), listing.tick, price_decimals, "off_tick", MAX_UNITS)
-        lots, bad_lots = ref_decimal(_text(pair[1]), listing.lot, qty_decimals, "", MAX_UNITS)
+        price, bad_price = ref_decimal(_text(pair[0]), listing.tick, price_decimals, "off_tick", MAX_TICKS)
+        lots, bad_lots = ref_decimal(_text(pair[1]), listing.lot, qty_decimals, "", MAX_QUANTITY)
         if not bad_price and price == 0:
             bad_price = "zero"
         many = "too_many_levels" if place >= MAX_LEVELS else ""
@@ -144,9 +145,9 @@ def _field(kind: str, key: str, value: Any, listing: Listing) -> tuple[Any, str]
     if kind == "mark":
         number, bad = ref_decimal(text, Decimal("1e-8"), 8, "bad_number", 10**18)
     elif key in PRICES[kind]:
-        number, bad = ref_decimal(text, listing.tick, price_decimals, "off_tick", MAX_UNITS)
+        number, bad = ref_decimal(text, listing.tick, price_decimals, "off_tick", MAX_TICKS)
     else:
-        number, bad = ref_decimal(text, listing.lot, qty_decimals, "off_lot", MAX_UNITS)
+        number, bad = ref_decimal(text, listing.lot, qty_decimals, "off_lot", MAX_QUANTITY)
     if not bad and number == 0 and key != "i":
         bad = "zero"
     return number, bad

@@ -11,7 +11,7 @@ from rig.typed import listing_of
 
 from bot4.engine.feed_typed import fill
 from bot4.kernels.scan import scanned as words
-from bot4.kernels.scan.decimal import MAX_UNITS
+from bot4.kernels.scan.decimal import MAX_QUANTITY, MAX_TICKS
 from bot4.kernels.scan.scanned import ABSENT, RULE_CHECKSUM, RULE_FUTURES, RULE_SPOT, RULE_STREAM, scanned_memory
 from bot4.model.enums import INPUT_OK, INPUT_REASONS, INPUT_UNPARSABLE, TICK_LEVEL, TICK_MARK, TICK_QUOTE, TICK_TRADE
 from bot4.ports.feed import Bar, BookChange, Mark, Quote, Trade
@@ -35,14 +35,14 @@ def put(event, rule=RULE_STREAM, tick="0.5", lot="0.001"):
 def test_decimals_become_units_by_the_scanners_rules(price, qty, size):
     unit = Decimal(size)
     decimals = max(0, -unit.as_tuple().exponent)
-    ticks, bad_price = ref_decimal(price, unit, decimals, "off_tick", MAX_UNITS)
+    ticks, bad_price = ref_decimal(price, unit, decimals, "off_tick", MAX_TICKS)
     if not bad_price and not ticks:
         bad_price = "zero"
     for event, off in (
         (Trade("BTCUSDT", Decimal(price), Decimal(qty), 1, "5", 3), "off_lot"),
         (BookChange("BTCUSDT", True, [(Decimal(price), Decimal(qty))], [], None, 7, 3), ""),
     ):
-        lots, bad_lots = ref_decimal(qty, unit, decimals, off, MAX_UNITS)
+        lots, bad_lots = ref_decimal(qty, unit, decimals, off, MAX_QUANTITY)
         if off and not bad_lots and not lots:
             bad_lots = "zero"
         reason, _ = put(event, RULE_STREAM, size, size)

@@ -10,7 +10,7 @@ from bot4.kernels.book import BOOK, book_set
 from bot4.kernels.checksum import book_checksum
 from bot4.kernels.scan.scanned import LISTING
 
-LEVELS = st.dictionaries(st.integers(1, 10**9), st.integers(1, 10**12), max_size=25)
+LEVELS = st.dictionaries(st.integers(1, 10**9), st.integers(1, 10**17 - 1), max_size=25)  # 18 digits with the units
 
 
 @settings(deadline=None, max_examples=200)

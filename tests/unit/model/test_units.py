@@ -2,13 +2,14 @@
 
 from decimal import Decimal
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference.model.units import ref_fee_e8
+from reference.model.units import ref_fee_e8, ref_share
 
 from bot4.model.errors import UnitError
-from bot4.model.units import decimal_string, fee_e8, from_e8, to_e8, to_units
+from bot4.model.units import decimal_string, fee_e8, from_e8, share_of, to_e8, to_units
 
 
 @settings(deadline=None, max_examples=500)
@@ -17,6 +18,20 @@ def test_the_fee_equals_its_twin_also_where_the_product_would_wrap(value, rate):
     expected = ref_fee_e8(value, rate)
     if abs(expected) < 2**62:
         assert fee_e8(value, rate) == expected
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.integers(1, 2**46 - 1), st.integers(0, 2**45 - 1), st.data())
+def test_a_share_equals_its_twin_where_the_product_wraps(whole, count, data):
+    part = data.draw(st.integers(0, whole - 1))
+    assert share_of(np.int64(part), np.int64(count), np.int64(whole)) == ref_share(part, count, whole)
+
+
+@pytest.mark.parametrize("away", [0, 1, 2])
+def test_a_share_at_its_bounds(away):
+    whole, count = 2**46 - 1, 2**45 - 1 - away
+    for part in (0, 1, whole - 1 - away):
+        assert share_of(np.int64(part), np.int64(count), np.int64(whole)) == ref_share(part, count, whole)
 
 
 @given(st.integers(-(2**61), 2**61))

@@ -2,11 +2,13 @@
 
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
 import pytest
 
+from bot4.engine.feed_memory import listing
 from bot4.model.errors import InputError, SettingsError
 from bot4.model.records import INSTRUMENT, LIMITS, SESSION
 from bot4.settings.conversion import (
@@ -23,6 +25,7 @@ from bot4.shm import layout
 SETTINGS = load(Path(__file__).resolve().parents[3] / "config" / "paper.toml")
 SPOT = ("BTCUSDT", "binance_spot")
 USDM = ("BTCUSDT", "binance_usdm")
+LISTED = SimpleNamespace(symbol="BTCUSDT", venue="binance_spot", synthetic=False)
 SOL = ("SYNSOL", "synthetic")
 
 
@@ -81,6 +84,24 @@ def test_instruments_are_exact_and_dealt_to_shards_in_turn():
     assert list(rows["taker_fee_ppm"]) == [1_000, 500, 1_000]
 
 
+def test_a_lot_too_fine_for_exact_money_is_refused_with_one_that_would_do():
+    with pytest.raises(SettingsError) as caught:
+        check_instruments([_instrument(tick_size="0.1", lot_size="0.00000001")], "instruments.toml")
+    assert 'write lot_size = "0.0000001" and venue_lot = "0.00000001"' in str(caught.value)
+    check_instruments([_instrument(tick_size="0.1", lot_size="0.0000001", venue_lot="0.00000001")], "instruments.toml")
+
+
+@pytest.mark.parametrize(("step", "decimals"), [(None, 0), ("0.00000001", 9), ("0.0000010", 7), ("0.00001", 6)])
+def test_the_venues_own_step_is_written_down_by_its_decimals(step, decimals):
+    rows = instrument_records(
+        msgspec.structs.replace(SETTINGS, instruments=(_instrument(venue_lot=step),)), [SPOT], 1
+    )
+    assert (rows[0]["step_decimals"], rows[0]["lot_e8"], rows[0]["qty_decimals"]) == (decimals, 1_000, 5)
+    found = listing(rows[0], LISTED)[0]
+    steps = 10 ** (decimals - 6) if decimals else 1
+    assert (found["qty_decimals"], found["lot_units"], found["lot_scale"]) == (max(decimals - 1, 5), 1, steps)
+
+
 def test_whole_sizes_have_no_decimals():
     rows = instrument_records(
         msgspec.structs.replace(SETTINGS, instruments=(_instrument(tick_size="100", lot_size="1", min_qty="1"),)),
@@ -94,6 +115,9 @@ def test_whole_sizes_have_no_decimals():
     ("fields", "named"),
     [
         ({"tick_size": "0.00001", "lot_size": "0.0001"}, "lot_size: one tick of one lot is worth"),
+        ({"venue_lot": "0.0001"}, "venue_lot"),
+        ({"venue_lot": "0.000002"}, "venue_lot"),
+        ({"lot_size": "20", "venue_lot": "10", "min_qty": "20"}, "venue_lot"),
         ({"min_qty": "0.000015"}, "min_qty"),
         ({"max_qty": "0.000015"}, "max_qty"),
         ({"min_qty": "2", "max_qty": "1"}, "max_qty"),

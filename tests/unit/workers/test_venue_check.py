@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from rig.replayer import Plan, certificates, serve
 
@@ -48,6 +49,20 @@ def test_another_size_is_refused_with_the_venues(tmp_path, field, answer, fix):
     with pytest.raises(SettingsError) as caught:
         asked(tmp_path, answer)
     assert field in str(caught.value) and fix in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_where_the_lot_is_coarser_the_step_is_compared(tmp_path):
+    settings = load(CONFIG)
+    kept = [row for row in settings.instruments if (row.symbol, row.venue) == KEY]
+    finer = [msgspec.structs.replace(row, lot_size="0.0001", venue_lot="0.00001") for row in kept]
+    made = certificates(tmp_path)
+    plan = Plan("binance_spot", (), rest={PATH: (200, "Content-Type: application/json", listed())})
+    with serve(plan, made.server) as venue:
+        gateway = {KEY[1]: Gateway(rest_url=f"https://localhost:{venue.port}", ca_file=str(made.ca_file))}
+        assert check_instruments(msgspec.structs.replace(settings, instruments=tuple(finer)), [KEY], gateway) == []
+        wrong = tuple(msgspec.structs.replace(row, venue_lot="0.000001") for row in finer)
+        with pytest.raises(SettingsError, match=r'venue_lot: 0.000001 is not .* write "0.00001"'):
+            check_instruments(msgspec.structs.replace(settings, instruments=wrong), [KEY], gateway)
 
 
 @pytest.mark.parametrize(
