@@ -1,7 +1,9 @@
 """Wires the feed: which instruments a session has, and where their bytes come from."""
 
+import stat
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from bot4.engine.feed import FeedAgent, Source
 from bot4.engine.feed_resume import resume
 from bot4.engine.feed_ticks import TickFeed
 from bot4.model.enums import INT64_MAX
-from bot4.model.errors import InputError
+from bot4.model.errors import InputError, SettingsError
 from bot4.settings.schema import LIVE_VENUES, Gateway, Settings
 from bot4.shm.wires import Wires
 from workers.plan import FeedSpec, Plan
@@ -48,8 +50,29 @@ def open_sources(plan: Plan) -> list[Source]:
 
 
 def gateways_of(settings: Settings, symbols: Sequence[tuple[str, str]]) -> dict[str, Gateway]:
-    """Where each venue of the session is reached, as the settings say."""
-    return {venue: getattr(settings.venue, venue) or Gateway() for venue in {venue for _, venue in symbols}}
+    """Where each venue of the session is reached, as the settings say; SettingsError names a ca_file of no use."""
+    found = {venue: getattr(settings.venue, venue) or Gateway() for venue in {venue for _, venue in symbols}}
+    for venue, gateway in found.items():
+        if gateway.ca_file is not None:
+            _check_roots(f"{settings.path}: venue.{venue}.ca_file", Path(gateway.ca_file))
+    return found
+
+
+def _check_roots(at: str, ca_file: Path) -> None:
+    from bot4.adapters.net.dial import verified_context  # connections are nothing to a replay
+
+    reason = ""
+    try:
+        if not stat.S_ISREG(ca_file.stat().st_mode):
+            reason = "is no plain file"  # to open a pipe would wait for its writer
+        else:
+            verified_context(ca_file)
+    except InputError:
+        reason = "cannot be read, or holds no certificates"
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror})"
+    if reason:
+        raise SettingsError(f"{at}: {ca_file} {reason}; name a readable file of certificates in PEM form")
 
 
 def silence_of(settings: Settings, symbols: Sequence[tuple[str, str]]) -> np.ndarray:

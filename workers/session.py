@@ -360,6 +360,7 @@ class Session:
             symbols=tuple(symbol_keys(plan.symbols)),
             values_e8=tuple(int(value) for value in plan.instruments["value_e8"]),
             start_equity_e8=int(plan.session[0]["start_equity_e8"]),
+            venues=tuple(venue for _, venue in plan.symbols) if plan.feed.kind == "live" else (),
         )
 
     def _record(self) -> None:

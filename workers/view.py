@@ -5,7 +5,7 @@ What nobody takes at once is left out: a reader that has gone or stands still mu
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Protocol, cast
 
@@ -79,8 +79,24 @@ def snapshot(
             symbol: _position(wires.positions[index], label.values_e8[index])
             for index, symbol in enumerate(label.symbols)
         },
+        "venues": _venues(feed[w.GAUGE_FEED_VENUES :], label.venues, now),
         "workers": {name: _worker(wires, state, now) for name, state in workers.items()},
     }
+
+
+def _venues(row: np.ndarray, venues: Sequence[str], now_ns: int) -> dict[str, dict[str, Any]]:
+    """By venue of a live feed: whether all of its instruments are heard, since when, and how many books are whole."""
+    found = {}
+    for place, venue in enumerate(sorted(set(venues))):
+        words = row[place * w.N_VENUE_GAUGES :]
+        books, since_ns = venues.count(venue), int(words[w.VENUE_SINCE_NS])
+        found[venue] = {
+            "connected": int(words[w.VENUE_HEARD]) == books,
+            "since_s": round(max(0, now_ns - since_ns) / 1e9, 1) if since_ns else None,
+            "books": books,
+            "books_whole": int(words[w.VENUE_WHOLE]),
+        }
+    return found
 
 
 def _latency(wires: w.Wires, label: SessionLabel) -> dict[str, dict[str, int]] | None:
@@ -217,9 +233,22 @@ def plain_line(shot: Mapping[str, Any]) -> str:
     restarts = sum(worker["restarts"] for worker in shot["workers"].values())
     if restarts:
         parts.append(f"{restarts} restarts")
+    parts += [f"{name} {venue_words(row)}" for name, row in shot["venues"].items() if is_lacking(row)]
     if shot["killed"]:
         parts.append("KILLED")
     return "  ".join(parts)
+
+
+def is_lacking(row: Mapping[str, Any]) -> bool:
+    """Whether something of a venue is not as it should be."""
+    return not row["connected"] or row["books_whole"] < row["books"]
+
+
+def venue_words(row: Mapping[str, Any]) -> str:
+    """A venue's state in words."""
+    since = "" if row["since_s"] is None else f" for {row['since_s']:,.0f} s"
+    state = "connected" if row["connected"] else "not connected"
+    return f"{state}{since}, {row['books_whole']} of {row['books']} books whole"
 
 
 class LiveView:
@@ -286,6 +315,9 @@ def live_page(shot: Mapping[str, Any]) -> Any:
     rejects = table("refused", "times")
     for name, count in sorted(shot["rejects"].items(), key=lambda item: -item[1])[:6]:
         rejects.add_row(name, f"{count:,}")
+    venues = table("venue", "state")
+    for name, row in shot["venues"].items():
+        venues.add_row(name, Text(venue_words(row), style="bold red" if is_lacking(row) else ""))
     workers = table("worker", "pid", "core", "heartbeat", "restarts")
     for name, row in shot["workers"].items():
         age = "-" if row["heartbeat_ms"] is None else f"{row['heartbeat_ms']:.0f} ms"
@@ -296,6 +328,8 @@ def live_page(shot: Mapping[str, Any]) -> Any:
         parts.append(stages)
     if shot["rejects"]:
         parts.append(rejects)
+    if shot["venues"]:
+        parts.append(venues)
     return Panel(Group(*parts, workers), title=title, border_style="red" if shot["killed"] else "cyan")
 
 
@@ -323,6 +357,7 @@ def status_lines(found: Mapping[str, Any]) -> list[str]:
     lines.append(plain_line(shot))
     for name, row in shot["positions"].items():
         lines.append(f"position {name}: {row['lots']:,} lots, profit {row['profit']}, fees {row['fees']}")
+    lines += [f"venue {name}: {venue_words(row)}" for name, row in shot["venues"].items()]
     for name, row in shot["workers"].items():
         core = "any core" if row["core"] is None else f"core {row['core']}"
         age = "no heartbeat yet" if row["heartbeat_ms"] is None else f"heartbeat {row['heartbeat_ms']:.0f} ms ago"

@@ -264,6 +264,8 @@ def _show(found: list[dict[str, Any]]) -> None:
     for one in found:
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in one["messages"].items())
         _print(f"{one['name']}: {_fault(one) or 'sound'}: {kinds}")
+        if one.get("restarts"):
+            _print(f"{one['name']}: the feed was started again {one['restarts']:,} times; nothing is missing there")
         for reason, text in one["complaints"].items():
             _print(f"{one['name']}: {one['rejected'][reason]:,} refused as {text}")
 

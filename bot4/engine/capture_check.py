@@ -126,7 +126,9 @@ class CaptureCheck:
     def take(
         self, ts_ns: int, connection: str, venue: str, rest: tuple[str, Mapping[str, str]] | None, body: bytes
     ) -> None:
-        """One message; `rest` is (endpoint, query) of a REST response, None for a websocket's."""
+        """One message; `rest` is (endpoint, query) of a REST response, None for a websocket's; `connection` is "" where
+        nobody wrote down which one brought it: its numbers are not compared then.
+        """
         if ts_ns < self._last_ns:
             self.out_of_order += 1
         self._last_ns = max(self._last_ns, ts_ns)
@@ -141,7 +143,7 @@ class CaptureCheck:
             self._refuse(error.reason, str(error))
             return
         self.messages[message.kind] += 1
-        if message.sequence is not None:
+        if message.sequence is not None and connection:
             self._count(connection, message)
         for event in message.events:
             self._event(connection, decoder, event, rest is not None, message.kind)

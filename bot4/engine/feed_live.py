@@ -1,8 +1,8 @@
 """The feed on live connections, its compiled part: frames of websockets in, the same ticks out as of a replay.
 
 A connection has a buffer that its socket is read into; frames are found and messages scanned where they lie. What a
-scanner does not know goes to the typed decoder, and control frames to whoever holds the socket: the step stops there
-and says why (`needs`).
+scanner does not know goes to the typed decoder, and parts of messages to whoever holds the socket: the step stops there
+and says why (`needs`). Of pings it notes the last one, which alone has to be answered (RFC 6455, 5.5.3).
 
 Who may speak of an instrument: of a venue whose diffs bear ids, any of its connections, since the ids tell repeats. Of
 the others the one that brought the book's snapshot (`owners`); a connection that replaces another one takes over with
@@ -25,7 +25,7 @@ from bot4.engine.feed_raw import record_message
 from bot4.engine.feed_scan import scan_any
 from bot4.jit import inlined, kernel
 from bot4.kernels.scan.binance import scan_message
-from bot4.kernels.scan.frame import FRAME_DAMAGED, FRAME_PART, TEXT, next_frame
+from bot4.kernels.scan.frame import FRAME_DAMAGED, FRAME_PART, PING, PONG, TEXT, next_frame
 from bot4.kernels.scan.scanned import (
     INSTRUMENT,
     IS_SNAPSHOT,
@@ -51,7 +51,7 @@ MAX_MESSAGE = CONNECTION_BYTES - 64
 
 # why the step stopped
 NEEDS_NOTHING = 0
-NEEDS_ANSWER = 1  # a control frame, or a message in parts or of bytes: see `opcode`, `final`
+NEEDS_ANSWER = 1  # the end, or a message in parts or of bytes: see `opcode`, `final`
 NEEDS_DECODER = 2  # a message that the scanner does not know
 NEEDS_CLOSING = 3  # a damaged frame: nothing behind it can be trusted
 
@@ -79,6 +79,9 @@ CONNECTION = np.dtype(
         ("unreadable", "i8"),  # that no instrument could be told of
         ("holes", "i8"),  # in the numbers
         ("old", "i8"),  # messages in a row whose number had been before
+        ("parted", "i8"),  # 1: a message in parts has begun and not ended
+        ("ping_first", "i8"),  # payload of the last ping
+        ("ping_last", "i8"),  # 0: none is to be answered
     ]
 )
 
@@ -316,7 +319,13 @@ def live_step(live, wires, instruments, session, slot, ts_ns, max_messages):
             break
         row["at"] = last
         handled += 1
-        if opcode != TEXT or not final:
+        if opcode == PING:
+            row["ping_first"] = first
+            row["ping_last"] = last
+            continue
+        if opcode == PONG:
+            continue
+        if opcode != TEXT or not final or row["parted"] != 0:
             row["needs"] = NEEDS_ANSWER
             break
         behind = text[last]
@@ -327,8 +336,8 @@ def live_step(live, wires, instruments, session, slot, ts_ns, max_messages):
             row["needs"] = NEEDS_DECODER
             break
         row["messages"] += 1
-        if feed.message[INSTRUMENT] >= 0:
-            record_message(wires, feed.message[INSTRUMENT], ts_ns, text, first, last)
+        source = feed.message[INSTRUMENT]
+        record_message(wires, source if source >= 0 else len(live.owners) + row["venue"], ts_ns, text, first, last)
         _take(live, wires, instruments, session, slot, ts_ns, reason)
         if row["needs"] != NEEDS_NOTHING:
             break

@@ -55,7 +55,7 @@ def told_lots(quantity, scale):
 
     Returns
     -------
-    int64, 0 .. MAX_QTY_LOTS: cut, but what is there is one lot at least, and a wall larger than any order is MAX_QTY_LOTS
+    int64, 0 .. MAX_QTY_LOTS: cut, but what is there is one lot at least, and a wall larger than any order the most
 
     Notes
     -----

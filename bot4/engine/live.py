@@ -2,7 +2,9 @@
 
 All I/O stands behind two ports, the pool of connections and the fetcher of REST bodies. Time is the wall clock of the
 start carried on by the monotonic clock, so a clock that is set does not move event time. Each connection that has
-something to read is read once a turn and by a bounded amount: one that floods does not keep the others waiting.
+something to read is read once a turn and by a bounded amount, and only so many of its messages are taken by the slow
+way (the typed decoder, messages in parts): one that floods does not keep the others waiting. What is left waits for the
+next turn, and until it is taken nothing more is read; who is behind for too long is dropped.
 """
 
 import time
@@ -20,6 +22,7 @@ from bot4.engine.feed_live import (
     NEEDS_ANSWER,
     NEEDS_CLOSING,
     NEEDS_DECODER,
+    NEEDS_NOTHING,
     LiveMemory,
     answer_readers,
     check_silence,
@@ -35,18 +38,30 @@ from bot4.engine.feed_raw import record_message
 from bot4.engine.feed_scan import SCANNERS
 from bot4.engine.feed_typed import fill
 from bot4.kernels.scan.directory import directory_of
-from bot4.kernels.scan.frame import BINARY, CLOSE, CONTINUATION, PING, TEXT
+from bot4.kernels.scan.frame import BINARY, CLOSE, CONTINUATION, TEXT
 from bot4.kernels.scan.scanned import INSTRUMENT, KIND, SEQUENCE, Scanned
 from bot4.model.enums import INPUT_OK, INPUT_UNPARSABLE, INPUT_WRONG_SYMBOL
 from bot4.ports.feed import Decoder, MessageError
+from bot4.ports.store import NUMBERS_APART
 from bot4.ports.stream import Closed, Connection, Fetcher, Opened, Pool, Readable, VenueStreams
 from bot4.shm.layout import CLOCK_FEED, RING_DROPPED, RING_HEAD
 from bot4.shm.spsc_ring import ring_recover
-from bot4.shm.wires import Wires, feed_rings
+from bot4.shm.wires import (
+    FEED_ROW,
+    GAUGE_FEED_VENUES,
+    N_VENUE_GAUGES,
+    VENUE_HEARD,
+    VENUE_SINCE_NS,
+    VENUE_WHOLE,
+    Wires,
+    feed_rings,
+)
 
 MAX_CONNECTIONS = 64
 READ_BYTES = 1 << 18  # of one connection in one turn
 BATCH = 4_096  # messages of one call of the step
+MOST_SLOW = 64  # messages of one connection in one turn that the step cannot take: about two milliseconds
+BEHIND_NS = 10_000_000_000  # a connection that brings more than that for so long is dropped
 LOOK_NS = 20_000_000  # between two looks for silent and stale books
 BALANCE_NS = 60_000_000_000  # between two looks at the load of the connections
 WAIT_S = 1e-3  # for a socket: heartbeat and stop word are looked at so often
@@ -55,7 +70,6 @@ GIVE_UP_NS = 30_000_000_000  # a book that is stale for so long in spite of requ
 MOST_REASONS = 256
 MOST_DOUBLINGS = 4  # of that time, while no answer helps
 FIRST_NS = 1_500_000_000  # ... where the connection has not yet brought its first snapshot
-NUMBERS_APART = 1 << 20  # between the last number of a feed that died and the first of the next
 
 
 class _Listed(NamedTuple):
@@ -100,10 +114,11 @@ class LiveFeed:
         self.symbols, self.streams, self.decoders = symbols, streams, decoders
         self.pool, self.fetcher, self.silence_ns = pool, fetcher, silence_ns
         self.counts: Counter[str] = Counter()  # by venue and reason: what no instrument could be told of
-        self._venues = sorted(streams)
+        self._venues = sorted({venue for _, venue in symbols})
         self._index = {name: index for index, name in enumerate(symbols)}
         self._connections: dict[int, Connection] = {}
         self._parts: dict[int, bytearray] = {}
+        self._behind: dict[int, int] = {}  # connections of which something is left to take, and since when
         self._asked_ns = [0] * len(symbols)
         self._tries = [0] * len(symbols)  # requests since the book was last whole
         self._stale_ns = [0] * len(symbols)  # since when it is not, or its connection was given up
@@ -158,19 +173,25 @@ class LiveFeed:
         """One turn: what has come is read and published, what is stale is asked for. Returns messages taken."""
         handled = 0
         answer_readers(self.memory, self.wires, self.instruments, self.session)
-        for event in self.pool.turn(WAIT_S):
+        behind = [self._connections[slot] for slot in self._behind]
+        for event in self.pool.turn(0.0 if behind else WAIT_S):
             if isinstance(event, Readable):
-                handled += self._read(event.connection)
+                if event.connection not in behind:
+                    self._read(event.connection)
+                    handled += self._take(event.connection)
             elif isinstance(event, Opened):
                 self._open(event.connection)
             elif isinstance(event, Closed):
                 self._forget(event.connection.id)
+        for connection in behind:
+            handled += self._take(connection)
         now_ns = self._now_ns()
         self._take_bodies(now_ns)
         if now_ns - self._looked_ns >= LOOK_NS:
             self._looked_ns = now_ns
             check_silence(self.memory, self.wires, self.instruments, self.session, np.int64(now_ns), self.silence_ns)
             self._ask(now_ns)
+            self._show()
         if now_ns - self._balanced_ns >= BALANCE_NS:
             self._balance(now_ns)
         promise(self.wires, np.int64(self._now_ns()))
@@ -180,6 +201,19 @@ class LiveFeed:
         """Close all connections."""
         self.pool.close()
         self.fetcher.close()
+
+    def _show(self) -> None:
+        """What of each venue is heard and whole, for whoever looks at the session."""
+        feed = self.wires.gauges[int(self.session[0]["n_shards"]) + FEED_ROW, GAUGE_FEED_VENUES:]
+        heard = (self.memory.members == HEARS_BOOK).any(axis=0)
+        whole = self.memory.feed.states["whole"] != 0
+        for place, venue in enumerate(self._venues):
+            own = np.array([of == venue for _, of in self.symbols])
+            row = feed[place * N_VENUE_GAUGES :]
+            count = int(heard[own].sum())
+            if not row[VENUE_SINCE_NS] or (count == own.sum()) != (row[VENUE_HEARD] == own.sum()):
+                row[VENUE_SINCE_NS] = time.monotonic_ns()
+            row[VENUE_HEARD], row[VENUE_WHOLE] = count, int(whole[own].sum())
 
     # --- connections -------------------------------------------------------------------------------------------------
 
@@ -200,6 +234,7 @@ class LiveFeed:
         """The pool has closed it."""
         if self._connections.pop(slot, None) is not None:
             self._parts.pop(slot, None)
+            self._behind.pop(slot, None)
             forget_connection(
                 self.memory, self.wires, self.instruments, self.session, np.int64(slot), np.int64(self._now_ns())
             )
@@ -210,8 +245,8 @@ class LiveFeed:
         self._forget(connection.id)
         self.pool.drop(connection, reason)
 
-    def _read(self, connection: Connection) -> int:
-        """Read what has come, once, and take its messages."""
+    def _read(self, connection: Connection) -> None:
+        """Read what has come, once."""
         slot = connection.id
         row, buffer = self.memory.connections[slot], self.memory.buffers[slot]
         at, filled = int(row["at"]), int(row["filled"])
@@ -222,9 +257,18 @@ class LiveFeed:
             at, filled = 0, filled - at
         count = connection.read_into(buffer[filled : min(filled + READ_BYTES, CONNECTION_BYTES - 1)].data)
         row["at"], row["filled"] = at, filled + count
+
+    def _take(self, connection: Connection) -> int:
+        """Take the messages that lie in the buffer, as many as one turn may; how many they were."""
+        slot = connection.id
+        row, buffer = self.memory.connections[slot], self.memory.buffers[slot]
         ts_ns = np.int64(self._now_ns())
-        handled = 0
-        while slot in self._connections:
+        handled = slow = 0
+        while self._connections.get(slot) is connection:
+            if slow == MOST_SLOW:
+                if ts_ns - self._behind.setdefault(slot, int(ts_ns)) > BEHIND_NS:
+                    self._drop(connection, "more messages that have to be read slowly than can be")
+                break
             taken = live_step(
                 self.memory, self.wires, self.instruments, self.session, np.int64(slot), ts_ns, np.int64(BATCH)
             )
@@ -235,30 +279,33 @@ class LiveFeed:
             elif needs == NEEDS_DECODER:
                 self._decode(connection, buffer[row["first"] : row["last"]].tobytes(), int(ts_ns))
             elif needs != NEEDS_CLOSING and taken < BATCH:
-                break  # no whole frame is left
+                self._behind.pop(slot, None)  # no whole frame is left
+                break
+            slow += needs != NEEDS_NOTHING
             if slot in self._connections and int(row["needs"]) == NEEDS_CLOSING:
                 self._drop(connection, "a damaged frame, or numbers that cannot be followed")
+        if row["ping_last"] and self._connections.get(slot) is connection:
+            connection.send_pong(buffer[row["ping_first"] : row["ping_last"]].tobytes())
+            row["ping_last"] = 0
         return handled
 
     def _answer(self, connection: Connection, row: np.void, buffer: np.ndarray, ts_ns: int) -> None:
-        """A control frame, or a message in parts."""
+        """The end, a message in parts, or one of bytes."""
         payload = buffer[row["first"] : row["last"]].tobytes()
         opcode, final = int(row["opcode"]), bool(row["final"])
-        if opcode == PING:
-            connection.send_pong(payload)
-        elif opcode == CLOSE:
+        started = connection.id in self._parts
+        if opcode == CLOSE:
             self._drop(connection, "closed by the venue")
+        elif (opcode != CONTINUATION) == started:
+            self._drop(connection, "parts of a message out of order")
         elif opcode in (TEXT, CONTINUATION):
-            started = connection.id in self._parts
-            if (opcode == TEXT) == started:
-                self._drop(connection, "parts of a message out of order")
-                return
             parts = self._parts.setdefault(connection.id, bytearray())
             parts += payload
             if len(parts) > CONNECTION_BYTES:
                 self._drop(connection, "a message larger than any")
             elif final:
                 self._decode(connection, bytes(self._parts.pop(connection.id)), ts_ns)
+            row["parted"] = not final
         elif opcode == BINARY:
             self._decode(connection, payload, ts_ns)  # no venue sends these: it is refused there
 
@@ -272,16 +319,20 @@ class LiveFeed:
             decoded = self.decoders[connection.venue].decode(body)
         except MessageError as error:
             self._count(f"{connection.venue}: {error.reason}")
+            self._record(-1, connection, body, ts_ns)
             self._blank(-1)
             self._take_filled(slot, ts_ns, INPUT_UNPARSABLE)
             return
         sequence = -1 if decoded.sequence is None else decoded.sequence
         if 0 <= sequence <= int(self.memory.connections[slot]["sequence"]):
+            self._record(-1, connection, body, ts_ns)
             self._blank(sequence)
             self._take_filled(slot, ts_ns, INPUT_OK)  # a repeat: none of its events is taken, and it is counted so
             return
         if decoded.kind.endswith((".failed", ".error")) or decoded.kind == "error":
             self._count(f"{connection.venue}: refused a subscription")
+        indices = [self._index.get((event.symbol, connection.venue), -1) for event in decoded.events]
+        self._record(next((index for index in indices if index >= 0), -1), connection, body, ts_ns)
         taken = False
         for event in decoded.events:
             instrument = self._index.get((event.symbol, connection.venue), -1)
@@ -294,9 +345,6 @@ class LiveFeed:
             reason = fill(event, self.memory.listings[instrument], self._scanned())
             if message[KIND] == 0 and reason == INPUT_OK:
                 continue  # a bar
-            if not taken:
-                text, size = np.frombuffer(body, np.uint8), np.int64(len(body))
-                record_message(self.wires, np.int64(instrument), np.int64(ts_ns), text, np.int64(0), size)
             message[INSTRUMENT] = instrument
             message[SEQUENCE] = -1 if taken else sequence
             self._take_filled(slot, ts_ns, reason)
@@ -304,6 +352,12 @@ class LiveFeed:
         if not taken:
             self._blank(sequence)
             self._take_filled(slot, ts_ns, INPUT_OK)
+
+    def _record(self, instrument: int, connection: Connection, body: bytes, ts_ns: int) -> None:
+        """The raw message, for whoever records it; -1: of no instrument, but of its venue."""
+        source = instrument if instrument >= 0 else len(self.symbols) + self._venues.index(connection.venue)
+        text, size = np.frombuffer(body, np.uint8), np.int64(len(body))
+        record_message(self.wires, np.int64(source), np.int64(ts_ns), text, np.int64(0), size)
 
     def _count(self, reason: str) -> None:
         """Texts of venues may differ each time: beyond a bound they are one."""

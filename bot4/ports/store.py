@@ -4,9 +4,14 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+NUMBERS_APART = 1 << 20  # between the last number of a feed that died and the first of the next, at least
+
 
 class Raw(NamedTuple):
-    """Raw messages of a part."""
+    """Raw messages of a part.
+
+    The source is an instrument; behind them come the venues in alphabetical order, for messages of no instrument.
+    """
 
     text: np.ndarray  # uint8[]
     table: np.ndarray  # int64[n, 4]: receive time (0: the text says it), source, first byte, last byte + 1

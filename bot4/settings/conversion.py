@@ -169,9 +169,10 @@ def _value_e8(instrument: Instrument, at: str) -> int:
     while value % unit:
         value, coarser = value * 10, coarser * 10
     if coarser != lot:
+        step = instrument.venue_lot or instrument.lot_size
         raise SettingsError(
-            f"{at}.lot_size: one tick of one lot is worth {decimal_string(Decimal(instrument.tick_size) * lot)}, no whole "
-            f'number of 0.00000001; write lot_size = "{decimal_string(coarser)}" and venue_lot = "{instrument.venue_lot or instrument.lot_size}"'
+            f"{at}.lot_size: one tick of one lot is worth no whole number of 0.00000001 quote currency; write "
+            f'lot_size = "{decimal_string(coarser)}" and venue_lot = "{step}"'
         )
     return int(value / unit)
 

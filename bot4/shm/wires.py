@@ -38,6 +38,11 @@ GAUGE_FEED_TICKS = 9  # records made
 GAUGE_FEED_DROPPED = 10  # records that found a ring full
 GAUGE_FEED_SPAN_START_NS = 11
 GAUGE_FEED_SPAN_END_NS = 12
+GAUGE_FEED_VENUES = 32  # of a live feed: N_VENUE_GAUGES words a venue, venues in alphabetical order
+VENUE_HEARD = 0  # instruments whose book a connection brings
+VENUE_WHOLE = 1  # instruments whose book is whole
+VENUE_SINCE_NS = 2  # monotonic: since all of its instruments are heard, or since they are not
+N_VENUE_GAUGES = 3
 # shard
 GAUGE_SHARD_STEPS = 8  # decisions taken or refused
 GAUGE_SHARD_INTENTS = 9

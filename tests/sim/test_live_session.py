@@ -27,8 +27,8 @@ from rig.live_session import (
 )
 from rig.replayer import Plan, binance_tape, certificates, serve_apart
 
-from bot4.engine.live import NUMBERS_APART
 from bot4.model.enums import ACTION_PLACE, FLAG_SNAPSHOT, LEG_ENTRY, STATUS_STALE, STATUS_WHOLE, TICK_STATUS
+from bot4.ports.store import NUMBERS_APART
 
 pytestmark = [pytest.mark.compiled, pytest.mark.data]
 SPEED = 10.0
@@ -108,6 +108,7 @@ def test_a_live_session_trades_and_leaves_nothing_behind(tmp_path, tape, capsys)
         report = ended(running, tmp_path)
         assert venue.end()[2] > 1_000
     assert report["feed"]["source"] == "live" and report["dropped"] == 0, report["feed"]
+    assert {"connected": True, "books": 1, "books_whole": 1}.items() <= running.lines[-1]["venues"][VENUE].items()
     assert sum(report["messages"][SYMBOL].values()) > 1_000 and report["orders"] >= ORDERS < report["fills"] * 2
     assert report["book"][SYMBOL]["compared"] == report["book"][SYMBOL]["equal"] > 0
     assert set(report["rejected_input"]) <= {"before_snapshot", "no_snapshot"}, report["rejected_input"]
@@ -168,6 +169,8 @@ def assert_idle(running, folder, reason):
     """It runs for some seconds, hears nothing, trades nothing, says why, and ends in order."""
     line = running.until(lambda line: status(line) and line["elapsed_s"] > 3)
     assert line["state"] == "active" and line["messages"] == line["orders"] == 0
+    (venue,) = line["venues"].values()
+    assert (venue["connected"], venue["books"], venue["books_whole"]) == (False, 1, 0) and venue["since_s"] > 2
     report = ended(running, folder)
     assert report["orders"] == report["fills"] == report["intents"] == 0 == sum(report["messages"][SYMBOL].values())
     assert any("never a whole book" in text for text in report["warnings"])

@@ -4,6 +4,8 @@
     URL -> time: body | URL <- time: sent     cryptofeed's second form, REST and websocket in files of one folder,
     URL <-> time      | time: received        one file a connection; times in seconds
     {"t": "recv", "conn": .., "ts": ..}       cryptofeed's third form, everything in one file
+    raw/date=DAY/NAME.VENUE/part-N.gz         raw messages of an own recording: lines of the first form, a folder an
+                                              instrument, and a folder VENUE for messages of none
 
 Read line by line: memory is bounded by the longest line. All text stays bytes; no message is interpreted here.
 """
@@ -23,7 +25,7 @@ import msgspec
 from bot4.adapters.files.archive import ArchiveFile, archive_file
 from bot4.adapters.files.bars import HEAD_BYTES, ZIP_MAGIC, BarFile, are_bars, are_funding_rates, first_lines
 from bot4.adapters.files.capture import GAP_NS, detect, open_recording
-from bot4.adapters.files.recording import HEAD_NAME
+from bot4.adapters.files.recording import HEAD_NAME, as_received
 from bot4.adapters.files.recording_check import RecordingFiles, recording_files
 from bot4.model.errors import RecordingError
 
@@ -72,17 +74,35 @@ class RawCapture(NamedTuple):
 
     name: str
     venue: str  # of the lines of the first form, whose connections have no address; "" else
-    symbol: str
+    symbol: str  # "": of several
     files: tuple[Path, ...]
 
     def messages(self) -> Iterator[RawMessage]:
         """All messages in order of receive time. RecordingError if a file is damaged."""
+        if self.venue and not self.symbol:
+            by_name: dict[str, list[Path]] = {}
+            for path in self.files:
+                by_name.setdefault(path.parent.name, []).append(path)
+            own = [self._lines_of_recording(files) for files in by_name.values()]
+            yield from heapq.merge(*own, key=lambda message: message.ts_ns)
+            return
         if self.venue:
             for path in self.files:  # day after day, never beside each other
                 yield from self._lines_of_streams(path)
             return
         parts = [_third_form(path) if _is_third_form(path) else _second_form(path) for path in self.files]
         yield from heapq.merge(*parts, key=lambda message: message.ts_ns)
+
+    def _lines_of_recording(self, files: Iterable[Path]) -> Iterator[RawMessage]:
+        """Which connection brought a message is not written down."""
+        for path in files:
+            for message in self._lines_of_streams(path):
+                body = as_received(message.body)
+                if message.rest:
+                    symbol = path.parent.name.rpartition(".")[0]
+                    yield message._replace(connection="", body=body, url=f"{_SNAPSHOTS[self.venue]}?symbol={symbol}")
+                else:
+                    yield message._replace(connection="", body=body)
 
     def _lines_of_streams(self, path: Path) -> Iterator[RawMessage]:
         for line in _lines(path):
@@ -92,7 +112,7 @@ class RawCapture(NamedTuple):
             good = _begins_with_time(line)
             ts_ns = int(stamp) * (1_000 if len(stamp) == 16 else 1) if good else 0
             # a snapshot was fetched by REST and lies among the streams without its address
-            rest = good and body.startswith(b'{"lastUpdateId"')
+            rest = good and self.venue in _SNAPSHOTS and body.startswith(b'{"lastUpdateId"')
             url = f"{_SNAPSHOTS[self.venue]}?symbol={self.symbol}" if rest else ""
             yield RawMessage(ts_ns, "rest" if rest else "stream", self.venue, rest, url, body if good else line)
 
@@ -127,11 +147,16 @@ def find_captures(paths: Iterable[Path], refused: list[RecordingError] | None = 
     chains: dict[str, list[tuple[int, int, Path]]] = {}
     groups: dict[tuple[Path, str], list[Path]] = {}
     streams: dict[str, tuple[str, str]] = {}
+    raw: dict[tuple[Path, str], list[Path]] = {}
     for path in _files(paths):
         try:
             home = _recording_of(path)
             if home is not None:
                 recordings[home] = recordings.get(home) or recording_files(home)
+                continue
+            venue = _raw_of_recording(path)
+            if venue:
+                raw.setdefault((path.parents[3], venue), []).append(path)
                 continue
             first, second = _first_lines(path)
             if _begins_with_time(first):
@@ -158,6 +183,10 @@ def find_captures(paths: Iterable[Path], refused: list[RecordingError] | None = 
     for key in sorted(chains):
         made += _chains(key, streams[key], sorted(chains[key]))
     made += [RawCapture(name, "", "", tuple(sorted(files))) for (_, name), files in sorted(groups.items())]
+    made += [
+        RawCapture(f"{home.name}/raw:{venue}", venue, "", tuple(sorted(files)))
+        for (home, venue), files in sorted(raw.items())
+    ]
     made += tables
     made += recordings.values()
     if not made and not refused:
@@ -188,6 +217,15 @@ def _recording_of(path: Path) -> Path | None:
         if (folder / HEAD_NAME).is_file():
             return folder
     raise RecordingError(f"{path}: no {HEAD_NAME} beside it or above it; it is no part of a recording")
+
+
+def _raw_of_recording(path: Path) -> str:
+    """The venue that a file of an own recording holds raw messages of; "" for any other file."""
+    folders = [folder.name for folder in list(path.parents)[:3]]
+    if len(folders) < 3 or folders[2] != "raw" or not (path.parents[3] / HEAD_NAME).is_file():
+        return ""
+    venue = folders[0].rpartition(".")[2]
+    return "kraken_v2" if venue == "kraken" else venue
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:

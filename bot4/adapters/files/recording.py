@@ -4,9 +4,13 @@
         recording.json                                       instruments with their sizes, what is missing
         date=2024-08-08/BTCUSDT.binance_usdm/part-00001.parquet
         raw/date=2024-08-08/BTCUSDT.binance_usdm/part-00001.gz      <receive time ns> <message>
+        raw/date=2024-08-08/binance_usdm/part-00001.gz              messages of no instrument
 
 A row is a TICK without the ring's sequence, and `number`, which counts the records of all instruments and so tells
 their order. Days are of the receive time, in UTC. A file appears whole: it is written beside its place, then renamed.
+
+A raw message is a line. Line breaks between the words of a JSON message become blanks; one that holds them and is no
+JSON begins with a backslash, behind which two of them stand for one, and one with an n for a line break.
 
 Parquet by polars: others can read it, and columns of integers compress to a fifth. Polars is imported only by whoever
 reads or writes, for it starts threads, and whoever forks must have none.
@@ -15,6 +19,7 @@ reads or writes, for it starts threads, and whoever forks must have none.
 import gzip
 import io
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,10 +28,10 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from bot4.model.enums import FLAG_SNAPSHOT
+from bot4.model.enums import FLAG_SNAPSHOT, STATUS_STALE, TICK_STATUS
 from bot4.model.errors import RecordingError
 from bot4.model.records import TICK
-from bot4.ports.store import Raw, Written
+from bot4.ports.store import NUMBERS_APART, Raw, Written
 from bot4.shm.byte_ring import TAKEN_AT, TAKEN_END, TAKEN_NS, TAKEN_SOURCE
 
 HEAD_NAME = "recording.json"
@@ -37,6 +42,8 @@ NUMBER = "number"
 HOLES_TOLD = 1_000  # in recording.json; all are counted, and seen in the numbers of the rows
 _FAST = 1  # gzip: a recorder shares its core
 _MAGIC = b"PAR1"
+_ESCAPE = b"\\"
+_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
 
 class Hole(NamedTuple):
@@ -74,6 +81,7 @@ class Head(msgspec.Struct, forbid_unknown_fields=True):
     ticks: int = 0  # rows written
     raw: int = 0  # raw messages written
     files: int = 0
+    restarts: int = 0  # how often the feed was started again: its numbers leap there, and nothing is missing
     missing: int = 0  # records that the numbers of the rows show to be missing
     holes: list[Hole] = []  # the first ones
     ended: bool = False  # it was closed in order
@@ -92,9 +100,12 @@ class RecordingWriter:
         self._folder, self._head = folder, head
         self._next: dict[Path, int] = {}
         self._last: dict[int, int] = {}  # event number of the last record of each instrument
+        self._restarts = np.zeros(len(head.instruments), np.int64)  # of the feed, as each instrument saw them
+        names = [listed.folder for listed in head.instruments]
+        self._raw_folders = names + sorted({listed.venue for listed in head.instruments})
         if (folder / HEAD_NAME).exists():
             before = read_head(folder / HEAD_NAME)
-            head.missing, head.holes = before.missing, before.holes
+            head.missing, head.holes, head.restarts = before.missing, before.holes, before.restarts
             self._count_again()
 
     def _count_again(self) -> None:
@@ -121,18 +132,20 @@ class RecordingWriter:
         """Write a part; see the port. What could be written stays, also if another file could not."""
         head = self._head
         failure: RecordingError | None = None
+        before = int(self._restarts.max())
         for day, index, rows in _groups(ticks["ts_recv_ns"], ticks["instrument"]):
             try:
                 self._write_ticks(self._folder / _day(day) / head.instruments[index].folder, ticks[rows])
                 head.ticks += len(rows)
                 head.files += 1
-                self._note_holes(holes_of(ticks[rows], self._last))
+                self._note_holes(holes_of(ticks[rows], self._last, self._restarts))
             except RecordingError as error:
                 failure = error
+        head.restarts += int(self._restarts.max()) - before
         times = _times(raw)
         for day, index, rows in _groups(times, raw.table[:, TAKEN_SOURCE]):
             try:
-                self._write_raw(self._folder / "raw" / _day(day) / head.instruments[index].folder, raw, rows)
+                self._write_raw(self._folder / "raw" / _day(day) / self._raw_folders[index], raw, rows)
                 head.raw += len(rows)
                 head.files += 1
             except RecordingError as error:
@@ -174,7 +187,7 @@ class RecordingWriter:
     def _write_raw(self, folder: Path, raw: Raw, rows: np.ndarray) -> None:
         lines = []
         for ts_ns, _, at, end in raw.table[rows].tolist():
-            body = raw.text[at:end].tobytes()
+            body = _one_line(raw.text[at:end].tobytes())
             lines.append(b"%d %s\n" % (ts_ns, body) if ts_ns else body + b"\n")
         packed = gzip.compress(b"".join(lines), _FAST)
         self._part(folder, "gz", packed)
@@ -202,13 +215,39 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
         raise RecordingError(f"{path}: cannot be written ({reason}); make room or name another folder") from None
 
 
-def holes_of(ticks: np.ndarray, last: dict[int, int]) -> list[Hole]:
-    """Where the event numbers of an instrument's records leap.
+def _one_line(body: bytes) -> bytes:
+    """A raw message without a line break; see the head of this module."""
+    if b"\n" not in body and not body.startswith(_ESCAPE):
+        return body
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return _ESCAPE + body.replace(_ESCAPE, 2 * _ESCAPE).replace(b"\n", _ESCAPE + b"n")
+    return body.replace(b"\n", b" ")
+
+
+def as_received(line: bytes) -> bytes:
+    """The raw message of a line, without what ends the line."""
+    line = line.removesuffix(b"\n")
+    if not line.startswith(_ESCAPE):
+        return line
+    return _ESCAPED.sub(lambda found: b"\n" if found[1] == b"n" else found[1], line[1:])
+
+
+def is_restart(ticks: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """bool[n]: whether the number of a record leaps because the feed was started again, which tells its books stale."""
+    first = (ticks["kind"] == TICK_STATUS) & (ticks["w0"] == STATUS_STALE)
+    return first & (steps > NUMBERS_APART)
+
+
+def holes_of(ticks: np.ndarray, last: dict[int, int], restarts: np.ndarray) -> list[Hole]:
+    """Where the event numbers of an instrument's records leap, and nobody said that they would.
 
     Parameters
     ----------
     ticks : TICK[n] as they were published
     last : number of the last record of each instrument so far, changed; one that is not in it begins at 1
+    restarts : int64[instruments], added to: leaps that come of a new start of the feed
     """
     found = []
     counted = ticks[ticks["flags"] & FLAG_SNAPSHOT == 0]  # a snapshot on request repeats the last number
@@ -216,9 +255,11 @@ def holes_of(ticks: np.ndarray, last: dict[int, int]) -> list[Hole]:
         own = counted[counted["instrument"] == instrument]
         numbers = own["event_no"].astype(np.int64)
         steps = np.diff(numbers, prepend=last.get(instrument, 0))
+        leaps = is_restart(own, steps)
+        restarts[instrument] += np.count_nonzero(leaps)
         found += [
             Hole(instrument, int(numbers[at] - steps[at]), int(steps[at] - 1), int(own["ts_recv_ns"][at]))
-            for at in np.flatnonzero(steps > 1).tolist()
+            for at in np.flatnonzero((steps > 1) & ~leaps).tolist()
         ]
         last[instrument] = int(numbers[-1])
     return found

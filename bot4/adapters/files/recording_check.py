@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bot4.adapters.files.recording import HEAD_NAME, Recording
+from bot4.adapters.files.recording import HEAD_NAME, Recording, is_restart
 from bot4.model.enums import FLAG_LAST, FLAG_SNAPSHOT, KIND_NAMES, TICK_QUOTE
 
 OFFSETS = 100_000  # of the last parts: enough for a median
@@ -22,7 +22,8 @@ class RecordingFiles(NamedTuple):
     def check(self) -> dict[str, Any]:
         """Messages by kind, what is missing, repeated or out of order, as `bot4-data check --json` prints it.
 
-        `gaps` counts the records that the event numbers show to be missing; `book.crossed` quotes that cross.
+        `gaps` counts the records that the event numbers show to be missing; where the feed was started again its
+        numbers leap, which is counted by `restarts`; `book.crossed` are quotes that cross.
         """
         recording = Recording([self.folder])
         count = _Count(len(recording.chosen))
@@ -39,6 +40,7 @@ class RecordingFiles(NamedTuple):
             "book": dict.fromkeys(("compared", "equal", "near", "near_equal", "stale"), 0) | {"crossed": count.crossed},
             "clock_offset_ms": count.offset_ms(),
             "gaps": count.missing,
+            "restarts": int(count.restarts.max()),
             "duplicates": count.duplicates,
             "out_of_order": count.disorder,
             "first_ns": count.first_ns,
@@ -57,6 +59,7 @@ class _Count:
     def __init__(self, instruments: int) -> None:
         self.kinds: Counter[int] = Counter()
         self.missing = self.duplicates = self.disorder = self.crossed = self.first_ns = self.last_ns = 0
+        self.restarts = np.zeros(instruments, np.int64)  # of the feed, as each instrument saw them
         self._last = [0] * instruments
         self._lags: list[np.ndarray] = []
 
@@ -74,9 +77,12 @@ class _Count:
         self.crossed += int(np.count_nonzero(quotes["w0"] >= quotes["w2"]))
         counted = block[block["flags"] & FLAG_SNAPSHOT == 0]
         for place in np.unique(counted["instrument"]).tolist():
-            numbers = counted["event_no"][counted["instrument"] == place].astype(np.int64)
+            own = counted[counted["instrument"] == place]
+            numbers = own["event_no"].astype(np.int64)
             steps = np.diff(numbers, prepend=self._last[place])
-            self.missing += int((steps[steps > 1] - 1).sum())
+            leaps = is_restart(own, steps)
+            self.restarts[place] += np.count_nonzero(leaps)
+            self.missing += int((steps[(steps > 1) & ~leaps] - 1).sum())
             self.duplicates += int(np.count_nonzero(steps == 0))
             self.disorder += int(np.count_nonzero(steps < 0))
             self._last[place] = int(numbers[-1])

@@ -50,6 +50,7 @@ class SessionLabel:
     symbols: tuple[str, ...]
     values_e8: tuple[Signed, ...]  # value of one tick x lot, by instrument
     start_equity_e8: Signed
+    venues: tuple[str, ...] = ()  # of a live feed: by instrument
 
 
 @dataclass(slots=True)

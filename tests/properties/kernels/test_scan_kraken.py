@@ -1,8 +1,8 @@
 """Kraken's scanner against the typed decoder of version 2, and the check sum of the compiled book against the venue's.
 
 What was recorded is of version 1. Its books and trades are written here as version 2 writes them: the same values and
-check sums, as JSON numbers. Books of cheap coins hold more lots of 1e-8 than an order of ours may have; they are read all
-the same. A price beyond 2**40 ticks (somebody asks 9,999,999,997 francs for a coin) is refused by both.
+check sums, as JSON numbers. Books of cheap coins hold more lots of 1e-8 than an order of ours may have; they are read
+all the same. A price beyond 2**40 ticks (somebody asks 9,999,999,997 francs for a coin) is refused by both.
 """
 
 import json
@@ -135,7 +135,7 @@ def test_every_recorded_value_is_taken_and_equal(recorded):
         counts[pair.compare(body)] += 1
     total = sum(counts.values())
     absurd = sum(is_far(body, decimals) for body in bodies) if JIT else 0
-    print(f"kraken: {counts[INPUT_OK]} of {total} messages taken by the scanner, {absurd} have a price beyond all bounds")
+    print(f"kraken: {counts[INPUT_OK]} of {total} taken by the scanner, {absurd} with a price beyond all bounds")
     assert counts[INPUT_OVERFLOW] == absurd < 10 and counts[INPUT_OK] + counts[INPUT_OVERFLOW] == total > 400, counts
 
 
@@ -194,5 +194,5 @@ def test_check_sums_of_the_compiled_books_are_the_venues(recorded):
         if not message[IS_SNAPSHOT]:
             assert book_checksum(book, listing) == message[CHECKSUM], body
             equal += 1
-    print(f"kraken: {equal} check sums equal, in {len(decimals) - len(lost)} books of {len(decimals)}, quantities up to {most} lots")
+    print(f"kraken: {equal} sums equal, {len(decimals) - len(lost)} books of {len(decimals)}, levels to {most} lots")
     assert equal > 500 and most > MAX_QTY_LOTS and len(lost) < 4

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import trustme
 from rig.session import run_command, settings_folder
 
 from bot4.adapters.system.instance import instance_of
@@ -67,6 +68,27 @@ def test_a_live_feed_without_an_instrument_of_a_venue_is_refused(config, tmp_pat
     result = run_command("start", "--config", config, "--feed", "live")
     refused(result, 2, "instruments.toml", "no instrument of a venue")
     assert not (tmp_path / "state").exists(), "nothing was touched"
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "text", "folder", "pipe", "key"])
+def test_roots_that_cannot_be_used_are_refused_before_anything_is_touched(config, tmp_path, kind):
+    roots = tmp_path / "roots.pem"
+    if kind == "folder":
+        roots.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(roots)
+    elif kind != "missing":
+        key = trustme.CA().private_key_pem.bytes()
+        roots.write_bytes({"empty": b"", "text": b"no certificate\n", "key": key}[kind])
+    nowhere = "localhost:9"  # nobody is asked
+    config.write_text(
+        f'{config.read_text()}\n[venue.binance_spot]\nws_url = "wss://{nowhere}"\nrest_url = "https://{nowhere}"\n'
+        f'ca_file = "{roots}"\n'
+    )
+    before = sorted(tmp_path.rglob("*"))
+    result = run_command("start", "--config", config, "--feed", "live")
+    refused(result, 2, f"{config}: venue.binance_spot.ca_file: {roots} ")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_bad_recordings_are_refused_in_one_line(config, tmp_path):

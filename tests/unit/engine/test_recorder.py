@@ -9,10 +9,23 @@ import pytest
 from reference.kernels.scan import Listing
 from rig.feed import FeedRig, KnownMarket
 
-from bot4.adapters.files.recording import COLUMNS, HEAD_NAME, VERSION, Head, Listed, Recording, RecordingWriter
+from bot4.adapters.files.raw import find_captures
+from bot4.adapters.files.recording import (
+    COLUMNS,
+    HEAD_NAME,
+    VERSION,
+    Head,
+    Listed,
+    Recording,
+    RecordingWriter,
+    as_received,
+)
+from bot4.adapters.files.recording_check import recording_files
 from bot4.engine.feed import FeedAgent
 from bot4.engine.recorder import RecorderAgent
+from bot4.model.enums import STATUS_STALE, STATUS_WHOLE, TICK_STATUS
 from bot4.model.records import TICK
+from bot4.ports.store import NUMBERS_APART
 from bot4.shm.byte_ring import push_message
 from bot4.shm.layout import CONTROL_NO_RECORDER, RING_DROPPED, RING_HEAD, RING_TAIL
 from bot4.shm.wires import (
@@ -184,6 +197,83 @@ def test_raw_messages_lie_in_files_that_a_replay_reads(rig):
     lines = gzip.decompress(part.read_bytes()).splitlines()
     assert lines == [b'%d {"a":1}' % START_NS, b'%d {"b":2}' % (START_NS // 1_000 + 1), b"no time at all"]
     assert rig.head()["raw"] == 3
+
+
+BODIES = [
+    b'{"a":"b\\n"}',
+    b'{\n "a": [1,\r\n 2]\n}',
+    b'{"a":"\n"}',
+    b"\\n",
+    b"\\\n\\\\n\nn",
+    b"\n",
+    b"",
+    b"[1]",
+    b"\xff\n",
+    b"[" * 100_000 + b"\n",
+]
+
+
+def test_a_raw_message_is_one_line_whatever_is_in_it_and_is_read_as_what_it_was(rig):
+    for body in BODIES:
+        text = np.frombuffer(body + b"\n", np.uint8)
+        push_message(rig.wires.raw, np.int64(START_NS), np.int64(2), text, np.int64(0), np.int64(len(body)))
+        rig.agent.do_work()
+    rig.agent.close()
+    (part,) = rig.folder.rglob("*.gz")
+    assert part.parent.name == "binance_spot"  # of none of its instruments
+    lines = gzip.decompress(part.read_bytes()).split(b"\n")
+    assert len(lines) == len(BODIES) + 1 and rig.head()["raw"] == len(BODIES)
+    for line, body in zip(lines, BODIES, strict=False):
+        stamp, _, written = line.partition(b" ")
+        assert int(stamp) == START_NS
+        found = as_received(written + b"\n")
+        assert found == (b'{  "a": [1,\r  2] }' if body == BODIES[1] else body)
+        assert (written == body) == (b"\n" not in body and not body.startswith(b"\\"))
+    (capture,) = find_captures([part])
+    assert (capture.venue, [message.body for message in capture.messages() if message.body][:2]) == (
+        "binance_spot", [BODIES[0], b'{  "a": [1,\r  2] }'])  # fmt: skip
+
+
+def restarted(gone=3):
+    """Records of a feed that died and numbered on, far behind; `gone`: so many more were lost before."""
+    before, after = ticks(5), ticks(7, first=5 + gone + NUMBERS_APART + 1)
+    after["kind"][0], after["w0"][0] = TICK_STATUS, STATUS_STALE
+    return before, after
+
+
+def test_a_new_start_of_the_feed_is_counted_as_one_and_not_as_a_loss(rig):
+    before, after = restarted()
+    rig.push(before)
+    rig.push(after)
+    rig.agent.close()
+    head = rig.head()
+    assert (head["restarts"], head["missing"], head["holes"]) == (1, 0, [])
+    found = recording_files(rig.folder).check()
+    assert (found["restarts"], found["gaps"], found["out_of_order"]) == (1, 0, 0)
+
+
+def test_a_leap_of_numbers_that_no_feed_told_is_a_loss(rig):
+    before, after = restarted(gone=0)
+    after["w0"][0] = STATUS_WHOLE
+    rig.push(before)
+    rig.push(after)
+    rig.agent.close()
+    assert (rig.head()["restarts"], rig.head()["missing"]) == (0, NUMBERS_APART)
+    found = recording_files(rig.folder).check()
+    assert (found["restarts"], found["gaps"]) == (0, NUMBERS_APART)
+
+
+def test_a_recorder_that_is_started_again_counts_on(rig):
+    before, after = restarted()
+    rig.push(before)
+    rig.push(after)
+    rig.agent.write()
+    rig.start()
+    again = ticks(3, first=int(after["event_no"][-1]) + NUMBERS_APART + 1)
+    again["kind"][0], again["w0"][0] = TICK_STATUS, STATUS_STALE
+    rig.push(again)
+    rig.agent.close()
+    assert (rig.head()["restarts"], rig.head()["missing"]) == (2, 0)
 
 
 # --- the side of the feed ---

@@ -93,9 +93,7 @@ def test_a_lot_too_fine_for_exact_money_is_refused_with_one_that_would_do():
 
 @pytest.mark.parametrize(("step", "decimals"), [(None, 0), ("0.00000001", 9), ("0.0000010", 7), ("0.00001", 6)])
 def test_the_venues_own_step_is_written_down_by_its_decimals(step, decimals):
-    rows = instrument_records(
-        msgspec.structs.replace(SETTINGS, instruments=(_instrument(venue_lot=step),)), [SPOT], 1
-    )
+    rows = instrument_records(msgspec.structs.replace(SETTINGS, instruments=(_instrument(venue_lot=step),)), [SPOT], 1)
     assert (rows[0]["step_decimals"], rows[0]["lot_e8"], rows[0]["qty_decimals"]) == (decimals, 1_000, 5)
     found = listing(rows[0], LISTED)[0]
     steps = 10 ** (decimals - 6) if decimals else 1

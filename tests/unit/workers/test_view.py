@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 
 import numpy as np
 import pytest
@@ -64,6 +65,29 @@ def wires():
     for value in (100, 200, 300):
         histogram_record(made.histograms[w.STAGE_TICK_TO_INTENT], value)
     return made
+
+
+def test_a_venue_of_a_live_feed_is_told_with_what_it_lacks(wires):
+    live = label(venues=("kraken", "binance_spot", "kraken"))
+    assert snapshot(wires, label(), WORKERS, 2.0)["venues"] == {}
+    row = wires.gauges[FEED, w.GAUGE_FEED_VENUES :]
+    row[: w.N_VENUE_GAUGES] = (1, 1, time.monotonic_ns() - 12 * 10**9)
+    row[w.N_VENUE_GAUGES : 2 * w.N_VENUE_GAUGES] = (1, 0, time.monotonic_ns() - 3_000 * 10**9)
+    found = snapshot(wires, live, WORKERS, 2.0)
+    good, bad = found["venues"]["binance_spot"], found["venues"]["kraken"]
+    assert (good["connected"], good["books"], good["books_whole"]) == (True, 1, 1) and 12 <= good["since_s"] < 60
+    assert (bad["connected"], bad["books"], bad["books_whole"]) == (False, 2, 0) and 3_000 <= bad["since_s"] < 3_060
+    line = plain_line(found)
+    assert "kraken not connected for 3,0" in line and "0 of 2 books whole" in line and "binance_spot" not in line
+    file = io.StringIO()
+    Console(file=file, width=120).print(live_page(Rates().add(found)))
+    assert "binance_spot" in file.getvalue() and "not connected for 3,0" in file.getvalue()
+    told = status_lines(
+        {"latch": None, "running": True, "pid": 1, "report_folder": "r", "state_folder": "s", "session": found}
+    )
+    assert [text for text in told if text.startswith("venue binance_spot: connected for 1")]
+    row[: 2 * w.N_VENUE_GAUGES] = 0  # the feed has not looked yet
+    assert snapshot(wires, live, WORKERS, 2.0)["venues"]["kraken"]["since_s"] is None
 
 
 def test_a_snapshot_says_what_the_wires_hold(wires):
