@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bot4.engine.shard import BUILT_IN
+from bot4.model.errors import RecordingError
 from bot4.settings.conversion import instrument_records, limits_record, session_record
 from bot4.settings.loader import load
 from bot4.shm.layout import CONTROL_FEED_DONE, RING_DROPPED, RING_HEAD, RING_TAIL
@@ -60,6 +61,10 @@ def record(
         gateways=gateways_of(settings, symbols) if spec.kind == "live" else {},
         silence_ns=silence_of(settings, symbols),
     )  # fmt: skip
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise RecordingError(f"{folder}: cannot be written ({error.strerror}); name another folder") from None
     return _run(plan, moved)
 
 

@@ -23,15 +23,17 @@ from bot4.adapters.files.raw import RawCapture, find_captures
 from bot4.adapters.kraken.parse import KrakenV1, KrakenV2
 from bot4.adapters.system.output import run_door
 from bot4.engine.capture_check import CaptureCheck
-from bot4.model.errors import Bot4Error, RecordingError
+from bot4.model.errors import Bot4Error, InputError, RecordingError
 from bot4.ports.feed import Decoder
 
 _FILE_WIDTH = 120  # columns where no terminal says how many it has
 TRADES_COUNTED = ("binance_spot", "binance_usdm", "coinbase", "kraken_v2")  # their trades bear numbers without a hole
 _EVERY = 4_096  # messages between two moves of the progress bar
 
-Paths = Annotated[list[Path], typer.Argument(help="Captures: files, or folders of them.", show_default=False)]
-Config = Annotated[Path, typer.Option("--config", help="The session's settings file.")]
+Paths = Annotated[
+    list[Path], typer.Argument(help="Captures: files, or folders of them.", show_default=False, readable=False)
+]
+Config = Annotated[Path, typer.Option("--config", help="The session's settings file.", readable=False)]
 DEFAULT_CONFIG = Path("config/paper.toml")
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a capture, a line each.")]
 
@@ -60,12 +62,22 @@ def decoders() -> dict[str, Decoder]:
 
 @contextmanager
 def _door() -> Iterator[None]:
-    """Bad input is one line and its exit code."""
+    """Bad input is one line and its exit code; so is a path that nobody may look at."""
     try:
         yield
     except Bot4Error as error:
-        typer.echo(f"bot4-data: {error}", err=True)
+        _complain(error)
         raise typer.Exit(error.exit_code) from None
+    except OSError as error:
+        if error.filename is None:
+            raise  # it is the output that cannot be written
+        _complain(f"{error.filename}: cannot be used ({error.strerror}); give one that can be")
+        raise typer.Exit(InputError.exit_code) from None
+
+
+def _complain(error: object) -> None:
+    """A line on standard error, whatever a file is called."""
+    typer.echo(f"bot4-data: {' '.join(str(error).splitlines())}", err=True)
 
 
 def check_capture(capture: RawCapture, moved: Any = None) -> dict[str, Any]:
@@ -96,8 +108,8 @@ def check(paths: Paths, json: Json = False) -> None:
 
     A file that cannot be read is told and costs exit code 2; the others are read all the same.
 
-    Forms: own recordings; lines of '<receive time> <JSON>'; cryptofeed's second and third; CSV of bars, and trades,
-    aggTrades and bookTicker of the Binance archive, plain, gzip or zip.
+    Forms: own recordings and converted bars; lines of '<receive time> <JSON>'; cryptofeed's second and third; CSV of
+    bars, and trades, aggTrades and bookTicker of the Binance archive, plain, gzip or zip.
     """
     with _door():
         refused: list[RecordingError] = []
@@ -133,7 +145,7 @@ def _moved(bar: Progress, task: TaskID, done: int) -> None:
 def _tell_refused(refused: list[RecordingError]) -> None:
     """Files that could not be read: a line each; the others were read all the same."""
     for error in refused:
-        typer.echo(f"bot4-data: {error}", err=True)
+        _complain(error)
 
 
 def _fault(one: dict[str, Any]) -> str:
@@ -153,8 +165,10 @@ def _fault(one: dict[str, Any]) -> str:
 
 @app.command(epilog="Example: bot4-data convert BTCUSDT-aggTrades-2024-08-08.zip recordings/btc --tick-size 0.01")
 def convert(
-    sources: Annotated[list[Path], typer.Argument(help="Files of one kind: archive, bars, or raw captures.")],
-    out: Annotated[Path, typer.Argument(help="Folder that gets the Parquet files.")],
+    sources: Annotated[
+        list[Path], typer.Argument(help="Files of one kind: archive, bars, or raw captures.", readable=False)
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder that gets the Parquet files.", readable=False)],
     tick_size: Annotated[str | None, typer.Option("--tick-size", help="Default: as fine as the finest price.")] = None,
     lot_size: Annotated[str | None, typer.Option("--lot-size", help="Default: as fine as the finest quantity.")] = None,
     config: Config = DEFAULT_CONFIG,
@@ -186,13 +200,15 @@ def convert(
                 feed = "replay:" + ",".join(str(path) for capture in captures for path in capture.files)
                 said = [record_feed(config, feed, out, moved=moved)]
             else:
-                raise RecordingError("convert: an own recording needs no converting; replay it as it is")
+                raise RecordingError("convert: what is named is converted already; use it as it is")
         _tell(said, json)
 
 
 @app.command(epilog="Example: bot4-data record --feed live --out recordings/")
 def record(
-    out: Annotated[Path, typer.Option("--out", help="Folder in which the recording gets a folder of its own.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder in which the recording gets a folder of its own.", readable=False)
+    ],
     feed: Annotated[str, typer.Option("--feed", help="synthetic[:SEED] | replay:PATH[,PATH...] | live")] = "live",
     raw: Annotated[bool, typer.Option("--raw", help="Record each raw message too.")] = False,
     speed: Annotated[str, typer.Option("--speed", help="1x | Nx | max")] = "max",

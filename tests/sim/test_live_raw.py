@@ -47,7 +47,7 @@ def test_every_message_is_recorded_and_explained(tmp_path):
 
     tls = certificates(tmp_path)
     listed = [
-        Listed(LISTINGS[0].symbol, "kraken", "0.1", "0.00000001"),
+        Listed("BTC/USD", "kraken", "0.1", "0.00000001"),
         Listed("BTCUSDT", "bybit_linear", "0.1", "0.001"),
     ]
     folder = tmp_path / "recording"

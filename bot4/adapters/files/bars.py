@@ -10,7 +10,7 @@ import io
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
@@ -26,6 +26,7 @@ HEAD_BYTES = 10_000  # of a first line
 MAX_RATIO = 200  # tables of numbers pack to a tenth; what packs to less than this is made to fill memory
 # truncated, damaged, encrypted, packed by an unknown method
 DAMAGE = (EOFError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, RuntimeError, NotImplementedError)
+Number = Decimal | int
 _TIMES = ("open_time_ms", "open_time", "timestamp")
 _EARLIEST_MS = 1_230_768_000_000  # 2009: before the first coin there was no market; such a time counts something else
 _LATEST_MS = 9 * 10**12
@@ -61,26 +62,44 @@ class BarFile(NamedTuple):
 
     def check(self) -> dict[str, Any]:
         """Rows read, refused by reason, gaps and repetitions, as `bot4-data check --json` prints them."""
-        rejected: Counter[str] = Counter()
-        examples: dict[str, str] = {}
-        times: list[int] = []
-        for number, row in enumerate(self.rows(), start=1):
+        count = BarCount()
+        for row in self.rows():
             reason = _funding_fault(row) if self.funding else _fault(row)
-            if reason:
-                rejected[reason] += 1
-                examples.setdefault(reason, f"{reason}: row {number}: {','.join(row)[:100]}")
-            else:
-                times.append(_time_ms(row[0]))
+            count.take(0 if reason else _time_ms(row[0]), reason, row)
+        return count.told(self.name, self.files, "funding" if self.funding else "bar")
+
+
+class BarCount:
+    """Takes the rows of a file and tells what is wrong with them."""
+
+    def __init__(self) -> None:
+        self._rejected: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}
+        self._times: list[int] = []
+        self._rows = 0
+
+    def take(self, time_ms: int, reason: str, row: Iterable[object]) -> None:
+        """The next row: when its bar begins, or why it is none."""
+        self._rows += 1
+        if reason:
+            self._rejected[reason] += 1
+            self._examples.setdefault(reason, f"{reason}: row {self._rows}: {','.join(map(str, row))[:100]}")
+        else:
+            self._times.append(time_ms)
+
+    def told(self, name: str, files: Sequence[Path], kind: str) -> dict[str, Any]:
+        """As `bot4-data check --json` prints it."""
+        times = self._times
         steps = Counter(later - earlier for earlier, later in pairwise(times))
         forward = {step: count for step, count in steps.items() if step > 0}
         length = max(forward, key=lambda step: forward[step], default=0)
         gaps = sum(count * (step // length - 1) for step, count in forward.items() if step > length)
         return {
-            "name": self.name,
-            "files": [str(path) for path in self.files],
+            "name": name,
+            "files": [str(path) for path in files],
             "venue": "",
-            "messages": {"funding" if self.funding else "bar": len(times)},
-            "rejected": dict(sorted(rejected.items())),
+            "messages": {kind: len(times)},
+            "rejected": dict(sorted(self._rejected.items())),
             "book": dict.fromkeys(("compared", "equal", "near", "near_equal", "stale", "crossed"), 0),
             "clock_offset_ms": None,
             "gaps": gaps,
@@ -89,7 +108,7 @@ class BarFile(NamedTuple):
             "bar_ms": length,
             "first_ns": times[0] * 1_000_000 if times else 0,
             "last_ns": times[-1] * 1_000_000 if times else 0,
-            "complaints": examples,
+            "complaints": self._examples,
         }
 
 
@@ -165,11 +184,14 @@ def _fault(row: list[str]) -> str:
     except (ValueError, OverflowError):
         return "bad_field"
     try:
-        first, high, low, last, volume = (Decimal(text) for text in row[1:6])
+        values = [Decimal(text) for text in row[1:6]]
     except InvalidOperation:
         return "bad_number"
-    if not all(value.is_finite() for value in (first, high, low, last, volume)):
-        return "bad_number"
+    return "bad_number" if not all(value.is_finite() for value in values) else bar_fault(*values)
+
+
+def bar_fault(first: Number, high: Number, low: Number, last: Number, volume: Number) -> str:
+    """Why these are no open, high, low, close and volume; "" if they are."""
     if min(first, high, low, last, volume) < 0:
         return "negative"
     if 0 in (first, high, low, last):

@@ -7,16 +7,18 @@ file each, `SYMBOL-....parquet`: open time in ns, prices in ticks, volume in lot
 
 import heapq
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from bot4.adapters.files.archive import ArchiveFile, Entry
 from bot4.adapters.files.bars import BarFile
+from bot4.adapters.files.converted_bars import BARS_NAME, COLUMNS, ListedBars, read_list
 from bot4.adapters.files.recording import HEAD_NAME, VERSION, Head, Listed, RecordingWriter, write_whole
 from bot4.model.enums import FLAG_LAST, TICK_QUOTE
 from bot4.model.errors import RecordingError, UnitError
@@ -24,7 +26,6 @@ from bot4.model.records import TICK
 from bot4.model.units import from_e8, to_e8, to_units
 from bot4.ports.store import Raw
 
-BARS_NAME = "bars.json"
 BLOCK = 262_144
 _NO_RAW = Raw(np.zeros(0, np.uint8), np.zeros((0, 4), np.int64))
 _MAX_DECIMALS = 18
@@ -138,14 +139,14 @@ def _units(value_e8: int, size_e8: int, at: str) -> int:
 # --- bars ------------------------------------------------------------------------------------------------------------
 
 
-def convert_bars(file: BarFile, folder: Path, sizes: Sizes) -> dict[str, object]:
+def convert_bars(file: BarFile, folder: Path, sizes: Sizes) -> dict[str, Any]:
     """A file of bars as Parquet in `folder`; what `bars.json` says of it. RecordingError names a row that is none."""
     import polars as pl
 
     path = file.files[0]
     if file.funding:
         raise RecordingError(f"{path}: holds rates of funding, no bars; leave it out")
-    name = path.name.split(".csv")[0]
+    name = re.sub(r"(\.csv)?(\.gz|\.zip)?$", "", path.name)
     rows = []
     for number, row in enumerate(file.rows(), start=1):
         bar = file.bar(row)
@@ -154,9 +155,7 @@ def convert_bars(file: BarFile, folder: Path, sizes: Sizes) -> dict[str, object]
         rows.append(bar)
     tick = Decimal(from_e8(sizes.tick_e8)) if sizes.tick_e8 else _finest(path, [bar[1:5] for bar in rows])
     lot = Decimal(from_e8(sizes.lot_e8)) if sizes.lot_e8 else _finest(path, [bar[5:] for bar in rows])
-    columns: dict[str, list[int]] = {
-        key: [] for key in ("open_time_ns", "open_ticks", "high_ticks", "low_ticks", "close_ticks", "volume_lots")
-    }
+    columns: dict[str, list[int]] = {key: [] for key in COLUMNS}
     for number, bar in enumerate(rows, start=1):
         values = [bar[0] * 1_000_000]
         try:
@@ -169,17 +168,11 @@ def convert_bars(file: BarFile, folder: Path, sizes: Sizes) -> dict[str, object]
     packed = io.BytesIO()
     pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.Int64)).write_parquet(packed, compression="zstd")
     write_whole(folder / f"{name}.parquet", packed.getvalue())
-    said: dict[str, object] = {"name": name, "bars": len(rows), "tick_size": f"{tick:f}", "lot_size": f"{lot:f}"}
-    _list_bars(folder, name, said)
-    return said
-
-
-def _list_bars(folder: Path, name: str, said: dict[str, object]) -> None:
-    listing: dict[str, object] = {}
-    if (folder / BARS_NAME).exists():
-        listing = msgspec.json.decode((folder / BARS_NAME).read_bytes(), type=dict[str, object])
-    text = msgspec.json.format(msgspec.json.encode(listing | {name: said}), indent=1)
+    listed = ListedBars(name, len(rows), f"{tick:f}", f"{lot:f}")
+    listing = read_list(folder / BARS_NAME) if (folder / BARS_NAME).exists() else {}
+    text = msgspec.json.format(msgspec.json.encode(listing | {name: listed}), indent=1)
     write_whole(folder / BARS_NAME, text + b"\n")
+    return msgspec.structs.asdict(listed)
 
 
 def _finest(path: Path, rows: Sequence[tuple[Decimal, ...]]) -> Decimal:

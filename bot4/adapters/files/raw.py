@@ -12,6 +12,7 @@ Read line by line: memory is bounded by the longest line. All text stays bytes; 
 
 import gzip
 import heapq
+import os
 import re
 import zlib
 from collections.abc import Generator, Iterable, Iterator
@@ -25,6 +26,7 @@ import msgspec
 from bot4.adapters.files.archive import ArchiveFile, archive_file
 from bot4.adapters.files.bars import HEAD_BYTES, ZIP_MAGIC, BarFile, are_bars, are_funding_rates, first_lines
 from bot4.adapters.files.capture import GAP_NS, detect, open_recording
+from bot4.adapters.files.converted_bars import ConvertedBars, are_converted_bars, converted_bars
 from bot4.adapters.files.recording import HEAD_NAME, as_received
 from bot4.adapters.files.recording_check import RecordingFiles, recording_files
 from bot4.model.errors import RecordingError
@@ -126,7 +128,7 @@ class _Line(msgspec.Struct):
     data: str = ""
 
 
-Found = RawCapture | BarFile | ArchiveFile | RecordingFiles
+Found = RawCapture | BarFile | ConvertedBars | ArchiveFile | RecordingFiles
 
 
 def find_captures(paths: Iterable[Path], refused: list[RecordingError] | None = None) -> list[Found]:
@@ -148,8 +150,12 @@ def find_captures(paths: Iterable[Path], refused: list[RecordingError] | None = 
     groups: dict[tuple[Path, str], list[Path]] = {}
     streams: dict[str, tuple[str, str]] = {}
     raw: dict[tuple[Path, str], list[Path]] = {}
-    for path in _files(paths):
+    bars: dict[Path, ConvertedBars] = {}
+    for path in _files(paths, refused):
         try:
+            if are_converted_bars(path):
+                bars |= {one.files[-1]: one for one in converted_bars(path)}
+                continue
             home = _recording_of(path)
             if home is not None:
                 recordings[home] = recordings.get(home) or recording_files(home)
@@ -187,7 +193,7 @@ def find_captures(paths: Iterable[Path], refused: list[RecordingError] | None = 
         RawCapture(f"{home.name}/raw:{venue}", venue, "", tuple(sorted(files)))
         for (home, venue), files in sorted(raw.items())
     ]
-    made += tables
+    made += [*tables, *bars.values()]
     made += recordings.values()
     if not made and not refused:
         raise RecordingError("no file named; write bot4-data check PATH...")
@@ -228,15 +234,32 @@ def _raw_of_recording(path: Path) -> str:
     return "kraken_v2" if venue == "kraken" else venue
 
 
-def _files(paths: Iterable[Path]) -> Iterator[Path]:
+def _files(paths: Iterable[Path], refused: list[RecordingError] | None) -> Iterator[Path]:
+    """The files that are named, and those in folders that are, in order; a folder that cannot be read is refused."""
     for path in paths:
-        if path.is_dir():
-            inside = sorted(child for child in path.rglob("[!.]*") if child.is_file())
-            if not inside:
-                raise RecordingError(f"{path}: no plain file in this folder; name one with captures")
-            yield from inside
-        else:
-            yield path
+        denied: list[OSError] = []
+        try:
+            if not path.is_dir():
+                yield path
+                continue
+            inside = sorted(
+                child
+                for folder, _, names in os.walk(path, onerror=denied.append)
+                for child in (Path(folder, name) for name in names if not name.startswith("."))
+                if child.is_file()
+            )
+        except OSError as error:
+            denied, inside = [error], []
+        errors = [
+            RecordingError(f"{error.filename}: cannot be read ({error.strerror}); give what can be") for error in denied
+        ]
+        if not inside and not denied:
+            errors.append(RecordingError(f"{path}: no plain file in this folder; name one with captures"))
+        if errors and refused is None:
+            raise errors[0]
+        if refused is not None:
+            refused += errors
+        yield from inside
 
 
 def _lines(path: Path) -> Generator[bytes, None, None]:

@@ -1,6 +1,8 @@
 """`bot4-data` on recorded captures of the four venues, and on what is none."""
 
+import ctypes
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -155,6 +157,84 @@ def test_a_capture_is_recorded_checked_and_recorded_again_from_its_own_raw_messa
 def rows(folder):
     """All records of the only recording in a folder."""
     return np.concatenate(list(Recording([Path(folder)]).blocks()))
+
+
+DRIVER = """
+import contextlib, io, json, sys
+from bot4.cli.data import app
+for line in sys.stdin:
+    told = io.StringIO()
+    code = 0
+    with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            app(json.loads(line))
+        except SystemExit as error:
+            code = error.code
+    print(json.dumps([code, told.getvalue()]), flush=True)
+"""
+
+
+def give_up_rights():
+    """Root reads and writes everything: without CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH what its owner may."""
+    for capability in (1, 2):
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)
+
+
+def run_without_rights(cases):
+    """[exit code, standard error] of each command, none of which may read or write what its owner may not."""
+    text = "".join(json.dumps(list(map(str, case))) + "\n" for case in cases)
+    command = [sys.executable, "-c", DRIVER]
+    found = subprocess.run(
+        command, input=text, stdout=subprocess.PIPE, text=True, check=True, timeout=300, preexec_fn=give_up_rights
+    )
+    return [json.loads(line) for line in found.stdout.splitlines()]
+
+
+def test_garbage_and_paths_without_rights_are_one_line_that_names_them(tmp_path):
+    for name in ("shut", "shut/in", "tree", "tree/shut", "none"):
+        (tmp_path / name).mkdir()
+    bars, trades = tmp_path / "X-1m.csv", tmp_path / "BTCUSDT-trades-2024-01-15.csv"
+    bars.write_text("1704067200000,1,2,0.5,1.5,7\n1704067260000,1,2,0.5,1.5,7\n")
+    trades.write_text("1,1.5,2,3,1704067200000,true\n")
+    contents = {
+        "noise": bytes(range(256)) * 9,
+        "empty": b"",
+        "e.parquet": b"",
+        "cut.gz": b"\x1f\x8b",
+        "cut.zip": b"PK\x03\x04",
+        "deep": b"[" * 100_000,
+        "own.jsonl": b'{"t":"recv","ts":-5}\n',
+        "two\nlines": b"",
+        "none/bars.json": b"{}",
+        "shut/file": b"x",
+        "secret": b"x",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("shut", "tree/shut", "secret"):
+        (tmp_path / name).chmod(0)
+    config = ("--config", settings_in(tmp_path))
+    named = [*contents, "pipe", "loop", "shut", "tree", "shut/in", "nosuch"]
+    cases = [("check", tmp_path / name) for name in named]
+    cases += [("list", tmp_path / name) for name in ("shut/file", "tree", "secret", "e.parquet")]
+    cases += [("convert", tmp_path / name, tmp_path / "out", *config) for name in ("noise", "shut", "secret", "tree")]
+    for out in ("shut/out", "secret", "noise"):
+        cases += [("convert", source, tmp_path / out, *config) for source in (bars, trades)]
+        cases.append(("record", "--feed", "synthetic", "--out", tmp_path / out, *config))
+    for name in ("shut/file", "secret", "noise", "empty", "pipe", "e.parquet", "none"):
+        cases.append(("record", "--feed", f"replay:{tmp_path / name}", "--out", tmp_path / "out", *config))
+    cases.append(("record", "--feed", "synthetic", "--out", tmp_path / "out", "--config", tmp_path / "shut/paper.toml"))
+    try:
+        told = run_without_rights(cases)
+    finally:
+        for name in ("shut", "tree/shut"):
+            (tmp_path / name).chmod(0o700)
+    for case, (code, text) in zip(cases, told, strict=True):
+        assert code == 2 and text.count("\n") == 1 and text.startswith("bot4-data: "), (case, code, text)
+        assert str(tmp_path) in text, (case, text)
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_converted_is_one_line(tmp_path):

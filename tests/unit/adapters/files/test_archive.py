@@ -13,6 +13,7 @@ import pytest
 from bot4.adapters.files.archive import ArchiveFile, FieldError, scaled
 from bot4.adapters.files.bars import MAX_RATIO, BarFile
 from bot4.adapters.files.convert import convert_archives, convert_bars, sizes_of
+from bot4.adapters.files.converted_bars import ConvertedBars
 from bot4.adapters.files.raw import find_captures
 from bot4.adapters.files.recording import Recording
 from bot4.model.enums import FLAG_LAST, TICK_QUOTE, TICK_TRADE
@@ -210,6 +211,75 @@ def test_bars_that_do_not_fit_are_refused_with_their_row(tmp_path, row, sizes, s
     path.write_text(f"open_time_ms,open,high,low,close,volume\n1704067200000,1,1,1,1,1\n{row}\n")
     with pytest.raises(RecordingError, match=said):
         convert_bars(BarFile("X", (path,)), tmp_path, sizes_of(*sizes))
+
+
+@pytest.mark.parametrize("packed", ["csv", "csv.gz", "zip"])
+def test_klines_of_the_archive_are_converted_and_read_again_as_they_were(tmp_path, packed):
+    source = tmp_path / f"BTCUSDT-1m-2024-01.{packed}"
+    text = "".join(
+        f"{1704067200000 + 60_000 * minute},{42_000 + minute}.5,43000,41000.25,42000,{minute}.00001,"
+        f"{1704067259999 + 60_000 * minute},99.5,17,3.5,40.25,0\n"
+        for minute in (0, 1, 2, 5)
+    )
+    if packed == "zip":
+        with zipfile.ZipFile(source, "w") as archive:
+            archive.writestr("BTCUSDT-1m-2024-01.csv", text)
+    else:
+        source.write_bytes(gzip.compress(text.encode()) if packed == "csv.gz" else text.encode())
+    (file,) = find_captures([source])
+    out = tmp_path / "bars"
+    convert_bars(file, out, sizes_of(None, None))
+    for named in ([out], [out / "bars.json"], [out / "BTCUSDT-1m-2024-01.parquet"]):
+        (found,) = find_captures(named)
+        assert isinstance(found, ConvertedBars)
+        assert list(found.bars()) == [file.bar(row) for row in file.rows()]
+        expected = file.check() | {"name": "BTCUSDT-1m-2024-01", "files": [str(path) for path in found.files]}
+        assert found.check() == expected and expected["gaps"] == 2
+
+
+def converted(tmp_path):
+    """A folder with two files of converted bars."""
+    for name in ("A-1m", "B-1m"):
+        path = tmp_path / f"{name}.csv"
+        path.write_text("1704067200000,1,2,0.5,1.5,7\n1704067260000,1,2,0.5,1.5,7\n")
+        convert_bars(BarFile(name, (path,)), tmp_path / "bars", sizes_of(None, None))
+    return tmp_path / "bars"
+
+
+def test_converted_bars_that_are_none_are_refused_by_reason(tmp_path):
+    folder = converted(tmp_path)
+    frame = pl.read_parquet(folder / "A-1m.parquet")
+    frame.with_columns(high_ticks=pl.lit(1, pl.Int64)).write_parquet(folder / "A-1m.parquet")
+    found = {one.name: one.check() for one in find_captures([folder])}
+    assert found["A-1m"]["rejected"] == {"high_low": 2} and found["B-1m"]["rejected"] == {}
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "columns", "short", "unlisted", "list", "size", "name"])
+def test_damaged_converted_bars_are_one_line_that_names_the_file(tmp_path, damage):
+    folder = converted(tmp_path)
+    path, listing = folder / "A-1m.parquet", folder / "bars.json"
+    frame = pl.read_parquet(path)
+    if damage == "gone":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:50])
+    elif damage == "columns":
+        frame.drop("volume_lots").write_parquet(path)
+    elif damage == "short":
+        frame.head(1).write_parquet(path)
+    elif damage == "unlisted":
+        path.rename(folder / "C-1m.parquet")
+    else:
+        text = {"list": "[1]", "size": listing.read_text().replace('"0.1"', '"x"'),
+                "name": listing.read_text().replace('"A-1m"', '"../A-1m"')}[damage]  # fmt: skip
+        listing.write_text(text)
+    refused = []
+    for one in find_captures([folder], refused):
+        try:
+            one.check()
+        except RecordingError as error:
+            refused.append(error)
+    assert refused and all("\n" not in str(error) and str(folder) in str(error) for error in refused)
 
 
 @pytest.mark.data
