@@ -65,6 +65,8 @@ class TwoVenues:
             RestFetcher(streams, time.monotonic_ns, ca_file=tls.ca_file), np.full(2, 10**11, np.int64),
         )  # fmt: skip
         self.feed.warm()
+        if raw:
+            self.wires.raw[RING_TAIL] = self.wires.raw[RING_HEAD]  # what was recorded of that
         stack.callback(self.feed.close)
         stack.callback(self.over.set)
 
