@@ -67,7 +67,9 @@ def _compare(settings: Settings, venue: str, theirs: Instrument) -> None:
         lot_field = "lot_size" if ours.venue_lot is None else "venue_lot"
         for field, size in (("tick_size", theirs.tick), (lot_field, theirs.lot)):
             if Decimal(getattr(ours, field)) != size:
+                beside = field == "lot_size" and Decimal(ours.lot_size) % size == 0
                 raise SettingsError(
                     f"{file}: instrument[{index}].{field}: {getattr(ours, field)} is not that of {venue} for "
                     f'{ours.symbol}; write "{size.normalize():f}"'
+                    + (f', or add venue_lot = "{size.normalize():f}"' if beside else "")
                 )
