@@ -234,6 +234,7 @@ def test_garbage_and_paths_without_rights_are_one_line_that_names_them(tmp_path)
     for case, (code, text) in zip(cases, told, strict=True):
         assert code == 2 and text.count("\n") == 1 and text.startswith("bot4-data: "), (case, code, text)
         assert str(tmp_path) in text, (case, text)
+        assert case[1] != tmp_path / "tree" or str(tmp_path / "tree/shut") in text, text
     assert not (tmp_path / "out").exists()
 
 
