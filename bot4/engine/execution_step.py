@@ -2,7 +2,7 @@
 
     1 promises     how far may event time advance without anything earlier arriving
     2 venue event  journal, order state, position, report to the shard
-    3 quote        mark to market, day, drawdown, grid of totals, deadlines
+    3 quote        mark to market, day, drawdown, grid of totals, deadlines; entries leave a book that went stale
     4 intent       duplicate, gate, risk (the same pure function as in the shard), journal, then out
     5 protection   after every change: one stop per position, resized, confirmed in time, else a market close
 
@@ -18,7 +18,7 @@ from bot4.atomics import load_acquire, store_release
 from bot4.engine.execution_memory import DAY_NS, ITEM_RECORDS, PROTECTIVE_RESERVE, REPORT_RESERVE, SAMPLE_NS
 from bot4.engine.intent import on_intent
 from bot4.engine.journal import journal_room
-from bot4.engine.order_out import halt, question_silent_orders
+from bot4.engine.order_out import halt, question_silent_orders, withdraw
 from bot4.engine.portfolio import STATE_ACTIVE, STATE_RECOVERING
 from bot4.engine.protection import flatten, protect
 from bot4.engine.recovery import finish_recovery
@@ -27,6 +27,7 @@ from bot4.engine.venue_event import mark_position, on_event
 from bot4.jit import inlined, kernel
 from bot4.model.enums import (
     INT64_MAX,
+    STATUS_STALE,
     STATUS_WHOLE,
     TICK_QUOTE,
     TICK_STATUS,
@@ -84,7 +85,7 @@ from bot4.shm.wires import (
 
 
 @kernel
-def _on_tick(x, wires, instruments):
+def _on_tick(x, wires, instruments, session):
     tick = x.tick[0]
     account = x.account[0]
     account["now_ns"] = max(account["now_ns"], tick["ts_recv_ns"])
@@ -100,6 +101,8 @@ def _on_tick(x, wires, instruments):
     elif kind == TICK_STATUS:
         position["whole"] = 1 if tick["w0"] == STATUS_WHOLE else 0
         wires.positions[instrument, POSITION_WHOLE] = position["whole"]
+        if tick["w0"] == STATUS_STALE:
+            withdraw(x, wires, session, instrument)
     _publish_position(x, wires, instrument)
 
 
@@ -121,6 +124,9 @@ def _on_time(x, wires, instruments, limits, session):
         account["unknown"] = 0
         if account["open_orders"] > 0:
             question_silent_orders(x, wires, session)
+            for instrument in range(len(x.positions)):
+                if x.positions[instrument]["whole"] == 0:
+                    withdraw(x, wires, session, np.int64(instrument))
         for shard in range(session[0]["n_shards"]):
             if x.lost[shard] == 0 and has_space(wires.reports[shard], REPORT_RESERVE):
                 send_totals(x, wires, session, shard)
@@ -251,7 +257,7 @@ def execution_step(x, wires, instruments, limits, session, max_items):
             consume(wires.events)
         elif quote_time >= 0 and quote_time < event_bound and quote_time <= shard_bound:
             peek_tick(wires.quotes, x.tick_words, 0)
-            _on_tick(x, wires, instruments)
+            _on_tick(x, wires, instruments, session)
             consume(wires.quotes)
         elif first_shard >= 0 and first_time < event_bound and first_time < quote_bound and first_time < silent_bound:
             for shard in range(session[0]["n_shards"]):

@@ -11,6 +11,7 @@ from bot4.engine.order_state import (
     BASE_FREE,
     BASE_JOURNALED,
     BASE_SENT,
+    BASE_WORKING,
     EV_AMBIGUOUS,
     EV_CANCEL_REQUEST,
     EV_REPLACE_REQUEST,
@@ -30,7 +31,9 @@ from bot4.model.enums import (
     ACTION_CANCEL,
     ACTION_PLACE,
     ACTION_QUERY_ORDER,
+    LEG_ENTRY,
     LEG_EXIT,
+    ORDER_POST_ONLY,
     ORDER_REDUCE_ONLY,
     TIF_GTC,
     TIF_IOC,
@@ -275,4 +278,24 @@ def halt(x, wires, session):
     for row in range(len(x.orders)):
         order = x.orders[row]
         if order["base"] != BASE_FREE and order["leg"] <= LEG_EXIT and is_open(order):
+            change_order(x, wires, session, np.int64(row), ACTION_CANCEL, 0, 0)
+
+
+@kernel
+def withdraw(x, wires, session, instrument):
+    """The book is not whole: cancel opening orders that rest in it, or are on their way to.
+
+    What takes at once is over before a cancel could reach it; exits and stops stay.
+
+    Notes
+    -----
+    Complexity: O(rows). Called again and again until every cancel has found room.
+    Twin: tests/reference/engine/execution.py
+    """
+    for row in range(len(x.orders)):
+        order = x.orders[row]
+        if order["base"] == BASE_FREE or order["instrument"] != instrument or order["leg"] != LEG_ENTRY:
+            continue
+        rests = order["flags"] & ORDER_POST_ONLY != 0 or order["base"] == BASE_WORKING
+        if rests and is_open(order):
             change_order(x, wires, session, np.int64(row), ACTION_CANCEL, 0, 0)

@@ -27,6 +27,7 @@ from bot4.model.enums import (
     LEG_EXIT,
     LEG_FLATTEN,
     LEG_STOP,
+    ORDER_POST_ONLY,
     ORDER_REDUCE_ONLY,
     REPORT_ACK,
     REPORT_CANCELED,
@@ -482,6 +483,55 @@ def test_a_halt_goes_on_cancelling_until_the_venue_has_room_for_it(tmp_path):
     assert rig.agent.memory.account["state"] == STATE_HALTED
     assert not any(request["action"] == ACTION_CANCEL for request in rig.requests()), "there was no room"
     rig.quote(2_000 * MS)
+    rig.run()
+    (cancel,) = rig.requests()
+    assert (cancel["action"], cancel["id_lo"]) == (ACTION_CANCEL, resting["id_lo"])
+
+
+# --- a book that went stale -------------------------------------------------------------------------------------------
+
+
+def resting_entry(rig, at=6):
+    """An entry that rests in the book, confirmed; its request."""
+    rig.intent(at * MS, tif=TIF_GTC, flags=ORDER_POST_ONLY, price_ticks=BID, qty_lots=100)
+    rig.run()
+    (entry,) = rig.requests()
+    rig.ack((at + 1) * MS, entry)
+    rig.run()
+    return entry
+
+
+def test_an_entry_that_rests_in_a_stale_book_is_taken_back_at_once_and_nothing_else_is(rig):
+    _, (stop,) = rig.enter()
+    rig.ack(5 * MS, stop)
+    resting = resting_entry(rig)
+    rig.intent(8 * MS, tif=TIF_GTC, flags=ORDER_POST_ONLY, price_ticks=BID, qty_lots=100)  # on its way
+    rig.intent(8 * MS, leg=LEG_EXIT, side=-1, flags=ORDER_REDUCE_ONLY, price_ticks=BID, qty_lots=100, stop_ticks=0)
+    rig.run()
+    underway, closing = rig.requests()
+    rig.ack(9 * MS, closing)
+    rig.whole(9 * MS, whole=False)
+    rig.run()
+    cancels = rig.requests()
+    assert [cancel["action"] for cancel in cancels] == [ACTION_CANCEL] * 2
+    assert {cancel["id_lo"] for cancel in cancels} == {resting["id_lo"], underway["id_lo"]}
+    rig.whole(10 * MS)
+    rig.quote(2_000 * MS)
+    rig.run()
+    assert not [request for request in rig.requests() if request["action"] == ACTION_CANCEL], "asked for once"
+
+
+def test_taking_back_goes_on_until_the_venue_has_room_for_it(tmp_path):
+    rig = Rig(tmp_path, capacity=32_768)
+    rig.open_market()
+    resting = resting_entry(rig)
+    filler = np.zeros(1, ORDER_INTENT)
+    while has_space(rig.wires.requests, 1):
+        push_order(rig.wires.requests, words(filler), 0)
+    rig.whole(9 * MS, whole=False)
+    rig.run()
+    assert not any(request["action"] == ACTION_CANCEL for request in rig.requests()), "there was no room"
+    rig.quote(200 * MS)
     rig.run()
     (cancel,) = rig.requests()
     assert (cancel["action"], cancel["id_lo"]) == (ACTION_CANCEL, resting["id_lo"])

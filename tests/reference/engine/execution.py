@@ -386,6 +386,8 @@ class RefExecution:
                 self.mark(tick["instrument"])
         elif tick["kind"] == STATUS:
             holding.whole = self.wires.positions[tick["instrument"]]["whole"] = int(tick["w0"] == 1)
+            if tick["w0"] == 0:
+                self.withdraw(tick["instrument"])
 
     def mark(self, instrument: int) -> None:
         """Open profit at the mid, rounded down; the high-water mark and the largest loss from it follow."""
@@ -411,6 +413,9 @@ class RefExecution:
             if self.killed:
                 self.halt()
             self.ask_about_silent_orders()
+            for instrument, holding in enumerate(self.holdings):
+                if not holding.whole:
+                    self.withdraw(instrument)
             for shard, ring in enumerate(self.wires.reports):
                 if not self.lost[shard] and ring.room >= TOTALS_ROOM:
                     self.send_totals(shard)
@@ -595,6 +600,13 @@ class RefExecution:
         for order in self.in_rows():
             if order.of_a_shard and order.status in OPEN:
                 self.change(order, CANCEL)
+
+    def withdraw(self, instrument: int) -> None:
+        """Nothing of ours opens a position in a book that is not whole: resting entries are cancelled."""
+        for order in self.in_rows():
+            if order.instrument == instrument and order.leg == ENTRY and order.status in OPEN:
+                if order.intent["flags"] & 2 or order.base == "working":
+                    self.change(order, CANCEL)
 
     # --- protection --------------------------------------------------------------------------------------------------
     def protect(self, instrument: int) -> None:
