@@ -9,7 +9,7 @@ next turn, and until it is taken nothing more is read; who is behind for too lon
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -92,6 +92,7 @@ class LiveFeed:
     pool, fetcher : the connections, and REST
     silence_ns : int64[n] after so long without a change a book is stale
     restarts : how many feeds have numbered records of this session before
+    clock : monotonic time in ns
     """
 
     waits_itself = True  # for its sockets: the work loop need not rest
@@ -109,6 +110,7 @@ class LiveFeed:
         silence_ns: np.ndarray,
         *,
         restarts: int = 0,
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.wires, self.instruments, self.session = wires, instruments, session
         self.symbols, self.streams, self.decoders = symbols, streams, decoders
@@ -130,7 +132,8 @@ class LiveFeed:
         for ring in feed_rings(wires):
             ring_recover(ring)
         clock_ns = int(wires.clocks[CLOCK_FEED])  # event time goes on from there, whatever the wall clock says now
-        self._offset_ns = (clock_ns if restarts and clock_ns else time.time_ns()) - time.monotonic_ns()
+        self._clock = clock
+        self._offset_ns = (clock_ns if restarts and clock_ns else time.time_ns()) - clock()
         if restarts:
             self._go_on(restarts)
 
@@ -167,7 +170,7 @@ class LiveFeed:
             publish(self.memory.feed, self.wires, self.instruments, self.session, False)
 
     def _now_ns(self) -> int:
-        return max(time.monotonic_ns() + self._offset_ns, int(self.wires.clocks[CLOCK_FEED]))
+        return max(self._clock() + self._offset_ns, int(self.wires.clocks[CLOCK_FEED]))
 
     def do_work(self) -> int:
         """One turn: what has come is read and published, what is stale is asked for. Returns messages taken."""
