@@ -105,7 +105,7 @@ def _on_change(feed, wires, instrument, ts_ns, lag_us):
     message = feed.message
     reason = _fits(state, message)
     if reason != INPUT_OK:
-        if reason == INPUT_GAP:
+        if reason == INPUT_GAP or reason == INPUT_OUT_OF_ORDER:  # an old id: it, or the one that the book has, is wrong
             go_stale(feed, instrument, ts_ns)
         return reason
     book = feed.books[instrument]

@@ -124,10 +124,8 @@ class RefStreamBook:
         if self.rule == "ids" and change.update != self.update + 1:
             if change.update == self.update:
                 return "duplicate"
-            if change.update < self.update and change.update != 1:
-                return "out_of_order"
-            self.stale()
-            return "gap"
+            self.stale()  # an old one too: a snapshot may have had a wrong id
+            return "out_of_order" if change.update < self.update and change.update != 1 else "gap"
         self.update += 1
         made: list[Out] = []
         for side in (1, -1):
