@@ -261,7 +261,7 @@ def is_id(venue: str, about: str, name: str) -> bool:
 
 def cells(venue: str, about: str, body: bytes) -> list[tuple[str, str]]:
     """(field, class) of everything that can be done to one value of such a message, or to the message."""
-    fields = FIELDS[family(venue), about]
+    fields = [field for field in FIELDS[family(venue), about] if field.pattern.search(body)]
     made = [(field.name, cls) for field in fields for cls in classes_of(field, value_of(body, field)[1])]
     return [*made, *(("message", cls) for cls in WHOLE)]
 

@@ -32,6 +32,7 @@ from bot4.shm.wires import Wires, private_wires
 MS = 1_000_000
 SECOND = 1_000_000_000
 T0 = 1_723_161_256_000_000_000
+WIDE = limits(order_lots=10**9, drawdown_bps=9_999, daily_loss_bps=9_999, cool_down_ns=0)
 
 
 class Clock:
@@ -256,14 +257,24 @@ class HandFeed:
 class HandBot(HandFeed):
     """The same with shard, execution and venue behind it, free-running, trading by the imbalance of the best quote."""
 
-    def __init__(self, folder: Path, *market: Any, resting: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *market: Any,
+        resting: bool = False,
+        limits: np.ndarray = WIDE,
+        fee_ppm: int = 0,
+        slippage_ticks: int = 2,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*market, **kwargs)
-        self.limits = limits(order_lots=10**9, drawdown_bps=9_999, daily_loss_bps=9_999, cool_down_ns=0)
+        self.limits = limits
+        self.instruments["taker_fee_ppm"] = fee_ppm
         loop = load_loop("rig.puppet")
         values = defaults(puppet.PARAMETERS) | {
             "bar_ns": 0, "atr_period": 2, "warm_bars": 0, "min_hold_ns": 0, "enter_threshold": 0.5,
             "exit_threshold": 0.0, "position_fraction_bps": 100, "entry_style": int(resting),
-            "entry_life_ns": 60 * SECOND, "slippage_ticks": 2,
+            "entry_life_ns": 60 * SECOND, "slippage_ticks": slippage_ticks, "stop_min_bps": 20.0,
         }  # fmt: skip
         self.wires = self.feed.wires = self.wires._replace(kept=np.zeros((1, kept_row(loop)), np.int64))
         tables = self.instruments, self.limits, self.session

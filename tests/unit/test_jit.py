@@ -1,12 +1,17 @@
 """The kernel decorator: a cache that hits in the next process, and is never stale when anything below is edited."""
 
+import importlib
 import os
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from numba.core.registry import CPUDispatcher
 
+import bot4
+import workers
 from bot4.jit import JIT, cache_root, kernel, source_digest
 
 SCRIPT = """
@@ -115,3 +120,21 @@ def test_an_allocation_in_a_kernel_does_not_compile():
 
     with pytest.raises(Exception, match="zeros"):
         allocate(3)
+
+
+def test_every_kernel_keeps_its_nans_and_divides_as_numpy_does():
+    """What the compiler was asked for, kernel by kernel: no fastmath, which would take guards against NaN away."""
+    if not JIT:
+        return  # nothing is compiled
+    found = 0
+    for package in (bot4, workers):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            for made in vars(importlib.import_module(module.name)).values():
+                if not isinstance(made, CPUDispatcher):
+                    continue
+                for version in (made, made.callee):
+                    asked = version.targetoptions
+                    assert not asked.get("fastmath") and not asked.get("parallel"), made
+                    assert (asked["error_model"], asked["nogil"], asked["_nrt"]) == ("numpy", True, False), made
+                found += 1
+    assert found > 300
