@@ -1,0 +1,164 @@
+"""A live feed whose connections are lost again and again, on real sockets over TLS, by a clock that the test turns.
+
+What the pool does is judged in tests/unit/adapters/net/test_pool.py (attempts, back-off, name service, TLS). Here the
+whole feed stands on it: after each loss the book is whole again and the venue's, nothing is kept that grows, and the
+forced end of a connection after a day costs neither the book nor a trade.
+"""
+
+import random
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rig.feed import instruments_of
+from rig.hand import MS, SECOND, Clock
+from rig.live import ReaderBook
+from rig.market import MARKETS
+from rig.replayer import Fault, Plan, Recorded, certificates, serve
+
+from bot4.adapters.net.pool import StreamPool, Wanted
+from bot4.adapters.net.rest import RestFetcher
+from bot4.engine.live import LiveFeed
+from bot4.model.enums import FLAG_LAST, STATUS_STALE, STATUS_WHOLE, TICK_STATUS, TICK_TRADE
+from bot4.model.records import SESSION, TICK, words
+from bot4.ports.stream import MAX_CONNECTIONS
+from bot4.shm.spsc_ring import consume, peek_tick
+from bot4.shm.wires import private_wires
+
+pytestmark = pytest.mark.compiled
+VENUE = "bybit_linear"
+TURNS = 400_000  # far more than anything needs
+
+
+def open_files():
+    """How many file descriptors this process holds."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+class Tape:
+    """A market's messages, and its book at every position for whoever subscribes then."""
+
+    def __init__(self, size):
+        market = MARKETS[VENUE](4)
+        self.listing, self.decoder = market.listing, market.decoder
+        self.messages, self.wholes, self.books = [], [], {}
+        topics = {"depth": "orderbook.50", "quote": "orderbook.1", "trade": "publicTrade", "mark": "tickers"}
+        self.trades = []
+        for number in range(size):
+            message = market.next()
+            self.messages.append(Recorded(number * MS, f"{topics[message.about]}.{market.symbol}", message.body))
+            self.wholes.append(market.whole())
+            self.books[market.update] = market.top()
+            if message.about == "trade":
+                self.trades.append(number)
+
+    def greet(self, topic, position):
+        """The whole book for a new subscription of it."""
+        return [self.wholes[max(position - 1, 0)]] if topic.startswith("orderbook.50.") else []
+
+
+class Rig:
+    """The feed on the tape's venue, by a clock of its own."""
+
+    def __init__(self, port, tape, ca_file, lifetime_s=0.0):
+        self.clock, self.tape = Clock(), tape
+        streams = MARKETS[VENUE].streams(ws_url=f"wss://localhost:{port}")
+        streams.lifetime_s = lifetime_s
+        session = np.zeros(1, SESSION)
+        session[0]["n_shards"] = session[0]["n_instruments"] = 1
+        self.wires = private_wires(1, 1)
+        symbol = tape.listing.symbol
+        self.pool = StreamPool([Wanted(streams, [symbol])], 1e6, random.Random(1), self.clock, ca_file=ca_file)
+        self.feed = LiveFeed(
+            self.wires, instruments_of([tape.listing]), session, [(symbol, VENUE)], {VENUE: streams},
+            {VENUE: tape.decoder()}, self.pool, RestFetcher([streams], self.clock, ca_file=ca_file),
+            np.full(1, 1 << 60, np.int64), clock=self.clock,
+        )  # fmt: skip
+        self.feed.warm()
+        self.book, self.states, self.trades, self.compared = ReaderBook(), [], 0, 0
+        self._scratch = np.zeros(1, TICK)
+
+    def turn(self):
+        """One turn; every whole book is held against the truth."""
+        self.feed.do_work()
+        for ring in (self.wires.ticks[0], self.wires.quotes, self.wires.market):
+            while peek_tick(ring, words(self._scratch), np.int64(0)):
+                if ring is self.wires.market:
+                    self._take(self._scratch[0])
+                consume(ring)
+
+    def _take(self, tick):
+        if self.book.take(tick) and int(tick["flags"]) & FLAG_LAST:
+            self.compared += 1
+            assert self.book.top(20) == self.tape.books[self.book.update]
+        if tick["kind"] == TICK_STATUS and int(tick["w0"]) in (STATUS_STALE, STATUS_WHOLE):
+            self.states.append(int(tick["w0"]))
+        self.trades += tick["kind"] == TICK_TRADE
+
+    def until(self, holds, each=lambda: None):
+        """Turn until it holds."""
+        for _ in range(TURNS):
+            if holds():
+                return
+            each()
+            self.turn()
+        raise AssertionError("it never came about")
+
+
+@pytest.mark.parametrize("cuts", [20, pytest.param(300, marks=pytest.mark.stress)])
+def test_after_every_lost_connection_the_book_is_whole_and_nothing_has_grown(tmp_path, cuts):
+    made, tape = certificates(tmp_path), Tape(cuts * 20 + 200)
+    faults = [Fault(("cut", "close")[number % 2], at=number * 20 + 30, missed=5) for number in range(cuts)]
+    with serve(Plan(VENUE, tape.messages, faults=faults, greet=tape.greet), made.server) as server:
+        rig = Rig(server.port, tape, made.ca_file)
+        slot = rig.pool.slots[0]
+
+        def wait():
+            rig.clock.ns += 20 * MS  # time passes; faster while nothing is connected and nothing opens
+            if slot.current is None and slot.opening is None:
+                rig.clock.ns += SECOND
+
+        try:
+            rig.until(lambda: rig.states.count(STATUS_STALE) == 5, wait)
+            files, threads, begun = open_files(), threading.active_count(), (slot.attempts, rig.clock.ns)
+            rig.until(lambda: rig.states.count(STATUS_STALE) == cuts and rig.book.whole, wait)
+            rig.until(server.ended.is_set, wait)
+            attempts, seconds = slot.attempts - begun[0], (rig.clock.ns - begun[1]) / SECOND
+            assert attempts <= seconds and len(server.log) == cuts
+            assert abs(open_files() - files) <= 4 and threading.active_count() <= threads + 2
+            assert len(rig.pool._free) == MAX_CONNECTIONS - 1 and rig.states.count(STATUS_WHOLE) == cuts + 1
+            print(f"{cuts} connections lost in {seconds:.0f} s of the clock: {attempts} attempts, {rig.compared} books")
+        finally:
+            rig.feed.close()
+
+
+def test_the_end_of_a_connection_after_a_day_costs_neither_the_book_nor_a_trade(tmp_path):
+    made, tape = certificates(tmp_path), Tape(6_000)
+    with serve(Plan(VENUE, tape.messages, greet=tape.greet), made.server) as server:
+        server.until = 500
+        rig = Rig(server.port, tape, made.ca_file, lifetime_s=86_400.0)
+        slot = rig.pool.slots[0]
+
+        def go_on():
+            rig.clock.ns += MS
+            if server.position == server.until:
+                server.until = min(server.position + 50, 5_900)
+
+        try:
+            rig.until(lambda: rig.book.whole and server.position > 400, lambda: None)
+            rig.clock.ns += int(0.9 * 86_400) * SECOND
+            rig.until(lambda: slot.opened == 2, go_on)
+            rig.until(lambda: slot.leaving == [] and server.position >= 3_000, lambda: (go_on(), jump(rig)))
+            rig.until(lambda: server.position >= 5_900, go_on)
+            for _ in range(300):
+                rig.turn()
+            assert slot.opened == 2 and slot.closed == 1 and rig.states == [STATUS_WHOLE] * len(rig.states)
+            assert rig.trades == sum(number < 5_900 for number in tape.trades), "none is lost, none comes twice"
+        finally:
+            rig.feed.close()
+
+
+def jump(rig):
+    """The overlap of old and new connection passes faster than the market."""
+    rig.clock.ns += 20 * MS
