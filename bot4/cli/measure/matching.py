@@ -28,7 +28,7 @@ from bot4.model import enums as e
 from bot4.model.errors import Bot4Error
 
 SEED = 20_260_301
-_COMMANDS = {True: 20_000, False: 1_000_000}
+_COMMANDS = {True: 20_000, False: 400_000}
 _ACCOUNTS = 100
 _MIDDLE = 6_000_000
 _REACH = 2_000  # prices a side
