@@ -1,6 +1,7 @@
 """What must hold after every command, looked up the slow way: money, locks, positions, queues, prices.
 
 For tests, chaos runs and whoever doubts; it walks everything and changes nothing.
+Twin: `check` in tests/reference/kernels/exchange.py
 """
 
 import numpy as np

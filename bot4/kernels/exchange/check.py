@@ -281,6 +281,7 @@ def lock_price(memory, order):
 
 @kernel
 def _needed_e8(memory, row):
+    """What an order would lock if it entered the market now."""
     order = memory["orders"][row]
     order["lock_ticks"] = lock_price(memory, order)
     order["locks"] = 1
@@ -291,7 +292,12 @@ def _needed_e8(memory, row):
 
 @kernel
 def begin_lock(memory, row):
-    """Lock what an order needs that enters the market; of a pair, its larger leg. The check has passed."""
+    """From now on an order locks what it needs; the caller moves that much, for a pair the larger of the two.
+
+    Returns
+    -------
+    int64 : 1e-8 of the asset that it pays with
+    """
     order = memory["orders"][row]
     if memory["markets"][order["instrument"]]["linear"] != 0 or order["amount_e8"] > 0:
         return np.int64(0)

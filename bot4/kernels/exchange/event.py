@@ -1,4 +1,7 @@
-"""What happened, as records: the order as it is then, and what is told of a fill beside it."""
+"""What happened, as records: the order as it is then, and what is told of a fill beside it.
+
+Twin: tests/reference/kernels/exchange.py
+"""
 
 import numpy as np
 

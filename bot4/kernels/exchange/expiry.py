@@ -1,6 +1,7 @@
 """Orders that end at a time, in a binary heap of rows: the earliest first, of equal times the older order.
 
 Each order knows its place, so one that ends before its time leaves in O(log n).
+Twin: tests/reference/kernels/exchange.py
 """
 
 import numpy as np

@@ -20,7 +20,7 @@ from bot4.kernels.exchange.state import (
     set_account,
 )
 from bot4.kernels.exchange.step import depth, exchange_step
-from bot4.kernels.exchange.tree import lowest_bit, root_of, tree_add, tree_after, tree_find, tree_first, tree_remove
+from bot4.kernels.exchange.tree import root_of, tree_add, tree_after, tree_find, tree_first, tree_remove
 from bot4.model import enums as e
 from bot4.model.errors import InputError
 
@@ -63,12 +63,6 @@ def test_the_tree_is_a_sorted_set(memory, digits):
         free += 1
         node = int(memory["node_child"][node, 0])
     assert free == desk["fresh_node"] - N_TREES * MAX_INSTRUMENTS
-
-
-def test_the_lowest_bit_of_every_word():
-    for bit in range(64):
-        word = (1 << bit) | (0xF0F0_F0F0_F0F0_F0F0 >> (bit + 1) << (bit + 1))
-        assert lowest_bit(np.uint64(word & (2**64 - 1)).astype(np.int64)) == bit
 
 
 def test_client_ids_that_crowd_in_a_few_slots_are_found_and_forgotten():
