@@ -1,0 +1,620 @@
+"""Connections of the server: HTTP with keep-alive, and websockets that HTTP turns into. All sizes are bounded.
+
+A request is answered before the next one of its connection is read, so answers keep their order also where a fault
+delays one. Frames are read by the sans-IO protocol of `websockets`; what goes out is a header and the bytes, the same
+for everybody who hears it.
+"""
+
+import asyncio
+import struct
+from collections import deque
+from typing import TYPE_CHECKING, Any, cast
+
+import httptools
+import orjson
+from websockets.exceptions import InvalidHandshake
+from websockets.frames import CloseCode, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from bot4.adapters.exchange.api import SIGNED, WITH_KEY
+from bot4.adapters.exchange.gateway import Answer, Session
+from bot4.adapters.exchange.refusal import Refused, not_valid
+from bot4.adapters.exchange.scenario import Fault
+from bot4.adapters.exchange.stream import MAX_STREAMS
+from bot4.adapters.exchange.venue import Account
+
+if TYPE_CHECKING:
+    from bot4.adapters.exchange.server import Server
+
+MAX_HEAD = 16_384
+MAX_BODY = 65_536
+MAX_FRAME = 65_536
+MAX_WAITING = 64  # requests that a client has sent ahead
+MAX_UNSENT = 8 * 1024 * 1024  # bytes that a client has not taken; beyond it it is cut off
+PONG_LIMIT_S = 60.0
+_STATUS = {
+    200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found",
+    405: b"Method Not Allowed", 409: b"Conflict", 413: b"Payload Too Large", 418: b"I'm a teapot",
+    429: b"Too Many Requests", 431: b"Request Header Fields Too Large", 500: b"Internal Server Error",
+    502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout",
+}  # fmt: skip
+
+
+def encode(answer: Answer, keep_alive: bool) -> bytes:
+    """An answer as HTTP."""
+    head = [
+        b"HTTP/1.1 %d %s\r\ncontent-type: %s\r\ncontent-length: %d\r\nserver: nginx\r\n"
+        % (answer.status, _STATUS.get(answer.status, b"Error"), answer.content, len(answer.body))
+    ]
+    head.extend(f"{name}: {value}\r\n".encode("ascii") for name, value in answer.headers)
+    head.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
+    head.append(answer.body)
+    return b"".join(head)
+
+
+def text_frame(payload: bytes) -> bytes:
+    """A whole text frame of a server."""
+    size = len(payload)
+    if size < 126:
+        return bytes((0x81, size)) + payload
+    if size < 65_536:
+        return b"\x81\x7e" + struct.pack("!H", size) + payload
+    return b"\x81\x7f" + struct.pack("!Q", size) + payload
+
+
+class Connection(asyncio.Protocol):
+    """One client."""
+
+    def __init__(self, server: "Server") -> None:
+        self._server = server
+        self._transport: asyncio.Transport | None = None
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._head = bytearray()  # of a request that may become a websocket
+        self._head_size = 0
+        self._target = b""
+        self._body = bytearray()
+        self._api_key: str | None = None
+        self._too_large = 0
+        self._waiting: deque[tuple[str, bytes, bytes, str | None, bool]] = deque()
+        self._busy = False  # an answer is on its way, later
+        self.socket: Socket | None = None
+
+    # --- transport ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has come."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own is no subclass
+        self._server.connections[self] = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        self._transport = None
+        self._server.connections.pop(self, None)
+        if self.socket is not None:
+            self.socket.gone()
+        self.socket = None
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of a client, whatever they are."""
+        if self.socket is not None:
+            self.socket.received(data)
+            return
+        self._head += data if len(self._head) <= MAX_HEAD else b""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._upgrade()
+        except httptools.HttpParserError:
+            self._fail(400)
+        if not self._too_large and self._head_size > MAX_HEAD:
+            self._fail(431)
+
+    def eof_received(self) -> bool:
+        """The client sends no more."""
+        return False
+
+    # --- HTTP, called by the parser ---
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._target = b""
+        self._body.clear()
+        self._api_key = None
+        self._too_large = 0
+        self._head_size = 0
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the target."""
+        self._target += url
+        self._head_size += len(url)
+        if self._head_size > MAX_HEAD:
+            self._too_large = 431
+
+    def on_header(self, name: bytes, value: bytes | None) -> None:
+        """One header."""
+        self._head_size += len(name) + len(value or b"")
+        if self._head_size > MAX_HEAD:
+            self._too_large = 431
+        if len(name) == 12 and name.lower() == b"x-mbx-apikey":
+            self._api_key = (value or b"").decode("latin-1")
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        if len(self._body) + len(body) > MAX_BODY:
+            self._too_large = 413
+        else:
+            self._body += body
+
+    def on_message_complete(self) -> None:
+        """A request has come whole."""
+        parser = self._parser
+        if parser.should_upgrade():
+            return
+        self._head.clear()
+        if self._too_large:
+            self._fail(self._too_large)
+            return
+        request = (
+            parser.get_method().decode("latin-1"), self._target, bytes(self._body), self._api_key,
+            parser.should_keep_alive(),
+        )  # fmt: skip
+        if self._busy:
+            if len(self._waiting) == MAX_WAITING:
+                self._fail(413)
+            else:
+                self._waiting.append(request)
+            return
+        self._serve(*request)
+
+    def _serve(self, method: str, target: bytes, body: bytes, api_key: str | None, keep_alive: bool) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        path, _, query = target.decode("latin-1").partition("?")
+        gateway = self._server.gateway
+        if path.startswith("/control/"):
+            self._write(gateway.control(method, path, body), keep_alive)
+            self._server.react()
+            return
+        gateway.note(api_key, method, target.decode("latin-1"), body)
+        struck = gateway.fault_of(f"{method} {path}")
+        if struck is None:
+            self._write(self._server.answer(method, path, query, body, api_key), keep_alive)
+            return
+        self._busy = True
+        self._spoil(struck[0], struck[1], (method, path, query, body, api_key), keep_alive)
+
+    def _spoil(self, fault: Fault, noise: bytes, request: tuple, keep_alive: bool) -> None:
+        """What a fault makes of a request."""
+        kind = fault.kind
+        answer = self._server.answer
+        if kind in ("error_before", "rate_limit"):
+            self._done(self._server.gateway.failure(fault), keep_alive)
+        elif kind == "error_after":
+            answer(*request)
+            self._done(self._server.gateway.failure(fault), keep_alive)
+        elif kind == "timeout_after":
+            answer(*request)
+        elif kind == "reset_before":
+            self._abort()
+        elif kind == "reset_after":
+            data = encode(answer(*request), keep_alive)
+            self._send(data[: len(data) // 2])
+            self._server.later(0.01, self._abort)
+        elif kind == "garbage":
+            answer(*request)
+            self._done(Answer(200, noise), keep_alive)
+        elif kind == "empty":
+            answer(*request)
+            self._done(Answer(200, b""), keep_alive)
+        elif kind == "late_before":
+            self._server.later(fault.delay_ms / 1_000, lambda: self._done(answer(*request), keep_alive))
+        elif kind == "late_after":
+            late = answer(*request)
+            self._server.later(fault.delay_ms / 1_000, lambda: self._done(late, keep_alive))
+        # timeout_before: nothing lands and nothing comes
+
+    def _done(self, answer: Answer, keep_alive: bool) -> None:
+        self._busy = False
+        self._write(answer, keep_alive)
+        while self._waiting and not self._busy:
+            self._serve(*self._waiting.popleft())
+
+    def _write(self, answer: Answer, keep_alive: bool) -> None:
+        self._send(encode(answer, keep_alive))
+        if not keep_alive and self._transport is not None:
+            self._transport.close()
+
+    def _send(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+            if self._transport.get_write_buffer_size() > MAX_UNSENT:
+                self._abort()
+
+    def _fail(self, status: int) -> None:
+        self._too_large = status
+        self._write(Answer(status, b"", content=b"text/plain"), keep_alive=False)
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def close(self) -> None:
+        """The server goes."""
+        if self.socket is not None:
+            self.socket.close(CloseCode.GOING_AWAY)
+        if self._transport is not None:
+            self._transport.close()
+
+    # --- the way to a websocket ---
+
+    def _upgrade(self) -> None:
+        protocol = ServerProtocol(max_size=MAX_FRAME)
+        protocol.receive_data(bytes(self._head))
+        events = protocol.events_received()
+        self._head.clear()
+        if not events or not isinstance(events[0], Request):
+            self._fail(400)
+            return
+        path, _, query = events[0].path.partition("?")
+        made = self._server.open_socket(self, protocol, path, query)
+        if made is None:
+            protocol.send_response(protocol.reject(404, "no such stream\n"))
+        else:
+            try:
+                protocol.send_response(protocol.accept(events[0]))
+            except InvalidHandshake:
+                made = None
+        for data in protocol.data_to_send():
+            if data:
+                self._send(data)
+        if made is None or protocol.state is not State.OPEN:
+            if self._transport is not None:
+                self._transport.close()
+            return
+        self.socket = made
+        made.opened()
+        made.handle(events[1:])
+
+
+class Socket:
+    """What websockets of both kinds share."""
+
+    def __init__(self, server: "Server", connection: Connection, protocol: ServerProtocol) -> None:
+        self.server = server
+        self._connection = connection
+        self._protocol = protocol
+        self.heard_s = server.loop.time()
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def opened(self) -> None:
+        """The handshake is done."""
+
+    def gone(self) -> None:
+        """The connection has ended."""
+
+    def request(self, text: bytes) -> None:
+        """A message of the client."""
+        raise NotImplementedError
+
+    def received(self, data: bytes) -> None:
+        """Bytes of the client."""
+        self._protocol.receive_data(data)
+        self.handle(self._protocol.events_received())
+
+    def handle(self, frames: list) -> None:
+        """Frames of the client, whole or in parts; answers of the protocol go out behind them."""
+        for frame in frames:
+            if frame.opcode is Opcode.PONG:
+                self.heard_s = self.server.loop.time()
+            elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+                self._parts.append(bytes(frame.data))
+                self._size += len(frame.data)
+                if self._size > MAX_FRAME:
+                    self.close(CloseCode.MESSAGE_TOO_BIG)
+                    break
+                if frame.fin:
+                    text = b"".join(self._parts)
+                    self._parts.clear()
+                    self._size = 0
+                    self.request(text)
+        self._flush()
+        if self._protocol.close_expected() and self._connection._transport is not None:
+            self._connection._transport.close()
+
+    def _flush(self) -> None:
+        for data in self._protocol.data_to_send():
+            if data:
+                self._connection._send(data)
+            elif self._connection._transport is not None:
+                self._connection._transport.close()
+
+    def send(self, payload: bytes) -> None:
+        """A text message to the client."""
+        if self._protocol.state is State.OPEN:
+            self._connection._send(text_frame(payload))
+
+    def push(self, text: bytes, kind: str) -> None:
+        """An event to the client, unless a fault has it."""
+        self.server.push(self, text, kind)
+
+    def ping(self) -> None:
+        """Ask whether the client is there; one that has not answered for long is cut off."""
+        if self.server.loop.time() - self.heard_s > PONG_LIMIT_S:
+            self._connection._abort()
+        elif self._protocol.state is State.OPEN:
+            self._protocol.send_ping(str(self.server.gateway.venue.now_ms()).encode())
+            self._flush()
+
+    def close(self, code: int = CloseCode.NORMAL_CLOSURE) -> None:
+        """Say goodbye."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(code)
+            self._flush()
+
+    def drop(self) -> None:
+        """End without a word."""
+        self._connection._abort()
+
+
+class StreamSocket(Socket):
+    """`/ws` and `/stream`: market streams, and user data by listen key."""
+
+    def __init__(
+        self, server: "Server", connection: Connection, protocol: ServerProtocol, combined: bool, names: list[str]
+    ) -> None:
+        super().__init__(server, connection, protocol)
+        self.combined = combined
+        self._names: dict[str, Account | None] = {}
+        self._first = names
+
+    def opened(self) -> None:
+        """Hear what the address names."""
+        for name in self._first:
+            self._add(name)
+
+    def gone(self) -> None:
+        """Hear no more."""
+        for name in list(self._names):
+            self._remove(name)
+
+    def _add(self, name: str) -> None:
+        if name in self._names:
+            return
+        account = self.server.gateway.listener(name)
+        if account is not None:
+            self._names[name] = account
+            self.server.user.add(account, (self, name))
+        elif self.server.streams.add(name, self):
+            self._names[name] = None
+
+    def _remove(self, name: str) -> None:
+        account = self._names.pop(name, None)
+        if account is not None:
+            self.server.user.remove(account, (self, name))
+        else:
+            self.server.streams.remove(name, self)
+
+    def hear(self, name: object, event: dict) -> None:
+        """An event of the account, under the listen key that asked for it."""
+        data = orjson.dumps({"stream": name, "data": event} if self.combined else event)
+        self.push(data, event["e"])
+
+    def request(self, text: bytes) -> None:
+        """SUBSCRIBE and its like."""
+        identity: Any = None
+        try:
+            request = self.server.gateway.read_socket(text)
+            identity = request.get("id")
+            answer: dict[str, Any] = {"result": self._command(request), "id": identity}
+        except Refused as refused:
+            answer = {"error": {"code": 2, "msg": f"Invalid request: {refused.text}"}, "id": identity}
+        self.send(orjson.dumps(answer))
+
+    def _command(self, request: dict[str, Any]) -> Any:
+        method, params = request.get("method"), request.get("params", [])
+        if not isinstance(params, list):
+            raise Refused(2, "params must be a list")
+        if method in ("SUBSCRIBE", "UNSUBSCRIBE"):
+            if not params or not all(isinstance(name, str) and len(name) <= 128 for name in params):
+                raise Refused(2, "params must be stream names")
+            if method == "SUBSCRIBE":
+                if len(self._names) + len(params) > MAX_STREAMS:
+                    raise Refused(2, f"at most {MAX_STREAMS} streams a connection")
+                for name in params:
+                    self._add(name)
+            else:
+                for name in params:
+                    self._remove(name)
+            return None
+        if method == "LIST_SUBSCRIPTIONS":
+            return list(self._names)
+        if method == "SET_PROPERTY" and len(params) == 2 and params[0] == "combined" and isinstance(params[1], bool):
+            self.combined = params[1]
+            return None
+        if method == "GET_PROPERTY" and params == ["combined"]:
+            return self.combined
+        raise Refused(2, "unknown method")
+
+
+class ApiSocket(Socket):
+    """`/ws-api/v3`: requests as on REST, and user data on the same connection."""
+
+    combined = False
+
+    def __init__(self, server: "Server", connection: Connection, protocol: ServerProtocol, show_limits: bool) -> None:
+        super().__init__(server, connection, protocol)
+        self.session = Session(connected_ms=server.gateway.venue.now_ms(), show_limits=show_limits)
+        self._subscriptions: dict[int, Account] = {}
+        self._next = 0
+        self._late = 0
+
+    def gone(self) -> None:
+        """Hear no more."""
+        for number in list(self._subscriptions):
+            self._unsubscribe(number)
+
+    def _unsubscribe(self, number: int) -> None:
+        account = self._subscriptions.pop(number)
+        self.server.user.remove(account, (self, number))
+
+    def hear(self, name: object, event: dict) -> None:
+        """An event of the account, under the number of its subscription."""
+        self.push(orjson.dumps({"subscriptionId": name, "event": event}), event["e"])
+
+    def request(self, text: bytes) -> None:
+        """One request."""
+        gateway = self.server.gateway
+        try:
+            request = gateway.read_socket(text)
+        except Refused as refused:
+            self.send(orjson.dumps({"id": None, "status": 400, "error": refused.body()}))
+            return
+        method = request.get("method")
+        name = method if isinstance(method, str) else ""
+        params = request.get("params")
+        api_key = params.get("apiKey") if isinstance(params, dict) else None
+        gateway.note(api_key if isinstance(api_key, str) else None, "WS", name[:128], text)
+        struck = gateway.fault_of(name)
+        if struck is None:
+            self.send(orjson.dumps(self._answer(name, request)))
+        else:
+            self._spoil(struck[0], struck[1], name, request)
+
+    def _spoil(self, fault: Fault, noise: bytes, name: str, request: dict[str, Any]) -> None:
+        kind = fault.kind
+        failure = self.server.gateway.failure(fault)
+        error = {"id": request.get("id"), "status": failure.status, "error": orjson.loads(failure.body)}
+        if kind in ("error_before", "rate_limit"):
+            self.send(orjson.dumps(error))
+        elif kind == "error_after":
+            self._answer(name, request)
+            self.send(orjson.dumps(error))
+        elif kind == "timeout_after":
+            self._answer(name, request)
+        elif kind == "reset_before":
+            self.drop()
+        elif kind == "reset_after":
+            self._answer(name, request)
+            self.drop()
+        elif kind == "garbage":
+            self._answer(name, request)
+            self.send(noise.hex().encode())
+        elif kind == "empty":
+            self._answer(name, request)
+            self.send(b"")
+        elif kind == "late_before":
+            self.server.later(fault.delay_ms / 1_000, lambda: self.send(orjson.dumps(self._answer(name, request))))
+        elif kind == "late_after":
+            late = orjson.dumps(self._answer(name, request))
+            self.server.later(fault.delay_ms / 1_000, lambda: self.send(late))
+
+    def _answer(self, name: str, request: dict[str, Any]) -> dict[str, Any]:
+        handler = _OF_CONNECTION.get(name.removeprefix("v3/"))
+        if handler is None:
+            return self.server.guard(lambda: self.server.gateway.socket(self.session, request), request.get("id"))
+        return self.server.guard(lambda: self._own(handler, request), request.get("id"))
+
+    def _own(self, handler: Any, request: dict[str, Any]) -> dict[str, Any]:
+        """A request about the connection itself."""
+        gateway = self.server.gateway
+        identity = request.get("id")
+        answer: dict[str, Any] = {"id": identity if isinstance(identity, str | int) else None}
+        try:
+            _, params = gateway.request_parts(request)
+            gateway.take_weight(2)
+            answer["status"] = 200
+            answer["result"] = handler(self, params)
+        except Refused as refused:
+            gateway.refuse(answer, refused)
+        return answer
+
+    # --- methods of the connection ---
+
+    def _logon(self, params: dict[str, str]) -> Any:
+        key = self.server.gateway.socket_key(Session(), params, SIGNED, ed25519_only=True)
+        self.session.key = key
+        self.session.since_ms = self.server.gateway.venue.now_ms()
+        return self._status(params)
+
+    def _status(self, params: dict[str, str]) -> Any:
+        session = self.session
+        return {
+            "apiKey": session.key.api_key if session.key else None,
+            "authorizedSince": session.since_ms if session.key else None,
+            "connectedSince": session.connected_ms,
+            "returnRateLimits": session.show_limits,
+            "serverTime": self.server.gateway.venue.now_ms(),
+            "userDataStream": bool(self._subscriptions),
+        }
+
+    def _logout(self, params: dict[str, str]) -> Any:
+        self.session.key = None
+        return self._status(params)
+
+    def _subscribe(self, params: dict[str, str]) -> Any:
+        if self.session.key is None:
+            raise Refused(-2015, "Invalid API-key, IP, or permissions for action.", 401)
+        return self._begin(self.session.key.account)
+
+    def _subscribe_signed(self, params: dict[str, str]) -> Any:
+        if "apiKey" not in params:
+            raise Refused(-1102, "Mandatory parameter 'apiKey' was not sent, was empty/null, or malformed.")
+        key = self.server.gateway.socket_key(self.session, params, SIGNED)
+        assert key is not None
+        return self._begin(key.account)
+
+    def _begin(self, index: int) -> Any:
+        account = self.server.gateway.venue.accounts[index]
+        number = self._next
+        self._next += 1
+        self._subscriptions[number] = account
+        self.server.user.add(account, (self, number))
+        return {"subscriptionId": number}
+
+    def _unsubscribe_all(self, params: dict[str, str]) -> Any:
+        chosen = params.get("subscriptionId")
+        if chosen is None:
+            numbers = list(self._subscriptions)
+        elif chosen.isascii() and chosen.isdigit() and len(chosen) < 19 and int(chosen) in self._subscriptions:
+            numbers = [int(chosen)]
+        else:
+            raise not_valid("subscriptionId")
+        for number in numbers:
+            self._unsubscribe(number)
+        return {}
+
+    def _list(self, params: dict[str, str]) -> Any:
+        return [{"subscriptionId": number} for number in self._subscriptions]
+
+    def _listen_start(self, params: dict[str, str]) -> Any:
+        return {"listenKey": self.server.gateway.listen_key(self._listen_account(params))}
+
+    def _listen_ping(self, params: dict[str, str]) -> Any:
+        self.server.gateway.keep_listening(params.get("listenKey", ""), self._listen_account(params), alive=True)
+        return {}
+
+    def _listen_stop(self, params: dict[str, str]) -> Any:
+        self.server.gateway.keep_listening(params.get("listenKey", ""), self._listen_account(params), alive=False)
+        return {}
+
+    def _listen_account(self, params: dict[str, str]) -> Account:
+        key = self.server.gateway.socket_key(self.session, params, WITH_KEY)
+        assert key is not None
+        return self.server.gateway.venue.accounts[key.account]
+
+
+_OF_CONNECTION = {
+    "session.logon": ApiSocket._logon,
+    "session.status": ApiSocket._status,
+    "session.logout": ApiSocket._logout,
+    "session.subscriptions": ApiSocket._list,
+    "userDataStream.subscribe": ApiSocket._subscribe,
+    "userDataStream.subscribe.signature": ApiSocket._subscribe_signed,
+    "userDataStream.unsubscribe": ApiSocket._unsubscribe_all,
+    "userDataStream.start": ApiSocket._listen_start,
+    "userDataStream.ping": ApiSocket._listen_ping,
+    "userDataStream.stop": ApiSocket._listen_stop,
+}

@@ -1,0 +1,222 @@
+"""The matching core as the server sees it: commands in the venue's words in, events out. Nobody else here knows its
+records.
+
+Orders are named by the server's own numbers (the core's client ids), accounts, symbols and assets by their place.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bot4.adapters.exchange.symbol import Symbol
+from bot4.kernels.exchange.depth import shown_lots
+from bot4.kernels.exchange.state import (
+    COMMAND,
+    EVENT,
+    LIQUIDITY_MAKER,
+    MAX_PRICE_TICKS,
+    VALUE_BOUND,
+    MarketRules,
+    exchange_memory,
+    set_fees,
+)
+from bot4.kernels.exchange.step import depth, exchange_step
+from bot4.model.enums import (
+    ACTION_AMEND,
+    ACTION_CANCEL,
+    ACTION_DEPOSIT,
+    ACTION_LEG,
+    ACTION_PLACE,
+    LIST_OCO,
+    LIST_OTO,
+    LIST_OTOCO,
+    ORDER_POST_ONLY,
+    TIF_FOK,
+    TIF_GTC,
+    TIF_IOC,
+    TYPE_LIMIT,
+    TYPE_MARKET,
+    TYPE_STOP_LIMIT,
+    TYPE_STOP_MARKET,
+    TYPE_TAKE_PROFIT,
+    TYPE_TAKE_PROFIT_LIMIT,
+)
+
+DEPTH_BOUND = 5_000
+_TYPES = {
+    "MARKET": TYPE_MARKET, "LIMIT": TYPE_LIMIT, "LIMIT_MAKER": TYPE_LIMIT, "STOP_LOSS": TYPE_STOP_MARKET,
+    "STOP_LOSS_LIMIT": TYPE_STOP_LIMIT, "TAKE_PROFIT": TYPE_TAKE_PROFIT, "TAKE_PROFIT_LIMIT": TYPE_TAKE_PROFIT_LIMIT,
+}  # fmt: skip
+_TIFS = {"GTC": TIF_GTC, "IOC": TIF_IOC, "FOK": TIF_FOK}
+_STP = {"NONE": 0, "EXPIRE_TAKER": 1, "EXPIRE_MAKER": 2, "EXPIRE_BOTH": 3, "DECREMENT": 4}
+_LISTS = {"OCO": LIST_OCO, "OTO": LIST_OTO, "OTOCO": LIST_OTOCO}
+
+
+class CoreEvent(NamedTuple):
+    """One event of the core, its fields as the record has them."""
+
+    ts_ns: int
+    event_seq: int
+    kind: int
+    side: int
+    type: int
+    tif: int
+    flags: int
+    stp: int
+    place: int
+    liquidity: int
+    account: int
+    instrument: int
+    code: int
+    order_id: int
+    client_id: int
+    list_id: int
+    price_ticks: int
+    stop_ticks: int
+    qty_lots: int
+    cum_lots: int
+    cum_value_e8: int
+    last_lots: int
+    last_ticks: int
+    fee_e8: int
+    trade_id: int
+
+    @property
+    def is_maker(self) -> bool:
+        """Of a fill: whether this side was waiting."""
+        return self.liquidity == LIQUIDITY_MAKER
+
+
+assert CoreEvent._fields == EVENT.names
+
+
+class OrderWish(NamedTuple):
+    """An order on its way into the core."""
+
+    account: int
+    symbol: Symbol
+    number: int
+    is_buy: bool
+    type: str
+    tif: str = "GTC"
+    price_e8: int = 0
+    qty_e8: int = 0
+    stop_e8: int = 0
+    iceberg_e8: int = 0
+    trailing_bips: int = 0
+    quote_qty_e8: int = 0
+    stp_mode: str = "NONE"
+
+
+class Core:
+    """The exchange's memory and its one step."""
+
+    def __init__(
+        self, symbols: list[Symbol], assets: list[str], fees_ppm: list[tuple[int, int]], max_orders: int = 2**16
+    ) -> None:
+        """`fees_ppm` holds maker and taker fee of every account, in parts per million."""
+        place = {asset: index for index, asset in enumerate(assets)}
+        rules = []
+        for symbol in symbols:
+            max_ticks = min(symbol.filters.max_price_e8 // symbol.tick_e8, MAX_PRICE_TICKS)
+            lots = min(symbol.filters.max_qty_e8 // symbol.lot_e8, VALUE_BOUND // (max_ticks * symbol.value_e8))
+            rules.append(
+                MarketRules(place[symbol.base], place[symbol.quote], symbol.lot_e8, symbol.value_e8, max_ticks, lots)
+            )
+        self.memory = exchange_memory(rules, len(fees_ppm), len(assets), max_orders)
+        for account, (maker, taker) in enumerate(fees_ppm):
+            set_fees(self.memory, account, maker, taker)
+        self._command = np.zeros(1, COMMAND)
+        self._levels = np.zeros((DEPTH_BOUND, 2), np.int64)
+
+    # --- commands; each returns what happened, in order ---
+
+    def place(self, ts_ns: int, wish: OrderWish) -> list[CoreEvent]:
+        """One order."""
+        return self._step(self._order(ts_ns, ACTION_PLACE, wish))
+
+    def place_list(self, ts_ns: int, kind: str, list_number: int, wishes: list[OrderWish]) -> list[CoreEvent]:
+        """An order list, all legs or none; the working leg first."""
+        events: list[CoreEvent] = []
+        for leg, wish in enumerate(wishes):
+            events = self._step(self._order(ts_ns, ACTION_LEG, wish, _LISTS[kind], leg, list_number))
+        return events
+
+    def cancel(self, ts_ns: int, account: int, symbol: Symbol, number: int) -> list[CoreEvent]:
+        """One order; of a list, the list."""
+        return self._step(
+            (ts_ns, account, symbol.index, ACTION_CANCEL, 0, 0, 0, 0, 0, 0, 0, 0, number, 0, 0, 0, 0, 0, 0, 0, 0,
+             (0, 0, 0))
+        )  # fmt: skip
+
+    def amend(self, ts_ns: int, account: int, symbol: Symbol, number: int, qty_e8: int) -> list[CoreEvent]:
+        """Less quantity at the same price: the order keeps its place."""
+        return self._step(
+            (ts_ns, account, symbol.index, ACTION_AMEND, 0, 0, 0, 0, 0, 0, 0, 0, number, 0, 0, 0,
+             qty_e8 // symbol.lot_e8, 0, 0, 0, 0, (0, 0, 0))
+        )  # fmt: skip
+
+    def deposit(self, ts_ns: int, account: int, asset: int, amount_e8: int) -> list[CoreEvent]:
+        """Money from outside."""
+        nothing = (0,) * 16
+        return self._step((ts_ns, account, asset, ACTION_DEPOSIT, *nothing, amount_e8, (0, 0, 0)))
+
+    @staticmethod
+    def _order(
+        ts_ns: int, action: int, wish: OrderWish, list_kind: int = 0, leg: int = 0, list_number: int = 0
+    ) -> tuple:
+        tick, lot = wish.symbol.tick_e8, wish.symbol.lot_e8
+        return (
+            ts_ns,
+            wish.account,
+            wish.symbol.index,
+            action,
+            _TYPES[wish.type],
+            _TIFS[wish.tif],
+            1 if wish.is_buy else -1,
+            ORDER_POST_ONLY if wish.type == "LIMIT_MAKER" else 0,
+            _STP[wish.stp_mode],
+            list_kind,
+            leg,
+            0,
+            wish.number,
+            list_number,
+            wish.price_e8 // tick,
+            wish.stop_e8 // tick,
+            wish.qty_e8 // lot,
+            wish.iceberg_e8 // lot,
+            wish.trailing_bips,
+            0,
+            wish.quote_qty_e8,
+            (0, 0, 0),
+        )
+
+    def _step(self, command: tuple) -> list[CoreEvent]:
+        self._command[0] = command
+        count = exchange_step(self.memory, self._command[0])
+        return [CoreEvent._make(row) for row in self.memory.events[:count].tolist()]
+
+    # --- what is there ---
+
+    def balance(self, account: int, asset: int) -> tuple[int, int]:
+        """Free and locked, in 1e-8."""
+        return self.memory.balances[account, asset].item()
+
+    def fees(self, asset: int) -> int:
+        """What the venue has earned in an asset, in 1e-8."""
+        return int(self.memory.fees[asset])
+
+    def depth(self, symbol: Symbol, bids: bool, limit: int) -> list[tuple[int, int]]:
+        """The best levels, as price and shown quantity in 1e-8."""
+        count = depth(self.memory, symbol.index, 1 if bids else -1, self._levels[: min(limit, DEPTH_BOUND)])
+        tick, lot = symbol.tick_e8, symbol.lot_e8
+        return [(price * tick, lots * lot) for price, lots in self._levels[:count].tolist()]
+
+    def level(self, symbol: Symbol, bids: bool, price_e8: int) -> int:
+        """What is shown at a price, in 1e-8."""
+        return int(shown_lots(self.memory, symbol.index, 1 if bids else -1, price_e8 // symbol.tick_e8)) * symbol.lot_e8
+
+
+def value_of(symbol: Symbol, price_ticks: int, lots: int) -> int:
+    """Value in 1e-8 of the quote asset."""
+    return price_ticks * lots * symbol.value_e8

@@ -1,0 +1,434 @@
+"""Requests in, answers out, without any connection: authority, limits and the ledger around the endpoints.
+
+REST and websocket API meet here. The same requests at the same times give the same answers and the same ledger.
+"""
+
+import re
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import orjson
+
+from bot4.adapters.exchange.api import PUBLIC, SIGNED, Call, Endpoint
+from bot4.adapters.exchange.key import Key, KeyRing, check_signature, check_time
+from bot4.adapters.exchange.limit import AddressLimit
+from bot4.adapters.exchange.number import parse_whole
+from bot4.adapters.exchange.parameter import read_parameters, split_text
+from bot4.adapters.exchange.refusal import Refused, missing
+from bot4.adapters.exchange.scenario import Fault, Scenario, read_fault
+from bot4.adapters.exchange.symbol import Filters
+from bot4.adapters.exchange.table import REST, SOCKET
+from bot4.adapters.exchange.venue import Account, Venue
+from bot4.model.errors import SettingsError
+
+LISTEN_KEY_MS = 3_600_000
+JSON = b"application/json;charset=UTF-8"
+_SIGNATURE = re.compile(r"(?:^|&)signature=([^&]*)")
+_LISTEN_PATH = "/api/v3/userDataStream"
+_KEY_WEIGHT = 2
+_FOUND = frozenset(path for _, path in REST) | {_LISTEN_PATH}
+_FIVE = {
+    500: (-1000, "An unknown error occurred while processing the request."),
+    502: (-1001, "Internal error; unable to process your request. Please try again."),
+    503: (-1008, "Server is currently overloaded with other requests. Please try again in a few minutes."),
+    504: (-1007, "Timeout waiting for response from backend server. Send status unknown; execution status unknown."),
+}
+_DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=str)
+_PLACES_ORDERS = frozenset(("/api/v3/order", "/api/v3/order/cancelReplace", "/api/v3/order/oco"))
+
+
+@dataclass(slots=True)
+class Answer:
+    """What goes back to an HTTP client."""
+
+    status: int
+    body: bytes
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    content: bytes = JSON
+
+
+@dataclass(slots=True)
+class Session:
+    """What a connection of the websocket API has logged on as."""
+
+    key: Key | None = None
+    since_ms: int = 0
+    connected_ms: int = 0
+    show_limits: bool = True
+
+
+def _dumps(value: Any) -> bytes:
+    return orjson.dumps(value)
+
+
+class Gateway:
+    """The venue behind its protocol."""
+
+    def __init__(self, venue: Venue, keys: list[Key], scenario: Scenario) -> None:
+        self.venue = venue
+        self.scenario = scenario
+        self._ring = KeyRing(keys)
+        self._address = AddressLimit(venue.limits)
+        self._listen: dict[str, tuple[Account, int]] = {}
+        self.hide_ms = 0  # orders younger than that are not found by queries
+        self._usual: dict[str, Filters] = {symbol.name: symbol.filters for symbol in venue.by_index}
+
+    # --- REST ---
+
+    def fault_of(self, endpoint: str) -> tuple[Fault, bytes] | None:
+        """What a scenario does to a request of this endpoint."""
+        if self.scenario.is_quiet:
+            return None
+        found = self.scenario.request(endpoint, self.venue.clock_ns() // 1_000_000)
+        if found is not None:
+            self.venue.ledger.add(self.venue.clock_ns(), "fault", reason=found[0].kind, target=endpoint)
+            self.venue.ledger.flush()
+        return found
+
+    def failure(self, fault: Fault) -> Answer:
+        """The answer of a request that a fault answers."""
+        if fault.kind == "rate_limit":
+            refused = Refused(-1003, "Too many requests queued.", 429, retry_after_s=1)
+            return self._refused(refused, [])
+        code, text = _FIVE.get(fault.status, (-1000, "An unknown error occurred while processing the request."))
+        return self._refused(Refused(code, text, fault.status), [])
+
+    def rest(self, method: str, path: str, query: str, body: bytes, api_key: str | None) -> Answer:
+        """One HTTP request, answered. `body` is a form; whatever is wrong with it is an answer too."""
+        headers: list[tuple[str, str]] = []
+        venue = self.venue
+        try:
+            text = body.decode("ascii", "replace")
+            now_ns = venue.clock_ns()
+            if path.startswith(_LISTEN_PATH):
+                return self._listen_request(method, path, query, text, api_key, headers)
+            endpoint = REST.get((method, path))
+            if endpoint is None:
+                return self._no_such(method, path)
+            now_s = now_ns / 1e9
+            self._address.check_ban(now_s)
+            account, sent = self._authorise(endpoint, query, text, api_key)
+            values, weight, refused = self._read(endpoint, sent)
+            try:
+                self._address.take(now_s, weight)
+            finally:
+                self._used(headers)
+            if refused is not None:
+                raise refused
+            try:
+                result = endpoint.handler(venue, Call(values, account, venue.now_ms()))
+            finally:
+                if account is not None and path in _PLACES_ORDERS:
+                    headers.extend(_order_headers(account, now_s))
+            return Answer(200, _dumps(self._seen(result)), headers)
+        except Refused as refused:
+            return self._refused(refused, headers)
+        finally:
+            venue.ledger.flush()
+
+    def note(self, api_key: str | None, method: str, target: str, body: bytes) -> None:
+        """A request has come: a line of the ledger, whatever becomes of it."""
+        if self.venue.ledger.is_kept:
+            key = self._ring.known(api_key)
+            name = self.venue.accounts[key.account].name if key else None
+            self.venue.ledger.request(self.venue.clock_ns(), name, method, target, body)
+
+    @staticmethod
+    def _read(endpoint: Endpoint, sent: dict[str, str]) -> tuple[dict[str, Any], int, Refused | None]:
+        try:
+            values = read_parameters(sent, endpoint.parameters, endpoint.required)
+        except Refused as refused:
+            return {}, 1, refused
+        return values, endpoint.weigh(values), None
+
+    def _authorise(
+        self, endpoint: Endpoint, query: str, text: str, api_key: str | None
+    ) -> tuple[Account | None, dict[str, str]]:
+        """Whose request it is, and its parameters without the signature."""
+        sent = split_text(query)
+        if text:
+            for name, value in split_text(text).items():
+                if name in sent:
+                    raise Refused(-1101, "Duplicate values for a parameter detected.")
+                sent[name] = value
+        if endpoint.security == PUBLIC:
+            return None, sent
+        key = self._ring.find(api_key or "")
+        account = self.venue.accounts[key.account]
+        if endpoint.security == SIGNED:
+            signature = sent.pop("signature", "")
+            if not signature:
+                raise missing("signature")
+            if not sent.get("timestamp"):
+                raise missing("timestamp")
+            window = sent.get("recvWindow")
+            check_time(
+                self.venue.now_ms(),
+                parse_whole(sent["timestamp"], "timestamp"),
+                parse_whole(window, "recvWindow") if window else None,
+            )
+            payload = _SIGNATURE.sub("", query) + _SIGNATURE.sub("", text)
+            check_signature(key, payload.encode(), signature)
+        return account, sent
+
+    def _seen(self, result: Any) -> Any:
+        """The answer as a replica that lags would give it."""
+        if not self.hide_ms:
+            return result
+        since = self.venue.now_ms() - self.hide_ms
+        if isinstance(result, list):
+            return [row for row in result if not (isinstance(row, dict) and row.get("time", 0) > since)]
+        if isinstance(result, dict) and "isWorking" in result and result["time"] > since:
+            raise Refused(-2013, "Order does not exist.")
+        return result
+
+    def _used(self, headers: list[tuple[str, str]]) -> None:
+        used = str(self._address.weight.used)
+        headers.append(("x-mbx-used-weight", used))
+        headers.append(("x-mbx-used-weight-1m", used))
+
+    @staticmethod
+    def _refused(refused: Refused, headers: list[tuple[str, str]]) -> Answer:
+        if refused.retry_after_s:
+            headers.append(("retry-after", str(refused.retry_after_s)))
+        return Answer(refused.status, _dumps(refused.body()), headers)
+
+    @staticmethod
+    def _no_such(method: str, path: str) -> Answer:
+        if path in _FOUND:
+            return Answer(405, b"", content=b"text/plain")
+        page = b"<html><head><title>404 Not Found</title></head><body><h1>404 Not Found</h1></body></html>"
+        return Answer(404, page, content=b"text/html")
+
+    # --- listen keys ---
+
+    def _listen_request(
+        self, method: str, path: str, query: str, text: str, api_key: str | None, headers: list[tuple[str, str]]
+    ) -> Answer:
+        now_s = self.venue.clock_ns() / 1e9
+        if path != _LISTEN_PATH or method not in ("POST", "PUT", "DELETE"):
+            return self._no_such(method, path)
+        self._address.check_ban(now_s)
+        key = self._ring.find(api_key or "")
+        sent = split_text(query) | split_text(text)
+        self._address.take(now_s, _KEY_WEIGHT)
+        self._used(headers)
+        account = self.venue.accounts[key.account]
+        if method == "POST":
+            return Answer(200, _dumps({"listenKey": self.listen_key(account)}), headers)
+        name = sent.get("listenKey")
+        if not name:
+            raise missing("listenKey")
+        self.keep_listening(name, account, method == "PUT")
+        return Answer(200, b"{}", headers)
+
+    def listen_key(self, account: Account) -> str:
+        """The account's listen key, the one that runs or a fresh one."""
+        now_ms = self.venue.now_ms()
+        for name, (owner, until_ms) in list(self._listen.items()):
+            if until_ms <= now_ms:
+                del self._listen[name]
+            elif owner is account:
+                self._listen[name] = (account, now_ms + LISTEN_KEY_MS)
+                return name
+        name = secrets.token_urlsafe(48).replace("-", "a").replace("_", "b")
+        self._listen[name] = (account, now_ms + LISTEN_KEY_MS)
+        return name
+
+    def keep_listening(self, name: str, account: Account, alive: bool) -> None:
+        """A listen key lives on, or ends."""
+        if self.listener(name) is not account:
+            raise Refused(-1125, "This listenKey does not exist.")
+        if alive:
+            self._listen[name] = (account, self.venue.now_ms() + LISTEN_KEY_MS)
+        else:
+            del self._listen[name]
+
+    def listener(self, name: str) -> Account | None:
+        """Whose listen key that is, None if nobody's or over."""
+        found = self._listen.get(name)
+        return found[0] if found is not None and found[1] > self.venue.now_ms() else None
+
+    # --- websocket API ---
+
+    def read_socket(self, message: bytes | str) -> dict[str, Any]:
+        """A request's JSON; numbers with a point stay the text they were. Refused if it is no request."""
+        raw = message.encode("utf-8", "replace") if isinstance(message, str) else message
+        try:
+            request = _DECODER.decode(raw)
+        except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise Refused(-1135, "Invalid JSON Request") from None
+        return request
+
+    def socket(self, session: Session, request: dict[str, Any]) -> dict[str, Any]:
+        """One request of the websocket API that is about no connection, answered."""
+        venue = self.venue
+        identity = request.get("id")
+        answer: dict[str, Any] = {"id": identity if isinstance(identity, str | int) else None}
+        account: Account | None = None
+        now_s = venue.clock_ns() / 1e9
+        show = session.show_limits
+        try:
+            method, params = self.request_parts(request)
+            if "returnRateLimits" in params:
+                show = params["returnRateLimits"] == "true"
+            endpoint = SOCKET.get(method.removeprefix("v3/"))
+            self._address.check_ban(now_s)
+            if endpoint is None:
+                self._address.take(now_s, 1)
+                raise Refused(-1100, f"Invalid method: {method[:64]}" if method else "Invalid request")
+            key = self.socket_key(session, params, endpoint.security)
+            account = venue.accounts[key.account] if key else None
+            params.pop("returnRateLimits", None)  # it is signed with the rest
+            values, weight, refused = self._read(endpoint, params)
+            self._address.take(now_s, weight)
+            if refused is not None:
+                raise refused
+            answer["status"] = 200
+            answer["result"] = self._seen(endpoint.handler(venue, Call(values, account, venue.now_ms())))
+        except Refused as refused:
+            self.refuse(answer, refused)
+        finally:
+            venue.ledger.flush()
+        if show:
+            counts = [] if account is None else [count.state(now_s) for count in account.limit.counts]
+            answer["rateLimits"] = [*counts, self._address.weight.state(now_s)]
+        return answer
+
+    def take_weight(self, weight: int) -> None:
+        """Count a request that is answered elsewhere."""
+        self._address.take(self.venue.clock_ns() / 1e9, weight)
+
+    def refuse(self, answer: dict[str, Any], refused: Refused) -> None:
+        """Turn an answer into a refusal."""
+        answer.pop("result", None)
+        answer["status"] = refused.status
+        answer["error"] = refused.body()
+        if refused.retry_after_s:
+            now_ms = self.venue.now_ms()
+            answer["error"]["data"] = {"serverTime": now_ms, "retryAfter": now_ms + refused.retry_after_s * 1_000}
+
+    @staticmethod
+    def request_parts(request: dict[str, Any]) -> tuple[str, dict[str, str]]:
+        """Method and parameters as texts."""
+        method = request.get("method")
+        params = request.get("params", {})
+        if not isinstance(method, str) or not isinstance(params, dict):
+            raise Refused(-1100, "Invalid request")
+        texts: dict[str, str] = {}
+        for name, value in params.items():
+            if value is None:
+                continue
+            if isinstance(value, bool):
+                texts[name] = "true" if value else "false"
+            elif isinstance(value, str | int):
+                texts[name] = str(value)
+            else:
+                texts[name] = _dumps(value).decode()
+        return method, texts
+
+    def socket_key(
+        self, session: Session, params: dict[str, str], security: int, ed25519_only: bool = False
+    ) -> Key | None:
+        """The key a websocket request is made with; takes its part of the parameters out."""
+        if security == PUBLIC:
+            params.pop("apiKey", None)
+            return None
+        api_key = params.get("apiKey")
+        if api_key is None and session.key is not None:
+            if security == SIGNED:
+                self._check_socket_time(params)
+            return session.key
+        if api_key is None:
+            raise missing("apiKey")
+        key = self._ring.find(api_key)
+        if security == SIGNED:
+            signature = params.pop("signature", "")
+            if not signature:
+                raise missing("signature")
+            self._check_socket_time(params)
+            payload = "&".join(f"{name}={params[name]}" for name in sorted(params))
+            check_signature(key, payload.encode("utf-8", "replace"), signature, ed25519_only)
+        params.pop("apiKey")
+        return key
+
+    def _check_socket_time(self, params: dict[str, str]) -> None:
+        if not params.get("timestamp"):
+            raise missing("timestamp")
+        window = params.get("recvWindow")
+        check_time(
+            self.venue.now_ms(),
+            parse_whole(params["timestamp"], "timestamp"),
+            parse_whole(window, "recvWindow") if window else None,
+        )
+
+    # --- control ---
+
+    def control(self, method: str, path: str, body: bytes) -> Answer:
+        """The server's own endpoint: faults are put in and taken out, and money is counted."""
+        now_ms = self.venue.clock_ns() // 1_000_000
+        if method == "POST" and path == "/control/fault":
+            try:
+                fault = read_fault(body)
+                self._check_fault(fault)
+            except SettingsError as error:
+                return Answer(400, _dumps({"error": str(error)}))
+            self.scenario.add(fault, now_ms)
+            self.states()
+            return Answer(200, _dumps({"faults": self.scenario.report()}))
+        if method == "DELETE" and path == "/control/fault":
+            self.scenario.clear(now_ms)
+            self.states()
+            return Answer(200, _dumps({"faults": self.scenario.report()}))
+        if method == "GET" and path == "/control/fault":
+            return Answer(200, _dumps({"faults": self.scenario.report()}))
+        if method == "GET" and path == "/control/money":
+            return Answer(200, _dumps(self.venue.money()))
+        return Answer(404, _dumps({"error": "POST, GET or DELETE /control/fault, GET /control/money"}))
+
+    def _check_fault(self, fault: Fault) -> None:
+        if fault.symbol and fault.symbol not in self.venue.symbols:
+            raise SettingsError(f"fault: symbol {fault.symbol!r} is not one of {', '.join(self.venue.symbols)}")
+        known = Filters.__dataclass_fields__
+        for name in fault.filters:
+            if name not in known:
+                raise SettingsError(f"fault: filters: {name!r} is not one of {', '.join(known)}")
+
+    def check_scenario(self) -> None:
+        """Raises SettingsError if a fault of the file names what there is not."""
+        for fault in self.scenario.faults():
+            self._check_fault(fault)
+
+    def states(self) -> bool:
+        """Faults of state begin and end; True if connections have to be dropped now."""
+        venue = self.venue
+        drop = False
+        for fault, is_on in self.scenario.states(venue.clock_ns() // 1_000_000):
+            venue.ledger.add(venue.clock_ns(), "fault", reason=fault.kind, target="on" if is_on else "off")
+            symbols = [symbol for symbol in venue.by_index if fault.symbol in ("", symbol.name)]
+            if fault.kind == "clock_skew":
+                venue.skew_ms = fault.skew_ms if is_on else 0
+            elif fault.kind == "replica_lag":
+                self.hide_ms = fault.delay_ms if is_on else 0
+            elif fault.kind == "halt":
+                for symbol in symbols:
+                    symbol.status = "HALT" if is_on else "TRADING"
+            elif fault.kind == "filters":
+                for symbol in symbols:
+                    symbol.filters = self._usual[symbol.name]
+                    if is_on:
+                        symbol.change_filters(**fault.filters)
+            else:
+                drop = drop or is_on
+        venue.ledger.flush()
+        return drop
+
+
+def _order_headers(account: Account, now_s: float) -> list[tuple[str, str]]:
+    found = []
+    for count in account.limit.counts:
+        count.take(now_s, 0)
+        found.append((f"x-mbx-order-count-{count.rule.suffix.lower()}", str(count.used)))
+    return found

@@ -1,0 +1,189 @@
+"""The server: one loop on 127.0.0.1 that listens, lets the market move, and ends cleanly."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from websockets.server import ServerProtocol
+
+from bot4.adapters.exchange.agent import GeneratedMarket
+from bot4.adapters.exchange.connection import ApiSocket, Connection, Socket, StreamSocket
+from bot4.adapters.exchange.gateway import Answer, Gateway
+from bot4.adapters.exchange.scenario import Fault
+from bot4.adapters.exchange.stream import TICK_MS, Streams
+from bot4.adapters.exchange.venue import Account
+from bot4.model.errors import Bot4Error
+
+HOST = "127.0.0.1"
+MARKET_S = 0.005
+PING_TICKS = 20_000 // TICK_MS
+BACKLOG = 512
+
+
+class UserStreams:
+    """Who hears which account."""
+
+    def __init__(self) -> None:
+        self._heard: dict[int, list[tuple[Any, object]]] = {}
+
+    def add(self, account: Account, listener: tuple[Any, object]) -> None:
+        """Hear an account's events."""
+        heard = self._heard.setdefault(account.index, [])
+        if not heard:
+            account.listeners.append(lambda event: self._tell(account.index, event))
+        heard.append(listener)
+
+    def remove(self, account: Account, listener: tuple[Any, object]) -> None:
+        """Hear them no more."""
+        heard = self._heard.get(account.index, [])
+        if listener in heard:
+            heard.remove(listener)
+            if not heard:
+                account.listeners.clear()
+
+    def _tell(self, index: int, event: dict) -> None:
+        for socket, name in list(self._heard.get(index, ())):
+            socket.hear(name, event)
+
+
+class Server:
+    """Connections, streams and the market on one loop."""
+
+    def __init__(self, gateway: Gateway, market: GeneratedMarket | None) -> None:
+        self.gateway = gateway
+        self.loop = asyncio.get_running_loop()
+        self.streams = Streams(gateway.venue)
+        self.user = UserStreams()
+        self.connections: dict[Connection, None] = {}
+        self.failure: Bot4Error | None = None
+        self.stopped = asyncio.Event()
+        self._market = market
+        self._held: dict[tuple[int, str], tuple[Socket, bytes]] = {}
+        self._listening: asyncio.Server | None = None
+        self._tasks: list[asyncio.Task] = []
+        self._ticks = 0
+
+    async def start(self, port: int, context: ssl.SSLContext | None) -> int:
+        """Listen; the port."""
+        try:
+            self._listening = await self.loop.create_server(
+                lambda: Connection(self), HOST, port, ssl=context, backlog=BACKLOG
+            )
+        except OSError as error:
+            raise Bot4Error(f"--port {port}: cannot listen on {HOST}: {error.strerror}") from None
+        self._tasks = [self.loop.create_task(self._run_market()), self.loop.create_task(self._run_clock())]
+        return int(self._listening.sockets[0].getsockname()[1])
+
+    async def stop(self) -> None:
+        """Close everything; whoever is connected is told."""
+        if self._listening is not None:
+            self._listening.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for connection in list(self.connections):
+            connection.close()
+        await asyncio.sleep(0)
+        self.gateway.venue.ledger.close()
+
+    async def _run_market(self) -> None:
+        while True:
+            await asyncio.sleep(MARKET_S)
+            if self._market is not None:
+                try:
+                    self._market.advance(self.gateway.venue.clock_ns())
+                except Bot4Error as error:
+                    self._end(error)
+
+    async def _run_clock(self) -> None:
+        begin = self.loop.time()
+        while True:
+            self._ticks += 1
+            await asyncio.sleep(max(0.0, begin + self._ticks * TICK_MS / 1_000 - self.loop.time()))
+            self.react()
+            self.streams.tick(self._ticks)
+            if self._ticks % PING_TICKS == 0:
+                for connection in list(self.connections):
+                    if connection.socket is not None:
+                        connection.socket.ping()
+
+    def react(self) -> None:
+        """States of the scenario begin and end."""
+        if not self.gateway.scenario.is_quiet and self.gateway.states():
+            for connection in list(self.connections):
+                if connection.socket is not None:
+                    connection.socket.drop()
+
+    def later(self, seconds: float, action: Callable[[], Any]) -> None:
+        """Do something then."""
+        self.loop.call_later(seconds, action)
+
+    def _end(self, error: Bot4Error) -> None:
+        """The ledger cannot be written: nobody is told of anything any more."""
+        self.failure = self.failure or error
+        self.stopped.set()
+
+    def answer(self, method: str, path: str, query: str, body: bytes, api_key: str | None) -> Answer:
+        """One HTTP request."""
+        try:
+            return self.gateway.rest(method, path, query, body, api_key)
+        except Bot4Error as error:
+            self._end(error)
+        except Exception:
+            logging.getLogger("bot4").exception("a request could not be answered: %s %s", method, path)
+        return Answer(500, b'{"code":-1000,"msg":"An unknown error occurred while processing the request."}')
+
+    def guard(self, action: Callable[[], dict[str, Any]], identity: object) -> dict[str, Any]:
+        """One request of the websocket API."""
+        try:
+            return action()
+        except Bot4Error as error:
+            self._end(error)
+        except Exception:
+            logging.getLogger("bot4").exception("a request could not be answered")
+        error_body = {"code": -1000, "msg": "An unknown error occurred while processing the request."}
+        return {"id": identity, "status": 500, "error": error_body}
+
+    # --- websockets ---
+
+    def open_socket(self, connection: Connection, protocol: ServerProtocol, path: str, query: str) -> Socket | None:
+        """The kind of websocket that a path asks for; None if there is none."""
+        fields = dict(part.partition("=")[::2] for part in query.split("&") if part)
+        if path in ("/ws-api/v3", "/ws-api/v3/"):
+            return ApiSocket(self, connection, protocol, fields.get("returnRateLimits") != "false")
+        if path == "/ws" or path.startswith("/ws/"):
+            names = [name for name in path[4:].split("/") if name]
+            return StreamSocket(self, connection, protocol, False, names)
+        if path == "/stream" or path.startswith("/stream/"):
+            names = [name for name in fields.get("streams", "").split("/") if name]
+            return StreamSocket(self, connection, protocol, True, names)
+        return None
+
+    def push(self, socket: Socket, text: bytes, kind: str) -> None:
+        """An event on its way out: what a fault leaves of it."""
+        scenario = self.gateway.scenario
+        if scenario.is_quiet:
+            socket.send(text)
+            return
+        held = self._held.pop((id(socket), kind), None)
+        fault = scenario.event(kind, self.gateway.venue.clock_ns() // 1_000_000)
+        if fault is None:
+            socket.send(text)
+        else:
+            self._spoil(fault, socket, text, kind)
+        if held is not None:
+            held[0].send(held[1])
+
+    def _spoil(self, fault: Fault, socket: Socket, text: bytes, kind: str) -> None:
+        ledger = self.gateway.venue.ledger
+        ledger.add(self.gateway.venue.clock_ns(), "fault", reason=fault.kind, target=kind)
+        ledger.flush()
+        if fault.kind == "event_duplicate":
+            socket.send(text)
+            socket.send(text)
+        elif fault.kind == "event_late":
+            self.later(fault.delay_ms / 1_000, lambda: socket.send(text))
+        elif fault.kind == "event_reorder":
+            self._held[(id(socket), kind)] = (socket, text)  # until the next of its kind has gone

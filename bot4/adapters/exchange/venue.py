@@ -1,0 +1,523 @@
+"""The venue: accounts, orders with their texts and history, and what everybody is told, over the matching core.
+
+The core knows numbers and amounts; here are names, times and events. Whatever happens goes through `_apply`: the
+ledger first, then the order's state, then those who listen.
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from bot4.adapters.exchange.core import Core, CoreEvent, OrderWish, value_of
+from bot4.adapters.exchange.ledger import Ledger
+from bot4.adapters.exchange.limit import Limits, OrderLimit
+from bot4.adapters.exchange.market import Aggregate, Tape, Trade
+from bot4.adapters.exchange.number import E8
+from bot4.adapters.exchange.order import Fill, Order, OrderList
+from bot4.adapters.exchange.refusal import NO_BALANCE, UNKNOWN_ORDER, Refused, order_refused
+from bot4.adapters.exchange.symbol import Symbol
+from bot4.kernels.exchange.state import AT_LIST
+from bot4.model.enums import (
+    REJECT_NAMES,
+    REPORT_ACK,
+    REPORT_CANCEL_REJECT,
+    REPORT_CANCELED,
+    REPORT_EXPIRED,
+    REPORT_FILL,
+    REPORT_LIST_DONE,
+    REPORT_LIST_STARTED,
+    REPORT_PREVENTED,
+    REPORT_REJECT,
+    REPORT_REPLACED,
+    REPORT_TRIGGERED,
+    VENUE_BALANCE,
+    VENUE_DUPLICATE_ID,
+    VENUE_NO_MARKET,
+    VENUE_POST_ONLY,
+    VENUE_SELF_TRADE,
+    VENUE_SPENT,
+    VENUE_STOP_WOULD_TRIGGER,
+    VENUE_TOO_MANY_ORDERS,
+    VENUE_UNKNOWN_ORDER,
+)
+
+HISTORY = 50_000  # finished orders of one account that can still be asked for
+PREVENTED = 1_000
+_REFUSALS = {
+    VENUE_POST_ONLY: "Order would immediately match and take.",
+    VENUE_BALANCE: NO_BALANCE,
+    VENUE_DUPLICATE_ID: "Duplicate order sent.",
+    VENUE_STOP_WOULD_TRIGGER: "Order would trigger immediately.",
+    VENUE_NO_MARKET: "Order book liquidity is less than symbol minimum quantity.",
+    VENUE_UNKNOWN_ORDER: UNKNOWN_ORDER,
+    VENUE_TOO_MANY_ORDERS: "The exchange has too many open orders.",
+}
+_STATUS = {
+    REPORT_ACK: "accepted", REPORT_FILL: "filled", REPORT_CANCELED: "canceled", REPORT_EXPIRED: "expired",
+    REPORT_TRIGGERED: "triggered", REPORT_REPLACED: "replaced", REPORT_PREVENTED: "prevented",
+    REPORT_REJECT: "rejected", REPORT_CANCEL_REJECT: "change_refused",
+}  # fmt: skip
+_TYPE_NAMES = {
+    "MARKET": "market", "LIMIT": "limit", "LIMIT_MAKER": "limit", "STOP_LOSS": "stop_market",
+    "STOP_LOSS_LIMIT": "stop_limit", "TAKE_PROFIT": "take_profit", "TAKE_PROFIT_LIMIT": "take_profit_limit",
+}  # fmt: skip
+
+
+class Account:
+    """One account: its orders, and who listens to it."""
+
+    def __init__(self, index: int, name: str, limits: Limits, fees_ppm: tuple[int, int], is_agent: bool) -> None:
+        self.index = index
+        self.name = name
+        self.maker_ppm, self.taker_ppm = fees_ppm
+        self.is_agent = is_agent  # a part of the market: nobody asks for its past
+        self.limit = OrderLimit(limits)
+        self.open: dict[int, Order] = {}
+        self.by_client: dict[str, Order] = {}
+        self.history: deque[Order] = deque()
+        self.lists: dict[int, OrderList] = {}
+        self.lists_by_client: dict[str, OrderList] = {}
+        self.trades: deque[tuple[Order, Fill]] = deque(maxlen=HISTORY)
+        self.prevented: deque[dict] = deque(maxlen=PREVENTED)
+        self.listeners: list[Callable[[dict], None]] = []
+        self.update_ms = 0
+
+    def find(
+        self, symbol: Symbol, order_id: int | None, client_id: str | None, orders: dict[int, Order]
+    ) -> Order | None:
+        """An order of this account, open or finished."""
+        order = orders.get(order_id) if order_id is not None else self.by_client.get(client_id or "")
+        if order is None or order.account != self.index or order.symbol is not symbol:
+            return None
+        if client_id is not None and order.client_id != client_id:
+            return None
+        return order
+
+
+class Venue:
+    """Everything of the exchange but its connections."""
+
+    def __init__(
+        self,
+        symbols: list[Symbol],
+        accounts: list[Account],
+        balances: list[dict[str, int]],
+        limits: Limits,
+        ledger: Ledger,
+        now_ns: Callable[[], int],
+        seed: int = 0,
+    ) -> None:
+        """`balances` : start balance of every account by asset, in 1e-8."""
+        self.symbols = {symbol.name: symbol for symbol in symbols}
+        self.by_index = symbols
+        self.assets = sorted({asset for symbol in symbols for asset in (symbol.base, symbol.quote)})
+        self.asset_index = {asset: index for index, asset in enumerate(self.assets)}
+        self.accounts = accounts
+        self.limits = limits
+        self.ledger = ledger
+        self.clock_ns = now_ns
+        self.skew_ms = 0
+        self.core = Core(symbols, self.assets, [(account.maker_ppm, account.taker_ppm) for account in accounts])
+        start_ms = self.now_ms()
+        self.tapes = [Tape(symbol.name, symbol.start_price_e8, start_ms) for symbol in symbols]
+        self.orders: dict[int, Order] = {}
+        self.shown: list[dict[tuple[bool, int], int]] = [{} for _ in symbols]  # the book by (bid, price)
+        self.changed: list[dict[tuple[bool, int], int]] = [{} for _ in symbols]  # and what of it, since it was told
+        self.update_ids = [1 for _ in symbols]
+        self.on_trades: Callable[[list[tuple[Symbol, Trade, Aggregate]]], None] = lambda trades: None
+        self.on_book: Callable[[Symbol], None] = lambda symbol: None
+        self._seed = seed
+        self._next_order = 1
+        self._next_list = 1
+        self._next_execution = 1
+        self._trade_ids = [0 for _ in symbols]
+        self._core_trade = 0
+        self._pending: dict[int, Order] = {}
+        self._pending_lists: dict[int, OrderList] = {}
+        self._scales = [
+            {"tick_e8": symbol.tick_e8, "lot_e8": symbol.lot_e8, "value_e8": symbol.value_e8} for symbol in symbols
+        ]
+        self._paid_in_e8 = dict.fromkeys(self.assets, 0)
+        now = self.clock_ns()
+        for account, amounts in zip(accounts, balances, strict=True):
+            for asset, amount_e8 in amounts.items():
+                self._paid_in_e8[asset] += amount_e8
+                self.core.deposit(now, account.index, self.asset_index[asset], amount_e8)
+                ledger.add(now, "balance", account=account.name, asset=asset, reason="start", free_e8=amount_e8,
+                           locked_e8=0)  # fmt: skip
+        ledger.flush()
+
+    # --- time and names ---
+
+    def now_ms(self) -> int:
+        """The venue's clock, wrong by whatever a scenario says."""
+        return self.clock_ns() // 1_000_000 + self.skew_ms
+
+    def symbol(self, name: str) -> Symbol:
+        """A symbol by its name, or -1121."""
+        found = self.symbols.get(name)
+        if found is None:
+            raise Refused(-1121, "Invalid symbol.")
+        return found
+
+    def order_number(self) -> int:
+        """A number for an order that comes."""
+        number = self._next_order
+        self._next_order += 1
+        return number
+
+    def made_id(self, number: int) -> str:
+        """A client id for what came without one: 22 letters and digits, the same for the same seed."""
+        return hashlib.blake2b(f"{self._seed}.{number}".encode(), digest_size=11).hexdigest()
+
+    # --- what accounts do ---
+
+    def place(self, account: Account, order: Order) -> list[Fill]:
+        """Send an order in; the fills it made at once. Refused if the core does not take it."""
+        self._pending[order.order_id] = order
+        now = self.clock_ns()
+        try:
+            self._apply(now, self.core.place(now, _wish(order)))
+        finally:
+            self._pending.pop(order.order_id, None)
+        return list(order.fills)
+
+    def place_list(self, account: Account, order_list: OrderList) -> None:
+        """Send an order list in, whole."""
+        self._pending_lists[order_list.list_id] = order_list
+        for order in order_list.orders:
+            self._pending[order.order_id] = order
+        now = self.clock_ns()
+        try:
+            events = self.core.place_list(
+                now, order_list.contingency_kind, order_list.list_id, [_wish(order) for order in order_list.orders]
+            )
+            self._apply(now, events)
+        finally:
+            self._pending_lists.pop(order_list.list_id, None)
+            for order in order_list.orders:
+                self._pending.pop(order.order_id, None)
+
+    def cancel(self, account: Account, order: Order, cancel_id: str = "") -> None:
+        """Cancel an order; of a list, every order of it."""
+        now = self.clock_ns()
+        self._apply(now, self.core.cancel(now, account.index, order.symbol, order.order_id), cancel_id)
+
+    def amend(self, account: Account, order: Order, qty_e8: int) -> None:
+        """Less of an order; it keeps its place in the queue."""
+        now = self.clock_ns()
+        self._apply(now, self.core.amend(now, account.index, order.symbol, order.order_id, qty_e8))
+
+    def new_list_number(self) -> int:
+        """A number for an order list that comes."""
+        number = self._next_list
+        self._next_list += 1
+        return number
+
+    # --- what is asked ---
+
+    def balance(self, account: Account, asset: str) -> tuple[int, int]:
+        """Free and locked, 1e-8."""
+        return self.core.balance(account.index, self.asset_index[asset])
+
+    def average_e8(self, symbol: Symbol, minutes: int) -> int:
+        """The average price of the last minutes."""
+        return self.tapes[symbol.index].average_e8(self.now_ms(), minutes)
+
+    def best(self, symbol: Symbol) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Best bid and ask as price and quantity in 1e-8; zeros for a side that is empty."""
+        bids = self.core.depth(symbol, True, 1)
+        asks = self.core.depth(symbol, False, 1)
+        return bids[0] if bids else (0, 0), asks[0] if asks else (0, 0)
+
+    def money(self) -> dict[str, dict[str, int]]:
+        """Every asset: what was paid in, and what accounts and fees hold; the two are equal or something is wrong."""
+        found = {}
+        for asset, index in self.asset_index.items():
+            held_e8 = sum(sum(self.core.balance(account.index, index)) for account in self.accounts)
+            found[asset] = {"paid_in_e8": self._paid_in_e8[asset], "held_e8": held_e8, "fees_e8": self.core.fees(index)}
+        return found
+
+    # --- what happened ---
+
+    def _apply(self, now_ns: int, events: list[CoreEvent], cancel_id: str = "") -> None:
+        """Ledger, state, then news. Raises Refused if the command itself was refused."""
+        now_ms = now_ns // 1_000_000 + self.skew_ms
+        refusal: Refused | None = None
+        news: list[tuple[Account, dict]] = []
+        changed: dict[tuple[int, str], None] = {}
+        trades: list[tuple[Symbol, Trade, int]] = []
+        touched: dict[tuple[int, bool, int], None] = {}
+        for event in events:
+            kind = event.kind
+            if kind == REPORT_REJECT or kind == REPORT_CANCEL_REJECT:
+                self._note(now_ns, event, None)
+                if refusal is None:
+                    refusal = _refusal(kind, event.code)
+                continue
+            if kind == REPORT_LIST_STARTED or kind == REPORT_LIST_DONE:
+                self._list_event(event, now_ms, news)
+                continue
+            order = self.orders.get(event.client_id)
+            if order is None:
+                order = self._pending.get(event.client_id)
+                if order is None:
+                    continue
+            account = self.accounts[order.account]
+            fill: Fill | None = None
+            name = ""
+            if kind == REPORT_ACK:
+                self._accept(account, order, event, now_ms)
+                name = "NEW"
+            elif kind == REPORT_FILL:
+                fill = self._fill(order, event, now_ms, trades)
+                name = "TRADE"
+            elif kind == REPORT_CANCELED:
+                order.status = "CANCELED"
+                name = "CANCELED"
+            elif kind == REPORT_EXPIRED and event.code == VENUE_SPENT and order.executed_e8:
+                self._spent(order, news)
+            elif kind == REPORT_EXPIRED:
+                self_trade = event.code == VENUE_SELF_TRADE
+                order.status = "EXPIRED_IN_MATCH" if self_trade else "EXPIRED"
+                name = "EXPIRED"
+            elif kind == REPORT_TRIGGERED:
+                order.working_ms = now_ms
+                order.status = "NEW"
+                name = "NEW"
+            elif kind == REPORT_REPLACED:
+                order.qty_e8 = event.qty_lots * order.symbol.lot_e8
+                name = "REPLACED"
+            elif kind == REPORT_PREVENTED:
+                self._prevent(account, order, event, now_ms)
+                name = "TRADE_PREVENTION"
+            order.update_ms = now_ms
+            self._note(now_ns, event, order, fill)
+            changed[(order.account, order.symbol.base)] = None
+            changed[(order.account, order.symbol.quote)] = None
+            if order.price_e8:
+                touched[(order.symbol.index, order.is_buy, order.price_e8)] = None
+            if not order.is_open:
+                self._finish(account, order)
+            if account.listeners and name:
+                number = self._next_execution
+                self._next_execution += 1
+                told = cancel_id if kind == REPORT_CANCELED and cancel_id else ""
+                news.append((account, order.event(name, now_ms, number, fill, told)))
+        books = self._look(touched)
+        self._tell(now_ns, now_ms, news, changed)
+        if trades:
+            self.on_trades([
+                (symbol, trade, self.tapes[symbol.index].add(trade, taker)) for symbol, trade, taker in trades
+            ])  # fmt: skip
+        for index in books:
+            self.on_book(self.by_index[index])
+        if refusal is not None:
+            raise refusal
+
+    def _accept(self, account: Account, order: Order, event: CoreEvent, now_ms: int) -> None:
+        self.orders[order.order_id] = order
+        account.open[order.order_id] = order
+        if not account.is_agent:
+            account.by_client[order.client_id] = order
+        if event.place == AT_LIST:
+            order.status = "PENDING_NEW"
+        else:
+            order.status = "NEW"
+            if not order.stop_e8 and not order.trailing_bips:
+                order.working_ms = now_ms
+
+    def _fill(self, order: Order, event: CoreEvent, now_ms: int, trades: list) -> Fill:
+        symbol = order.symbol
+        price_e8 = event.last_ticks * symbol.tick_e8
+        qty_e8 = event.last_lots * symbol.lot_e8
+        if event.trade_id != self._core_trade:  # both sides of a trade follow each other
+            self._core_trade = event.trade_id
+            self._trade_ids[symbol.index] += 1
+            trades.append((symbol, Trade(self._trade_ids[symbol.index], price_e8, qty_e8, now_ms, False, 0, 0), 0))
+        trade = trades[-1][1]
+        if order.is_buy:
+            trade.buyer_order = order.order_id
+            trade.buyer_maker = event.is_maker
+        else:
+            trade.seller_order = order.order_id
+        if not event.is_maker:
+            trades[-1] = (symbol, trade, order.order_id)
+        quote_e8 = value_of(symbol, event.last_ticks, event.last_lots)
+        fill = Fill(
+            trade.trade_id, price_e8, qty_e8, quote_e8, event.fee_e8, symbol.base if order.is_buy else symbol.quote,
+            event.is_maker, now_ms,
+        )  # fmt: skip
+        order.executed_e8 = event.cum_lots * symbol.lot_e8
+        order.quote_e8 = event.cum_value_e8
+        if order.working_ms < 0:
+            order.working_ms = now_ms
+        if order.quote_qty_e8 and not order.qty_e8:
+            order.status = "PARTIALLY_FILLED"
+        else:
+            order.status = "FILLED" if order.executed_e8 + order.prevented_e8 >= order.qty_e8 else "PARTIALLY_FILLED"
+        account = self.accounts[order.account]
+        if not account.is_agent:
+            order.fills.append(fill)
+            account.trades.append((order, fill))
+        return fill
+
+    @staticmethod
+    def _spent(order: Order, news: list[tuple[Account, dict]]) -> None:
+        """An order by amount has bought or sold all that it can: its last trade filled it."""
+        order.status = "FILLED"
+        order.qty_e8 = order.executed_e8
+        for _, event in reversed(news):
+            if event.get("i") == order.order_id:
+                event["X"], event["q"], event["w"] = "FILLED", _text(order.qty_e8), False
+                break
+
+    @staticmethod
+    def _prevent(account: Account, order: Order, event: CoreEvent, now_ms: int) -> None:
+        order.prevented_e8 += event.last_lots * order.symbol.lot_e8
+        if not account.is_agent:
+            account.prevented.append({
+                "symbol": order.symbol.name,
+                "preventedMatchId": event.trade_id,
+                "takerOrderId": order.order_id,
+                "makerSymbol": order.symbol.name,
+                "makerOrderId": order.order_id,
+                "tradeGroupId": 1,
+                "selfTradePreventionMode": order.stp_mode,
+                "price": event.last_ticks * order.symbol.tick_e8,
+                "makerPreventedQuantity": event.last_lots * order.symbol.lot_e8,
+                "transactTime": now_ms,
+                "isMaker": event.is_maker,
+            })  # fmt: skip
+
+    def _list_event(self, event: CoreEvent, now_ms: int, news: list[tuple[Account, dict]]) -> None:
+        account = self.accounts[event.account]
+        order_list = self._pending_lists.get(event.client_id) or account.lists.get(event.client_id)
+        if order_list is None:
+            return
+        if event.kind == REPORT_LIST_STARTED:
+            account.lists[order_list.list_id] = order_list
+            account.lists_by_client[order_list.client_id] = order_list
+            order_list.time_ms = now_ms
+        else:
+            order_list.status_type = order_list.status = "ALL_DONE"
+        if account.listeners:
+            news.append((account, order_list.event(now_ms)))
+
+    def _look(self, touched: dict[tuple[int, bool, int], None]) -> dict[int, None]:
+        """Which levels of the books are other than before; each is an update. The symbols they belong to."""
+        books: dict[int, None] = {}
+        for index, is_bid, price_e8 in touched:
+            qty_e8 = self.core.level(self.by_index[index], is_bid, price_e8)
+            shown = self.shown[index]
+            key = (is_bid, price_e8)
+            if shown.get(key, 0) == qty_e8:
+                continue
+            if qty_e8:
+                shown[key] = qty_e8
+            else:
+                del shown[key]
+            self.changed[index][key] = qty_e8
+            self.update_ids[index] += 1
+            books[index] = None
+        return books
+
+    def _finish(self, account: Account, order: Order) -> None:
+        """An order that is over: history for those who may ask, nothing for the market's own."""
+        account.open.pop(order.order_id, None)
+        if order.quote_qty_e8 and not order.qty_e8:
+            order.qty_e8 = order.executed_e8
+        if account.is_agent:
+            self.orders.pop(order.order_id, None)
+            return
+        account.history.append(order)
+        if len(account.history) > HISTORY:
+            gone = account.history.popleft()
+            self.orders.pop(gone.order_id, None)
+            if account.by_client.get(gone.client_id) is gone:
+                del account.by_client[gone.client_id]
+
+    def _tell(
+        self, now_ns: int, now_ms: int, news: list[tuple[Account, dict]], changed: dict[tuple[int, str], None]
+    ) -> None:
+        """Balances into the ledger, the ledger to disk, then everybody's events."""
+        by_account: dict[int, list[dict[str, Any]]] = {}
+        for index, asset in changed:
+            account = self.accounts[index]
+            if account.is_agent:
+                continue
+            free_e8, locked_e8 = self.balance(account, asset)
+            account.update_ms = now_ms
+            self.ledger.add(now_ns, "balance", account=account.name, asset=asset, reason="change", free_e8=free_e8,
+                            locked_e8=locked_e8)  # fmt: skip
+            if account.listeners:
+                by_account.setdefault(index, []).append({"a": asset, "f": _text(free_e8), "l": _text(locked_e8)})
+        self.ledger.flush()
+        for account, event in news:
+            for listener in account.listeners:
+                listener(event)
+        for index, balances in by_account.items():
+            position = {"e": "outboundAccountPosition", "E": now_ms, "u": now_ms, "B": balances}
+            for listener in self.accounts[index].listeners:
+                listener(position)
+
+    def _note(self, now_ns: int, event: CoreEvent, order: Order | None, fill: Fill | None = None) -> None:
+        """The ledger's line of an event."""
+        if not self.ledger.is_kept:
+            return
+        order = order or self._pending.get(event.client_id)
+        symbol = order.symbol if order else None
+        fields: dict[str, Any] = {
+            "venue_order_id": event.client_id or None,
+            "client_order_id": order.client_id if order else None,
+            "symbol": symbol.name if symbol else None,
+            "side": "buy" if event.side > 0 else "sell",
+            "account": self.accounts[event.account].name,
+            "contract": "spot",
+            "scale": self._scales[symbol.index] if symbol else None,
+            "type": _TYPE_NAMES[order.type] if order else None,
+            "price_ticks": event.last_ticks if fill else event.price_ticks,
+            "qty_lots": event.last_lots if fill else event.qty_lots,
+            "cum_lots": event.cum_lots,
+            "leaves_lots": max(0, event.qty_lots - event.cum_lots) if order and order.is_open else 0,
+        }
+        if fill:
+            fields |= {
+                "trade_id": fill.trade_id,
+                "fee_e8": fill.fee_e8,
+                "asset": fill.fee_asset,
+                "value_e8": fill.quote_e8,
+                "liquidity": "maker" if fill.maker else "taker",
+            }
+            self.ledger.add(now_ns, "fill", **fields)
+        else:
+            fields |= {
+                "status": _STATUS[event.kind],
+                "reason": REJECT_NAMES[event.code] if event.code else None,
+                "tif": order.tif.lower() if order else None,
+                "stop_ticks": event.stop_ticks,
+                "list": order.list_id if order and order.order_list else None,
+            }
+            self.ledger.add(now_ns, "order", **fields)
+
+
+def _text(value_e8: int) -> str:
+    return f"{value_e8 // E8}.{value_e8 % E8:08d}"
+
+
+def _wish(order: Order) -> OrderWish:
+    return OrderWish(
+        order.account, order.symbol, order.order_id, order.is_buy, order.type, order.tif, order.price_e8,
+        0 if order.quote_qty_e8 else order.qty_e8, order.stop_e8, order.iceberg_e8, order.trailing_bips,
+        order.quote_qty_e8, order.stp_mode,
+    )  # fmt: skip
+
+
+def _refusal(kind: int, code: int) -> Refused:
+    if kind == REPORT_CANCEL_REJECT:
+        return Refused(-2011, _REFUSALS.get(code, UNKNOWN_ORDER))
+    text = _REFUSALS.get(code)
+    if text is None:
+        return Refused(-2010, f"Order was rejected by the matching engine: {REJECT_NAMES.get(code, code)}.")
+    return order_refused(text)

@@ -1,0 +1,167 @@
+"""`bot4-exchange`: an exchange on loopback that speaks Binance Spot's protocol, for bots to be tested against."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+import typer
+
+from bot4.adapters.system.output import run_door
+from bot4.log import start_log
+from bot4.model.errors import Bot4Error, SettingsError
+
+if TYPE_CHECKING:
+    from bot4.adapters.exchange.assembly import Assembly
+
+MAX_SPEED = 1_000.0
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def read_market(text: str) -> int | None:
+    """The seed of `generated[:SEED]`, None for `none`."""
+    if text == "none":
+        return None
+    name, _, seed = text.partition(":")
+    if name == "generated" and (seed or text == name):
+        if not seed:
+            return 0
+        if seed.isascii() and seed.isdigit() and len(seed) <= 18:
+            return int(seed)
+    raise SettingsError(f"--market {text}: write generated, generated:SEED with a whole number, or none")
+
+
+def read_speed(text: str) -> float:
+    """How much faster than life the market moves."""
+    number = text.removesuffix("x")
+    try:
+        speed = float(number)
+    except ValueError:
+        speed = 0.0
+    if not (0.0 < speed <= MAX_SPEED and number.replace(".", "", 1).isdigit()):
+        raise SettingsError(f"--speed {text}: write 1x, 10x or any number up to {MAX_SPEED:.0f}x")
+    return speed
+
+
+def _write_ready(path: Path, content: bytes) -> None:
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fresh.touch(mode=0o600)
+        fresh.write_bytes(content)
+        fresh.replace(path)
+    except OSError as error:
+        raise Bot4Error(f"--ready {path}: cannot be written: {error.strerror}") from None
+
+
+def _ready(made: "Assembly", port: int, ca_file: Path | None, folder: Path) -> dict[str, Any]:
+    """What a client has to know."""
+    host = f"127.0.0.1:{port}"
+    rest, ws = ("https", "wss") if ca_file else ("http", "ws")
+    accounts = []
+    for owner, key in zip(made.owners, made.keys, strict=True):
+        pem = folder / f"{owner.name}.ed25519.pem"
+        pem.touch(mode=0o600)
+        pem.write_bytes(key.private_pem())
+        accounts.append(
+            {"name": owner.name, "api_key": key.api_key, "api_secret": key.secret.decode(),
+             "ed25519_private_key_file": str(pem)}
+        )  # fmt: skip
+    first = {name: value for name, value in accounts[0].items() if name != "name"}
+    return {
+        "rest": f"{rest}://{host}",
+        "ws": f"{ws}://{host}",
+        "ws_api": f"{ws}://{host}/ws-api/v3",
+        "control": f"{rest}://{host}/control",
+        "ca": str(ca_file) if ca_file else None,
+        **first,
+        "accounts": accounts,
+        "pid": os.getpid(),
+    }
+
+
+async def _serve(made: "Assembly", port: int, tls: bool, ready: Path | None, json: bool) -> None:
+    from bot4.adapters.exchange.certificate import make_context
+    from bot4.adapters.exchange.server import Server
+
+    loop = asyncio.get_running_loop()
+    folder = Path(tempfile.mkdtemp(prefix="bot4-exchange-"))
+    server = Server(made.gateway, made.market)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.stopped.set)
+    try:
+        context, ca_file = make_context(folder) if tls else (None, None)
+        content = _ready(made, await server.start(port, context), ca_file, folder)
+        text = orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        if ready is not None:
+            _write_ready(ready, text)
+        if json:
+            typer.echo(orjson.dumps(content).decode())
+        else:
+            typer.echo(f"bot4-exchange serves {content['rest']} and {content['ws']}; Ctrl-C ends it")
+            if ready is None:
+                typer.echo(text.decode(), nl=False)
+        await server.stopped.wait()
+    finally:
+        await server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+        if ready is not None:
+            with contextlib.suppress(OSError):
+                ready.unlink()
+    if server.failure is not None:
+        raise server.failure
+
+
+@app.command(
+    epilog="Example: bot4-exchange --market generated:7 --ready exchange.json --ledger ledger.jsonl",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+def exchange(
+    venue: Annotated[str, typer.Option("--venue", help="Whose protocol is spoken.")] = "binance",
+    port: Annotated[int, typer.Option("--port", help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    tls: Annotated[bool, typer.Option("--tls", help="Serve TLS; the ready file names whom to trust.")] = False,
+    market: Annotated[str, typer.Option("--market", help="generated[:SEED]; none: nobody else trades.")] = "generated",
+    speed: Annotated[str, typer.Option("--speed", help="How much faster than life the market moves.")] = "1x",
+    balances: Annotated[Path | None, typer.Option("--balances", help="TOML file: accounts and their money.")] = None,
+    scenario: Annotated[Path | None, typer.Option("--scenario", help="TOML file: limits and faults.")] = None,
+    ledger: Annotated[Path | None, typer.Option("--ledger", help="File of all that happened, a line each.")] = None,
+    ready: Annotated[Path | None, typer.Option("--ready", help="File written once it serves.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Tell addresses and keys as one JSON object.")] = False,
+) -> None:
+    """Serve an exchange on 127.0.0.1: REST, market streams, user data and the websocket API of Binance Spot.
+
+    BTCUSDT and ETHUSDT are traded by seeded agents and by whoever comes with a key; keys are made at start. Exit code 2
+    for settings that cannot be used. SIGTERM and Ctrl-C end it with exit code 0.
+    """
+    try:
+        if venue != "binance":
+            raise SettingsError(f"--venue {venue}: only binance is served")
+        if not 0 <= port <= 65_535:
+            raise SettingsError(f"--port {port}: must be from 0 to 65535")
+        seed, factor = read_market(market), read_speed(speed)
+        start_log("exchange")
+        import uvloop
+
+        from bot4.adapters.exchange.assembly import assemble, default_owners, read_owners
+
+        owners = default_owners() if balances is None else read_owners(balances)
+        made = assemble(owners, scenario, ledger, time.time_ns, seed, factor)
+        uvloop.run(_serve(made, port, tls, ready, json))
+    except Bot4Error as error:
+        typer.echo(f"bot4-exchange: {error}", err=True)
+        raise typer.Exit(error.exit_code) from None
+
+
+def main() -> None:
+    """Entry point of the command."""
+    run_door("bot4-exchange", app)
+
+
+if __name__ == "__main__":
+    main()
