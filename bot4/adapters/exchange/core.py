@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from bot4.adapters.exchange.symbol import Symbol
-from bot4.kernels.exchange.depth import shown_lots
+from bot4.kernels.exchange.door import door_depth, door_shown, door_step
 from bot4.kernels.exchange.state import (
     COMMAND,
     EVENT,
+    EXCHANGE,
     LIQUIDITY_MAKER,
     MAX_PRICE_TICKS,
     VALUE_BOUND,
@@ -20,7 +21,6 @@ from bot4.kernels.exchange.state import (
     exchange_memory,
     set_fees,
 )
-from bot4.kernels.exchange.step import depth, exchange_step
 from bot4.model.enums import (
     ACTION_AMEND,
     ACTION_CANCEL,
@@ -111,9 +111,7 @@ class OrderWish(NamedTuple):
 class Core:
     """The exchange's memory and its one step."""
 
-    def __init__(
-        self, symbols: list[Symbol], assets: list[str], fees_ppm: list[tuple[int, int]], max_orders: int = 2**16
-    ) -> None:
+    def __init__(self, symbols: list[Symbol], assets: list[str], fees_ppm: list[tuple[int, int]]) -> None:
         """`fees_ppm` holds maker and taker fee of every account, in parts per million."""
         place = {asset: index for index, asset in enumerate(assets)}
         rules = []
@@ -123,9 +121,11 @@ class Core:
             rules.append(
                 MarketRules(place[symbol.base], place[symbol.quote], symbol.lot_e8, symbol.value_e8, max_ticks, lots)
             )
-        self.memory = exchange_memory(rules, len(fees_ppm), len(assets), max_orders)
+        memory = exchange_memory(rules, len(fees_ppm), len(assets))
         for account, (maker, taker) in enumerate(fees_ppm):
-            set_fees(self.memory, account, maker, taker)
+            set_fees(memory, account, maker, taker)
+        self.memory = np.ndarray(1, EXCHANGE, buffer=memory)
+        self._events, self._balances, self._fees = memory["events"], memory["balances"], memory["fees"]
         self._command = np.zeros(1, COMMAND)
         self._levels = np.zeros((DEPTH_BOUND, 2), np.int64)
 
@@ -193,28 +193,28 @@ class Core:
 
     def _step(self, command: tuple) -> list[CoreEvent]:
         self._command[0] = command
-        count = exchange_step(self.memory, self._command[0])
-        return [CoreEvent._make(row) for row in self.memory.events[:count].tolist()]
+        count = door_step(self.memory, self._command)
+        return [CoreEvent._make(row) for row in self._events[:count].tolist()]
 
     # --- what is there ---
 
     def balance(self, account: int, asset: int) -> tuple[int, int]:
         """Free and locked, in 1e-8."""
-        return self.memory.balances[account, asset].item()
+        return self._balances[account, asset].item()
 
     def fees(self, asset: int) -> int:
         """What the venue has earned in an asset, in 1e-8."""
-        return int(self.memory.fees[asset])
+        return int(self._fees[asset])
 
     def depth(self, symbol: Symbol, bids: bool, limit: int) -> list[tuple[int, int]]:
         """The best levels, as price and shown quantity in 1e-8."""
-        count = depth(self.memory, symbol.index, 1 if bids else -1, self._levels[: min(limit, DEPTH_BOUND)])
+        count = door_depth(self.memory, symbol.index, 1 if bids else -1, self._levels[: min(limit, DEPTH_BOUND)])
         tick, lot = symbol.tick_e8, symbol.lot_e8
         return [(price * tick, lots * lot) for price, lots in self._levels[:count].tolist()]
 
     def level(self, symbol: Symbol, bids: bool, price_e8: int) -> int:
         """What is shown at a price, in 1e-8."""
-        return int(shown_lots(self.memory, symbol.index, 1 if bids else -1, price_e8 // symbol.tick_e8)) * symbol.lot_e8
+        return int(door_shown(self.memory, symbol.index, 1 if bids else -1, price_e8 // symbol.tick_e8)) * symbol.lot_e8
 
 
 def value_of(symbol: Symbol, price_ticks: int, lots: int) -> int:
