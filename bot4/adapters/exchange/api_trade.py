@@ -196,7 +196,7 @@ def prevented(venue: Venue, call: Call) -> Any:
         for row in call.owner.prevented
         if row["symbol"] == symbol.name
         and (match_id is None or row["preventedMatchId"] == match_id)
-        and (order_id is None or order_id in (row["takerOrderId"], row["makerOrderId"]))
+        and (order_id is None or order_id in (row.get("takerOrderId"), row.get("makerOrderId")))
     ][: _limit(values)]
 
 

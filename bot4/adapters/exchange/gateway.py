@@ -100,7 +100,7 @@ class Gateway:
         headers: list[tuple[str, str]] = []
         venue = self.venue
         try:
-            text = body.decode("ascii", "replace")
+            text = body.decode("latin-1")
             now_ns = venue.clock_ns()
             if path.startswith(_LISTEN_PATH):
                 return self._listen_request(method, path, query, text, api_key, headers)
@@ -170,7 +170,7 @@ class Gateway:
                 parse_whole(window, "recvWindow") if window else None,
             )
             payload = _SIGNATURE.sub("", query) + _SIGNATURE.sub("", text)
-            check_signature(key, payload.encode(), signature)
+            check_signature(key, payload.encode("latin-1"), signature)
         return account, sent
 
     def _seen(self, result: Any) -> Any:

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import hashlib
 import hmac
 import re
 import secrets
@@ -67,7 +66,8 @@ class KeyRing:
 def check_signature(key: Key, payload: bytes, signature: str, ed25519_only: bool = False) -> None:
     """Refused with -1022 unless `signature` is the key's over `payload` (hex: HMAC-SHA256, base64: Ed25519)."""
     if len(signature) == 64 and not ed25519_only:
-        if hmac.compare_digest(hmac.digest(key.secret, payload, hashlib.sha256).hex(), signature.lower()):
+        made = hmac.digest(key.secret, payload, "sha256").hex()
+        if hmac.compare_digest(made.encode(), signature.lower().encode()):
             return
         raise Refused(-1022, _BAD_SIGNATURE)
     try:

@@ -13,7 +13,7 @@ from bot4.adapters.exchange.core import Core, CoreEvent, OrderWish, value_of
 from bot4.adapters.exchange.ledger import Ledger
 from bot4.adapters.exchange.limit import Limits, OrderLimit
 from bot4.adapters.exchange.market import Aggregate, Tape, Trade
-from bot4.adapters.exchange.number import E8
+from bot4.adapters.exchange.number import text_e8
 from bot4.adapters.exchange.order import Fill, Order, OrderList
 from bot4.adapters.exchange.refusal import NO_BALANCE, UNKNOWN_ORDER, Refused, order_refused
 from bot4.adapters.exchange.symbol import Symbol
@@ -370,26 +370,29 @@ class Venue:
         order.qty_e8 = order.executed_e8
         for _, event in reversed(news):
             if event.get("i") == order.order_id:
-                event["X"], event["q"], event["w"] = "FILLED", _text(order.qty_e8), False
+                event["X"], event["q"], event["w"] = "FILLED", text_e8(order.qty_e8), False
                 break
 
     @staticmethod
     def _prevent(account: Account, order: Order, event: CoreEvent, now_ms: int) -> None:
-        order.prevented_e8 += event.last_lots * order.symbol.lot_e8
-        if not account.is_agent:
-            account.prevented.append({
+        """One side of a match of the account with itself; sides that both lose something make one row."""
+        qty_e8 = event.last_lots * order.symbol.lot_e8
+        order.prevented_e8 += qty_e8
+        if account.is_agent:
+            return
+        rows = account.prevented
+        if not rows or rows[-1]["preventedMatchId"] != event.trade_id:
+            rows.append({
                 "symbol": order.symbol.name,
                 "preventedMatchId": event.trade_id,
-                "takerOrderId": order.order_id,
-                "makerSymbol": order.symbol.name,
-                "makerOrderId": order.order_id,
-                "tradeGroupId": 1,
+                "tradeGroupId": account.index + 1,
                 "selfTradePreventionMode": order.stp_mode,
-                "price": event.last_ticks * order.symbol.tick_e8,
-                "makerPreventedQuantity": event.last_lots * order.symbol.lot_e8,
+                "price": text_e8(event.last_ticks * order.symbol.tick_e8),
                 "transactTime": now_ms,
-                "isMaker": event.is_maker,
             })  # fmt: skip
+        side = "maker" if event.is_maker else "taker"
+        rows[-1][f"{side}OrderId"] = order.order_id
+        rows[-1][f"{side}PreventedQuantity"] = text_e8(qty_e8)
 
     def _list_event(self, event: CoreEvent, now_ms: int, news: list[tuple[Account, dict]]) -> None:
         account = self.accounts[event.account]
@@ -452,7 +455,7 @@ class Venue:
             self.ledger.add(now_ns, "balance", account=account.name, asset=asset, reason="change", free_e8=free_e8,
                             locked_e8=locked_e8)  # fmt: skip
             if account.listeners:
-                by_account.setdefault(index, []).append({"a": asset, "f": _text(free_e8), "l": _text(locked_e8)})
+                by_account.setdefault(index, []).append({"a": asset, "f": text_e8(free_e8), "l": text_e8(locked_e8)})
         self.ledger.flush()
         for account, event in news:
             for listener in account.listeners:
@@ -500,10 +503,6 @@ class Venue:
                 "list": order.list_id if order and order.order_list else None,
             }
             self.ledger.add(now_ns, "order", **fields)
-
-
-def _text(value_e8: int) -> str:
-    return f"{value_e8 // E8}.{value_e8 % E8:08d}"
 
 
 def _wish(order: Order) -> OrderWish:

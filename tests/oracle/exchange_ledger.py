@@ -1,0 +1,88 @@
+"""What a ledger of bot4-exchange says by itself: balances recomputed from starts and fills, and everything that must hold.
+
+Imports nothing of the code under test. Raises AssertionError with the line's number where the ledger contradicts itself.
+
+    account's asset = start + what its fills bought - what they sold - fees in the asset
+    both sides of a trade have the same price, quantity and value; bought = sold
+    an order's fills add up to its cum_lots, and cum + leaves never exceed its quantity
+    the last balance line of an account (free + locked) is the recomputed one
+    over all accounts, assets are what was paid in, less the fees
+"""
+
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+ASSETS = {"BTCUSDT": ("BTC", "USDT"), "ETHUSDT": ("ETH", "USDT")}
+
+
+class Money(NamedTuple):
+    """Balances by (account, asset), fees by asset, and how many lines of each kind there were."""
+
+    balances: dict[tuple[str, str], int]
+    fees: dict[str, int]
+    kinds: dict[str, int]
+
+
+def recompute(path: Path) -> Money:
+    """Read a ledger and check it."""
+    balances: dict[tuple[str, str], int] = defaultdict(int)
+    paid_in: dict[str, int] = defaultdict(int)
+    fees: dict[str, int] = defaultdict(int)
+    kinds: dict[str, int] = defaultdict(int)
+    said: dict[tuple[str, str], int] = {}
+    filled: dict[int, int] = defaultdict(int)
+    sides: dict[tuple[str, int], list[dict]] = defaultdict(list)
+    text = path.read_bytes()
+    assert not text or text.endswith(b"\n"), "the last line is not whole"
+    last_ns = 0
+    for number, raw in enumerate(text.splitlines(), start=1):
+        line = json.loads(raw)
+        assert line["seq"] == number, f"line {number}: seq {line['seq']}"
+        assert line["t_ns"] >= last_ns, f"line {number}: time goes back"
+        last_ns = line["t_ns"]
+        kind = line["kind"]
+        kinds[kind] += 1
+        if kind == "balance":
+            key = line["account"], line["asset"]
+            total = line["free_e8"] + line["locked_e8"]
+            assert line["free_e8"] >= 0 and line["locked_e8"] >= 0, f"line {number}: a balance below zero"
+            if line["reason"] == "start":
+                balances[key] += total
+                paid_in[line["asset"]] += total
+            else:
+                said[key] = total
+        elif kind == "fill":
+            base, quote = ASSETS[line["symbol"]]
+            scale = line["scale"]
+            value = line["price_ticks"] * line["qty_lots"] * scale["value_e8"]
+            assert value == line["value_e8"], f"line {number}: value"
+            amount = line["qty_lots"] * scale["lot_e8"]
+            sign = 1 if line["side"] == "buy" else -1
+            balances[line["account"], base] += sign * amount
+            balances[line["account"], quote] -= sign * value
+            assert line["asset"] == (base if sign > 0 else quote), f"line {number}: asset of the fee"
+            balances[line["account"], line["asset"]] -= line["fee_e8"]
+            fees[line["asset"]] += line["fee_e8"]
+            filled[line["venue_order_id"]] += line["qty_lots"]
+            assert filled[line["venue_order_id"]] == line["cum_lots"], f"line {number}: cum_lots"
+            sides[line["symbol"], line["trade_id"]].append(line)
+        elif kind == "order" and line["status"] != "rejected":
+            if line["venue_order_id"] is not None and line["cum_lots"]:
+                assert filled[line["venue_order_id"]] == line["cum_lots"], f"line {number}: cum_lots of the order"
+    for trade, pair in sides.items():
+        assert len(pair) == 2 and {one["side"] for one in pair} == {"buy", "sell"}, f"trade {trade} has not two sides"
+        assert len({(one["price_ticks"], one["qty_lots"]) for one in pair}) == 1, f"trade {trade}: sides differ"
+        assert {one["liquidity"] for one in pair} == {"maker", "taker"}, f"trade {trade}: who was waiting"
+    for key, total in said.items():
+        assert balances[key] == total, f"{key}: recomputed {balances[key]}, the venue says {total}"
+    for asset, amount in paid_in.items():
+        held = sum(value for (_, name), value in balances.items() if name == asset)
+        assert held + fees[asset] == amount, f"{asset}: paid in {amount}, held {held}, fees {fees[asset]}"
+    return Money(dict(balances), dict(fees), dict(kinds))
+
+
+if __name__ == "__main__":
+    print(recompute(Path(sys.argv[1])).kinds)
