@@ -1,6 +1,6 @@
-"""What a ledger of bot4-exchange says by itself: balances recomputed from starts and fills, and everything that must hold.
+"""What a ledger of bot4-exchange says by itself: balances recomputed from starts and fills, and what must hold.
 
-Imports nothing of the code under test. Raises AssertionError with the line's number where the ledger contradicts itself.
+Imports nothing of the code under test. Raises AssertionError where the ledger contradicts itself, with the line.
 
     account's asset = start + what its fills bought - what they sold - fees in the asset
     both sides of a trade have the same price, quantity and value; bought = sold

@@ -546,6 +546,20 @@ def commission(venue: Venue, call: Call) -> Any:
     }  # fmt: skip
 
 
+def trade_fee(venue: Venue, call: Call) -> Any:
+    """Rates of one symbol or of all, in the form of the wallet's endpoint."""
+    owner = call.owner
+    names = [call.values["symbol"]] if "symbol" in call.values else list(venue.symbols)
+    return [
+        {
+            "symbol": venue.symbol(name).name,
+            "makerCommission": text_e8(owner.maker_ppm * E8 // _PPM),
+            "takerCommission": text_e8(owner.taker_ppm * E8 // _PPM),
+        }
+        for name in names
+    ]
+
+
 def order_limits(venue: Venue, call: Call) -> Any:
     """How many orders the account has sent."""
     now_s = _now_s(venue)

@@ -19,7 +19,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from bot4.adapters.exchange.api import SIGNED, WITH_KEY
-from bot4.adapters.exchange.gateway import Answer, Session
+from bot4.adapters.exchange.gateway import Answer, Session, identity_of
 from bot4.adapters.exchange.refusal import Refused, not_valid
 from bot4.adapters.exchange.scenario import Fault
 from bot4.adapters.exchange.stream import MAX_STREAMS
@@ -251,10 +251,11 @@ class Connection(asyncio.Protocol):
 
     def _upgrade(self) -> None:
         protocol = ServerProtocol(max_size=MAX_FRAME)
-        protocol.receive_data(bytes(self._head))
-        events = protocol.events_received()
+        head, end, rest = bytes(self._head).partition(b"\r\n\r\n")  # frames may have come with the request
         self._head.clear()
-        if not events or not isinstance(events[0], Request):
+        protocol.receive_data(head + end)
+        events = protocol.events_received()
+        if protocol.handshake_exc is not None or not events or not isinstance(events[0], Request):
             self._fail(400)
             return
         path, _, query = events[0].path.partition("?")
@@ -275,7 +276,7 @@ class Connection(asyncio.Protocol):
             return
         self.socket = made
         made.opened()
-        made.handle(events[1:])
+        made.received(rest)
 
 
 class Socket:
@@ -407,7 +408,7 @@ class StreamSocket(Socket):
         identity: Any = None
         try:
             request = self.server.gateway.read_socket(text)
-            identity = request.get("id")
+            identity = identity_of(request)
             answer: dict[str, Any] = {"result": self._command(request), "id": identity}
         except Refused as refused:
             answer = {"error": {"code": 2, "msg": f"Invalid request: {refused.text}"}, "id": identity}
@@ -486,7 +487,7 @@ class ApiSocket(Socket):
     def _spoil(self, fault: Fault, noise: bytes, name: str, request: dict[str, Any]) -> None:
         kind = fault.kind
         failure = self.server.gateway.failure(fault)
-        error = {"id": request.get("id"), "status": failure.status, "error": orjson.loads(failure.body)}
+        error = {"id": identity_of(request), "status": failure.status, "error": orjson.loads(failure.body)}
         if kind in ("error_before", "rate_limit"):
             self.send(orjson.dumps(error))
         elif kind == "error_after":
@@ -514,14 +515,13 @@ class ApiSocket(Socket):
     def _answer(self, name: str, request: dict[str, Any]) -> dict[str, Any]:
         handler = _OF_CONNECTION.get(name.removeprefix("v3/"))
         if handler is None:
-            return self.server.guard(lambda: self.server.gateway.socket(self.session, request), request.get("id"))
-        return self.server.guard(lambda: self._own(handler, request), request.get("id"))
+            return self.server.guard(lambda: self.server.gateway.socket(self.session, request), identity_of(request))
+        return self.server.guard(lambda: self._own(handler, request), identity_of(request))
 
     def _own(self, handler: Any, request: dict[str, Any]) -> dict[str, Any]:
         """A request about the connection itself."""
         gateway = self.server.gateway
-        identity = request.get("id")
-        answer: dict[str, Any] = {"id": identity if isinstance(identity, str | int) else None}
+        answer: dict[str, Any] = {"id": identity_of(request)}
         try:
             _, params = gateway.request_parts(request)
             gateway.take_weight(2)

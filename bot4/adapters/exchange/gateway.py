@@ -63,6 +63,14 @@ def _dumps(value: Any) -> bytes:
     return orjson.dumps(value)
 
 
+def identity_of(request: dict[str, Any]) -> str | int | None:
+    """What a request wants to be known by: a text or a number of 64 bits."""
+    identity = request.get("id")
+    if isinstance(identity, int) and not -(2**63) <= identity < 2**63:
+        return None
+    return identity if isinstance(identity, str | int) else None
+
+
 class Gateway:
     """The venue behind its protocol."""
 
@@ -265,8 +273,7 @@ class Gateway:
     def socket(self, session: Session, request: dict[str, Any]) -> dict[str, Any]:
         """One request of the websocket API that is about no connection, answered."""
         venue = self.venue
-        identity = request.get("id")
-        answer: dict[str, Any] = {"id": identity if isinstance(identity, str | int) else None}
+        answer: dict[str, Any] = {"id": identity_of(request)}
         account: Account | None = None
         now_s = venue.clock_ns() / 1e9
         show = session.show_limits
@@ -367,7 +374,7 @@ class Gateway:
     # --- control ---
 
     def control(self, method: str, path: str, body: bytes) -> Answer:
-        """The server's own endpoint: faults are put in and taken out, and money is counted."""
+        """The server's own endpoint: faults are put in and taken out, and money is counted. `states` has to follow."""
         now_ms = self.venue.clock_ns() // 1_000_000
         if method == "POST" and path == "/control/fault":
             try:
@@ -376,11 +383,9 @@ class Gateway:
             except SettingsError as error:
                 return Answer(400, _dumps({"error": str(error)}))
             self.scenario.add(fault, now_ms)
-            self.states()
             return Answer(200, _dumps({"faults": self.scenario.report()}))
         if method == "DELETE" and path == "/control/fault":
             self.scenario.clear(now_ms)
-            self.states()
             return Answer(200, _dumps({"faults": self.scenario.report()}))
         if method == "GET" and path == "/control/fault":
             return Answer(200, _dumps({"faults": self.scenario.report()}))

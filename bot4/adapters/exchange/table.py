@@ -97,6 +97,7 @@ OPEN_LISTS = endpoint(trade.open_lists, 6, SIGNED)
 ALL_LISTS = endpoint(trade.all_lists, 20, SIGNED, fromId=p.whole, **_SPAN)
 ACCOUNT = endpoint(trade.account, 20, SIGNED, omitZeroBalances=p.boolean)
 COMMISSION = endpoint(trade.commission, 20, SIGNED, ("symbol",), **_SYMBOL)
+TRADE_FEE = endpoint(trade.trade_fee, 1, SIGNED, **_SYMBOL)
 ORDER_LIMITS = endpoint(trade.order_limits, 40, SIGNED)
 
 REST: dict[tuple[str, str], Endpoint] = {
@@ -137,6 +138,7 @@ REST: dict[tuple[str, str], Endpoint] = {
     ("GET", "/api/v3/account"): ACCOUNT,
     ("GET", "/api/v3/account/commission"): COMMISSION,
     ("GET", "/api/v3/rateLimit/order"): ORDER_LIMITS,
+    ("GET", "/sapi/v1/asset/tradeFee"): TRADE_FEE,
 }
 
 SOCKET: dict[str, Endpoint] = {

@@ -36,7 +36,9 @@ def e8(text):
     return int(whole) * E8 + int(part.ljust(8, "0"))
 
 
-@pytest.mark.parametrize(("interval", "length"), [("1s", 1_000), ("1m", MINUTE), ("5m", 5 * MINUTE), ("1h", 60 * MINUTE)])
+@pytest.mark.parametrize(
+    ("interval", "length"), [("1s", 1_000), ("1m", MINUTE), ("5m", 5 * MINUTE), ("1h", 60 * MINUTE)]
+)
 def test_bars_are_what_the_trades_make(interval, length):
     draw = random.Random(interval)
     tape = Tape(BTC, 60_000 * E8, START_MS)
@@ -103,8 +105,7 @@ def apply(book, event):
             if float(qty):
                 book[side][price] = qty
             else:
-                assert price in book[side], "a level goes that nobody was told of"
-                del book[side][price]
+                book[side].pop(price, None)  # it may have come and gone between two messages
 
 
 def test_a_book_of_differences_is_the_book(tmp_path):
@@ -157,7 +158,15 @@ def test_a_book_of_differences_is_the_book(tmp_path):
 
 def test_streams_that_are_none(tmp_path):
     streams = Streams(Desk(tmp_path).venue)
-    for name in ("", "btcusdt", "btcusdt@nothing", "BTCUSDT@trade", "btcusdt@kline_7m", "btcusdt@depth@1ms", "!all@arr"):
+    for name in (
+        "",
+        "btcusdt",
+        "btcusdt@nothing",
+        "BTCUSDT@trade",
+        "btcusdt@kline_7m",
+        "btcusdt@depth@1ms",
+        "!all@arr",
+    ):
         assert not streams.add(name, Ear())
 
 

@@ -106,9 +106,19 @@ def test_a_limit_order_lives_and_dies(desk):
 def test_a_trade_is_told_to_everybody(desk):
     maker = desk.limit(0, "SELL", "60000", "0.01")
     taken = desk.market(1, "BUY", quantity="0.004")
-    assert (taken["status"], taken["executedQty"], taken["cummulativeQuoteQty"]) == ("FILLED", "0.00400000", "240.00000000")
+    assert (taken["status"], taken["executedQty"], taken["cummulativeQuoteQty"]) == (
+        "FILLED",
+        "0.00400000",
+        "240.00000000",
+    )
     assert taken["fills"] == [
-        {"price": "60000.00000000", "qty": "0.00400000", "commission": "0.00000400", "commissionAsset": "BTC", "tradeId": 1}
+        {
+            "price": "60000.00000000",
+            "qty": "0.00400000",
+            "commission": "0.00000400",
+            "commissionAsset": "BTC",
+            "tradeId": 1,
+        }
     ]
     assert desk.balances(1)["BTC"][0] == "100.00399600"
     assert desk.balances(0) == {"BTC": ("99.99000000", "0.00600000"), "ETH": ("1000.00000000", "0.00000000"),
@@ -131,15 +141,24 @@ def test_market_orders_by_amount(desk):
     desk.limit(0, "SELL", "61000", "0.01")
     bought = desk.market(1, "BUY", quoteOrderQty="100")
     # 60 buy 0.001, and of 40 are left 0.00065 at 61,000
-    assert (bought["status"], bought["executedQty"], bought["cummulativeQuoteQty"]) == ("FILLED", "0.00165000", "99.65000000")
+    assert (bought["status"], bought["executedQty"], bought["cummulativeQuoteQty"]) == (
+        "FILLED",
+        "0.00165000",
+        "99.65000000",
+    )
     assert (bought["origQty"], bought["origQuoteOrderQty"]) == ("0.00165000", "100.00000000")
     reports = [event for event in desk.events[1] if event["e"] == "executionReport"]
-    assert [(one["x"], one["X"]) for one in reports] == [("NEW", "NEW"), ("TRADE", "PARTIALLY_FILLED"), ("TRADE", "FILLED")]
+    assert [(one["x"], one["X"]) for one in reports] == [
+        ("NEW", "NEW"),
+        ("TRADE", "PARTIALLY_FILLED"),
+        ("TRADE", "FILLED"),
+    ]
     assert desk.market(1, "SELL", quantity="0.5")["status"] == "EXPIRED", "nobody buys"
 
 
 @pytest.mark.parametrize(
-    ("tif", "status", "executed"), [("GTC", "PARTIALLY_FILLED", "0.01"), ("IOC", "EXPIRED", "0.01"), ("FOK", "EXPIRED", "0")]
+    ("tif", "status", "executed"),
+    [("GTC", "PARTIALLY_FILLED", "0.01"), ("IOC", "EXPIRED", "0.01"), ("FOK", "EXPIRED", "0")],
 )
 def test_time_in_force(desk, tif, status, executed):
     desk.limit(0, "SELL", "60000", "0.01")
@@ -227,7 +246,10 @@ def test_how_many_orders_may_be_open(desk):
 def test_cancel_restrictions(desk):
     order = desk.limit(0, "SELL", "60000", "0.01")["orderId"]
     says = (-2011, "Order was not canceled due to cancel restrictions.")
-    assert desk.refused(0, "DELETE", "order", symbol=BTC, orderId=order, cancelRestrictions="ONLY_PARTIALLY_FILLED") == says
+    assert (
+        desk.refused(0, "DELETE", "order", symbol=BTC, orderId=order, cancelRestrictions="ONLY_PARTIALLY_FILLED")
+        == says
+    )
     desk.market(1, "BUY", quantity="0.001")
     assert desk.refused(0, "DELETE", "order", symbol=BTC, orderId=order, cancelRestrictions="ONLY_NEW") == says
     assert desk.refused(0, "DELETE", "order", symbol=BTC, orderId=order, cancelRestrictions="ANY")[0] == -1145
@@ -275,6 +297,7 @@ def test_history_by_id_time_and_number(desk):
         desk.tick(1)
     start = desk.now_ms - 2_000
     for path, field in (("allOrders", "orderId"), ("myTrades", "orderId")):
+
         def found(path=path, field=field, **more):
             return [row[field] for row in desk.done(0, "GET", path, symbol=BTC, **more)]
 

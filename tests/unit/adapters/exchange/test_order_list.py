@@ -29,9 +29,7 @@ def desk(tmp_path):
 
 
 def statuses(desk, placed):
-    return [
-        desk.done(0, "GET", "order", symbol=BTC, orderId=leg["orderId"])["status"] for leg in placed["orders"]
-    ]
+    return [desk.done(0, "GET", "order", symbol=BTC, orderId=leg["orderId"])["status"] for leg in placed["orders"]]
 
 
 def test_an_oco_is_placed_found_and_cancelled(desk):
@@ -112,7 +110,9 @@ def test_the_old_form_of_an_oco(desk):
     placed = desk.done(0, "POST", "order/oco", symbol=BTC, side="SELL", quantity="0.01", price="61000",
                        stopPrice="59000", stopLimitPrice="58000", stopLimitTimeInForce="GTC")  # fmt: skip
     assert [leg["type"] for leg in placed["orderReports"]] == ["STOP_LOSS_LIMIT", "LIMIT_MAKER"]
-    bad = desk.refused(0, "POST", "order/oco", symbol=BTC, side="SELL", quantity="0.01", price="59000", stopPrice="61000")
+    bad = desk.refused(
+        0, "POST", "order/oco", symbol=BTC, side="SELL", quantity="0.01", price="59000", stopPrice="61000"
+    )
     assert bad == (-2010, "The relationship of the prices for the orders is not correct.")
 
 

@@ -38,8 +38,9 @@ def test_keys_and_signatures_that_are_none(desk):
 
 def test_a_signature_covers_query_and_body(desk):
     key = desk.keys[0]
-    query, body = urlencode({"symbol": BTC, "side": "BUY"}), urlencode(
-        {"type": "MARKET", "quantity": "0.01", "timestamp": desk.now_ms}
+    query, body = (
+        urlencode({"symbol": BTC, "side": "BUY"}),
+        urlencode({"type": "MARKET", "quantity": "0.01", "timestamp": desk.now_ms}),
     )
     signature = hmac.new(key.secret, (query + body).encode(), "sha256").hexdigest()
     good = f"{body}&signature={signature}".encode()

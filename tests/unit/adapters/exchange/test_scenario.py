@@ -84,7 +84,9 @@ def scenario(tmp_path, text):
 
 
 def test_how_often_a_fault_strikes(tmp_path):
-    made = scenario(tmp_path, "[[fault]]\nkind='empty'\nendpoint='POST *'\ntimes=2\nskip=1\nafter_ms=10\nduration_ms=5\n")
+    made = scenario(
+        tmp_path, "[[fault]]\nkind='empty'\nendpoint='POST *'\ntimes=2\nskip=1\nafter_ms=10\nduration_ms=5\n"
+    )
     struck = [made.request("POST /api/v3/order", now) is not None for now in (1_009, 1_010, 1_011, 1_012, 1_013, 1_014)]
     assert struck == [False, False, True, True, False, False]
     assert made.request("GET /api/v3/order", 1_012) is None
@@ -160,8 +162,10 @@ def test_the_control_endpoint(tmp_path):
     desk = Desk(tmp_path)
     control = desk.gateway.control
     assert control("POST", "/control/fault", b'{"kind":"halt","symbol":"BTCUSDT"}').status == 200
+    desk.gateway.states()
     assert desk.venue.symbol(BTC).status == "HALT"
     assert control("DELETE", "/control/fault", b"").status == 200
+    desk.gateway.states()
     assert desk.venue.symbol(BTC).status == "TRADING"
     for body in (b"", b"{}", b'{"kind":"worse"}', b'{"kind":"halt","symbol":"X"}', b"\xff", b"[]"):
         answer = control("POST", "/control/fault", body)

@@ -1,0 +1,347 @@
+"""The exchange as a process over real sockets: streams, user data in all forms, faults, TLS, its end."""
+
+import contextlib
+import http.client
+import json
+import signal
+import socket as sockets
+import subprocess
+import time
+
+import pytest
+from rig.exchange_server import COMMAND, WIDE, ExchangeServer, ask
+from websockets.exceptions import ConnectionClosed
+
+pytestmark = pytest.mark.compiled
+BTC = "BTCUSDT"
+LIMIT = {"symbol": BTC, "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "price": "50000", "quantity": "0.01"}
+BALANCES = """
+[[account]]
+name = "main"
+balances = { USDT = "100000", BTC = "2", ETH = "20" }
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    made = ExchangeServer(tmp_path_factory.mktemp("exchange"), "--speed", "5x", scenario=WIDE, market="generated:7")
+    yield made
+    made.conserved()
+    assert made.stop().kinds["fill"] > 0
+
+
+@pytest.fixture(scope="module")
+def lonely(tmp_path_factory):
+    made = ExchangeServer(tmp_path_factory.mktemp("quiet"), scenario=WIDE)
+    yield made
+    made.conserved()
+    assert made.stop().kinds["fault"] > 15
+
+
+@pytest.fixture
+def quiet(lonely):
+    """One that nobody else trades on, without faults and open orders."""
+    lonely.heal()
+    lonely.signed("DELETE", "openOrders", symbol=BTC)
+    lonely.past = len(lonely.done("GET", "allOrders", symbol=BTC, limit=1_000))
+    return lonely
+
+
+def hear_all(stream):
+    """Whatever is still on its way; the connection's end is not."""
+    for _ in range(100):
+        stream.recv(5)
+
+
+def until(stream, wanted, seconds=10.0):
+    """The first message that is wanted."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        message = json.loads(stream.recv(seconds))
+        if wanted(message):
+            return message
+    raise AssertionError("it did not come")
+
+
+def test_streams_raw_and_combined(server):
+    with server.listen("/ws/btcusdt@trade/btcusdt@bookTicker") as raw:
+        assert until(raw, lambda m: m.get("e") == "trade")["s"] == BTC
+        assert until(raw, lambda m: "u" in m)["s"] == BTC
+    names = "btcusdt@depth@100ms/ethusdt@depth5@100ms/!miniTicker@arr"
+    with server.listen("/stream?streams=" + names) as combined:
+        diff = until(combined, lambda m: m["stream"] == "btcusdt@depth@100ms")["data"]
+        assert diff["U"] <= diff["u"]
+        after = until(combined, lambda m: m["stream"] == "btcusdt@depth@100ms")["data"]
+        assert after["U"] == diff["u"] + 1
+        partial = until(combined, lambda m: m["stream"] == "ethusdt@depth5@100ms")["data"]
+        assert len(partial["bids"]) == len(partial["asks"]) == 5
+        assert len(until(combined, lambda m: m["stream"] == "!miniTicker@arr")["data"]) == 2
+
+
+def test_subscribing_and_the_other_commands(server):
+    with server.listen("/ws") as stream:
+
+        def command(**request):
+            stream.send(json.dumps(request))
+            return until(stream, lambda m: "id" in m or "error" in m)
+
+        assert command(method="SUBSCRIBE", params=["btcusdt@kline_1s"], id=1) == {"result": None, "id": 1}
+        assert until(stream, lambda m: m.get("e") == "kline")["k"]["i"] == "1s"
+        assert command(method="LIST_SUBSCRIPTIONS", id=2)["result"] == ["btcusdt@kline_1s"]
+        assert command(method="SET_PROPERTY", params=["combined", True], id=3)["result"] is None
+        assert until(stream, lambda m: "stream" in m)["stream"] == "btcusdt@kline_1s"
+        assert command(method="GET_PROPERTY", params=["combined"], id=4)["result"] is True
+        assert command(method="UNSUBSCRIBE", params=["btcusdt@kline_1s"], id=5)["result"] is None
+        assert command(method="LIST_SUBSCRIPTIONS", id=6)["result"] == []
+        assert command(method="SUBSCRIBE", params="all", id=7)["error"]["code"] == 2
+        assert command(method="NOTHING", id=8)["error"]["code"] == 2
+        assert command(method="SUBSCRIBE", params=[f"s{n}@trade" for n in range(1_025)], id=9)["error"]["code"] == 2
+
+
+def test_user_data_in_three_forms(quiet):
+    status, body = quiet.raw("POST", "/api/v3/userDataStream", b"", {"X-MBX-APIKEY": quiet.ready["api_key"]})
+    assert status == 200
+    listen_key = json.loads(body)["listenKey"]
+    with (
+        quiet.listen("/ws/" + listen_key) as by_key,
+        quiet.listen("/ws-api/v3") as by_logon,
+        quiet.listen("/ws-api/v3") as by_signature,
+    ):
+        assert ask(by_logon, "userDataStream.subscribe")["error"]["code"] == -2015
+        refused = ask(by_logon, "session.logon", **quiet.socket_params())
+        assert refused["error"]["code"] == -1022, "only Ed25519 keys log on"
+        status = ask(by_logon, "session.logon", **quiet.socket_params(ed25519=True))["result"]
+        assert status["apiKey"] == quiet.ready["api_key"]
+        assert ask(by_logon, "userDataStream.subscribe")["result"] == {"subscriptionId": 0}
+        assert ask(by_signature, "userDataStream.subscribe.signature", **quiet.socket_params())["status"] == 200
+        answer = ask(by_logon, "order.place", **(LIMIT | {"timestamp": int(time.time() * 1_000)}))
+        assert answer["status"] == 200, answer
+        order = answer["result"]["orderId"]
+        first = until(by_key, lambda m: m["e"] == "executionReport")
+        assert (first["x"], first["i"]) == ("NEW", order)
+        assert until(by_key, lambda m: m["e"] == "outboundAccountPosition")["B"][1]["l"] == "500.00000000"
+        told = until(by_signature, lambda m: "event" in m)
+        assert (told["subscriptionId"], told["event"]) == (0, first)
+        cancelled = ask(by_logon, "order.cancel", symbol=BTC, orderId=order, timestamp=int(time.time() * 1_000))
+        assert cancelled["result"]["status"] == "CANCELED"
+        assert ask(by_logon, "session.logout")["result"]["apiKey"] is None
+        assert ask(by_logon, "order.cancel", symbol=BTC, orderId=order, timestamp=0)["error"]["code"] == -1102
+        assert ask(by_signature, "userDataStream.unsubscribe")["status"] == 200
+        assert ask(by_signature, "session.subscriptions")["result"] == []
+
+
+def test_tls(tmp_path):
+    server = ExchangeServer(tmp_path, "--tls", scenario=WIDE)
+    assert server.ready["rest"].startswith("https://127.0.0.1:")
+    assert server.done("POST", "order", **LIMIT)["status"] == "NEW"
+    with server.listen("/ws-api/v3") as api:
+        assert ask(api, "ping")["result"] == {}
+    with pytest.raises(OSError):  # noqa: PT012 - who does not trust it does not get in
+        stranger = http.client.HTTPSConnection("127.0.0.1", server.address.port, timeout=5)
+        stranger.request("GET", "/api/v3/ping")
+    server.stop(signal.SIGINT)
+
+
+def test_a_file_of_accounts(tmp_path):
+    (tmp_path / "balances.toml").write_text(BALANCES + BALANCES.replace("main", "other").replace("100000", "7"))
+    server = ExchangeServer(tmp_path, "--balances", str(tmp_path / "balances.toml"), scenario=WIDE)
+    assert [account["name"] for account in server.ready["accounts"]] == ["main", "other"]
+    server.ready |= server.ready["accounts"][1]
+    rows = server.done("GET", "account")["balances"]
+    assert [row["free"] for row in rows] == ["2.00000000", "20.00000000", "7.00000000"]
+    server.stop()
+
+
+def statuses(server):
+    """Of the orders of this test."""
+    return [row["status"] for row in server.done("GET", "allOrders", symbol=BTC, limit=1_000)][server.past :]
+
+
+def lost(server, method="POST", path="order", seconds=0.5, **params):
+    """Send a request on a connection of its own and hear nothing in time."""
+    made = server.new_http(seconds)
+    with contextlib.closing(made):
+        made.request(method, server.target(path, **params), b"", {"X-MBX-APIKEY": server.ready["api_key"]})
+        with pytest.raises((TimeoutError, OSError, http.client.HTTPException)):
+            made.getresponse().read()
+
+
+def test_answers_that_go_wrong(quiet):
+    order = "POST /api/v3/order"
+    quiet.fault(kind="timeout_before", endpoint=order, times=1)
+    lost(quiet, **LIMIT)
+    assert statuses(quiet) == []
+    quiet.fault(kind="timeout_after", endpoint=order, times=1)
+    lost(quiet, **LIMIT)
+    assert statuses(quiet) == ["NEW"]
+    quiet.fault(kind="reset_before", endpoint=order, times=1)
+    lost(quiet, **LIMIT)
+    assert statuses(quiet) == ["NEW"]
+    quiet.fault(kind="reset_after", endpoint=order, times=1)
+    lost(quiet, **LIMIT)
+    assert statuses(quiet) == ["NEW"] * 2
+    quiet.fault(kind="error_before", endpoint=order, status=503, times=1)
+    assert quiet.signed("POST", "order", **LIMIT)[0] == 503
+    assert statuses(quiet) == ["NEW"] * 2
+    quiet.fault(kind="error_after", endpoint=order, times=1)
+    status, answer = quiet.signed("POST", "order", **LIMIT)
+    assert (status, answer["code"]) == (504, -1007)
+    assert statuses(quiet) == ["NEW"] * 3
+    headers = {"X-MBX-APIKEY": quiet.ready["api_key"]}
+    quiet.fault(kind="garbage", endpoint=order, times=1)
+    status, body = quiet.raw("POST", quiet.target("order", **LIMIT), b"", headers)
+    assert status == 200
+    with pytest.raises(ValueError):
+        json.loads(body)
+    quiet.fault(kind="empty", endpoint=order, times=1)
+    assert quiet.raw("POST", quiet.target("order", **LIMIT), b"", headers) == (200, b"")
+    assert statuses(quiet) == ["NEW"] * 5
+    quiet.fault(kind="rate_limit", endpoint=order, times=1)
+    assert quiet.signed("POST", "order", **LIMIT)[0] == 429
+    assert quiet.headers["retry-after"] == "1"
+    quiet.fault(kind="late_after", endpoint=order, delay_ms=300, times=1)
+    began = time.monotonic()
+    assert quiet.signed("POST", "order", **LIMIT)[0] == 200
+    assert time.monotonic() - began >= 0.3
+    quiet.fault(kind="late_before", endpoint=order, delay_ms=600, times=1)
+    lost(quiet, seconds=0.3, **LIMIT)
+    assert statuses(quiet) == ["NEW"] * 6
+    end = time.monotonic() + 10
+    while statuses(quiet) != ["NEW"] * 7:
+        assert time.monotonic() < end, "what was late never landed"
+        time.sleep(0.05)
+    report = json.loads(quiet.raw("GET", "/control/fault")[1])["faults"]
+    assert [row["done"] for row in report[-11:]] == [1] * 11
+
+
+def test_events_that_go_wrong(quiet):
+    with quiet.listen("/ws-api/v3") as api:
+        ask(api, "userDataStream.subscribe.signature", **quiet.socket_params())
+
+        def told(n):
+            """Client ids of the next n order events."""
+            found = []
+            while len(found) < n:
+                event = json.loads(api.recv(10))["event"]
+                if event["e"] == "executionReport":
+                    found.append(event["c"])
+            return found
+
+        def place(name):
+            assert quiet.signed("POST", "order", newClientOrderId=name, **LIMIT)[0] == 200
+
+        quiet.fault(kind="event_drop", stream="executionReport", times=1)
+        place("dropped")
+        place("a")
+        assert told(1) == ["a"]
+        quiet.fault(kind="event_duplicate", stream="executionReport", times=1)
+        place("twice")
+        assert told(2) == ["twice", "twice"]
+        quiet.fault(kind="event_reorder", stream="executionReport", times=1)
+        place("second")
+        place("first")
+        assert told(2) == ["first", "second"]
+        quiet.fault(kind="event_late", stream="executionReport", delay_ms=500, times=1)
+        place("late")
+        place("punctual")
+        assert told(2) == ["punctual", "late"]
+        quiet.fault(kind="silence")
+        place("unheard")
+        with pytest.raises(TimeoutError):
+            api.recv(0.5)
+        quiet.heal()
+        place("heard")
+        assert told(1) == ["heard"]
+        quiet.fault(kind="disconnect")
+        with pytest.raises(ConnectionClosed):
+            hear_all(api)
+
+
+def test_the_websocket_api_goes_wrong_too(quiet):
+    with quiet.listen("/ws-api/v3") as api:
+        quiet.fault(kind="error_after", endpoint="order.place", status=503, times=1)
+        answer = ask(api, "order.place", **quiet.socket_params(**LIMIT))
+        assert (answer["status"], answer["error"]["code"]) == (503, -1008)
+        quiet.fault(kind="timeout_after", endpoint="order.place", times=1)
+        api.send(json.dumps({"id": 5, "method": "order.place", "params": quiet.socket_params(**LIMIT)}))
+        assert ask(api, "ping", identity=6)["id"] == 6
+        assert statuses(quiet) == ["NEW", "NEW"]
+
+
+def test_requests_in_a_row_are_answered_in_their_order(quiet):
+    quiet.fault(kind="late_after", endpoint="GET /api/v3/time", delay_ms=200, times=1)
+    with sockets.create_connection(("127.0.0.1", quiet.address.port), 10) as raw:
+        line = b"GET /api/v3/%s HTTP/1.1\r\nHost: x\r\n\r\n"
+        raw.sendall(line % b"time" + line % b"ping" + line % b"avgPrice")
+        data = b""
+        while data.count(b"HTTP/1.1") < 3 or not data.endswith(b"}"):
+            piece = raw.recv(65_536)
+            assert piece
+            data += piece
+    bodies = [part.split(b"\r\n\r\n")[1] for part in data.split(b"HTTP/1.1")[1:]]
+    assert b"serverTime" in bodies[0]
+    assert bodies[1].startswith(b"{}")
+    assert b"-1102" in bodies[2]
+
+
+def test_sizes_are_bounded(quiet):
+    port = quiet.address.port
+    for data, status in (
+        (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n", b"431"),
+        (b"GET / HTTP/1.1\r\n" + b"".join(b"h%d: %s\r\n" % (n, b"v" * 1_000) for n in range(20)) + b"\r\n", b"431"),
+        (b"POST /api/v3/order HTTP/1.1\r\nContent-Length: 70000\r\n\r\n" + b"a" * 70_000, b"413"),
+        (b"nonsense\r\n\r\n", b"400"),
+    ):
+        with sockets.create_connection(("127.0.0.1", port), 10) as raw:
+            raw.sendall(data)
+            assert raw.recv(65_536).split(b" ")[1] == status
+    with quiet.listen("/ws-api/v3") as api:
+        api.send("a" * 70_000)
+        with pytest.raises(ConnectionClosed) as closed:
+            api.recv(10)
+        assert closed.value.rcvd.code == 1009
+    quiet.get("ping")
+
+
+def test_a_full_disk_ends_the_exchange(tmp_path):
+    import shutil
+
+    if shutil.which("prlimit") is None:
+        pytest.skip("no prlimit here")
+    server = ExchangeServer(tmp_path, scenario=WIDE)
+    size = server.ledger.stat().st_size
+    subprocess.run(["prlimit", f"--fsize={size + 700}", "--pid", str(server.process.pid)], check=True)
+    placed = 0
+    try:
+        for _ in range(20):
+            status, _ = server.signed("POST", "order", **LIMIT)
+            placed += status == 200
+    except (OSError, http.client.HTTPException):
+        pass
+    assert server.process.wait(10) == 1
+    assert "the ledger cannot be written" in server.log()
+    assert server.ledger.read_bytes().endswith(b"\n")
+    written = [json.loads(line) for line in server.ledger.read_text().splitlines()]
+    assert placed <= sum(line["kind"] == "order" for line in written), "nobody is told what the ledger does not hold"
+    server._log.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--venue", "bybit"], "--venue"),
+        (["--port", "70000"], "--port"),
+        (["--market", "recorded"], "--market"),
+        (["--market", "generated:-1"], "--market"),
+        (["--speed", "0x"], "--speed"),
+        (["--speed", "nan"], "--speed"),
+        (["--balances", "absent.toml"], "--balances"),
+        (["--scenario", "absent.toml"], "--scenario"),
+    ],
+)
+def test_settings_that_are_refused(tmp_path, options, says):
+    done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("bot4-exchange: ")
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
