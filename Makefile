@@ -2,7 +2,7 @@
 #   make run        trade on paper: the recordings below $(BOT4_DATA), else the synthetic market; the report lies in report/
 #   make test       linters, types, import rules, all tests       make coverage   the tests without the compiler, and a figure
 #   make stress     the hammers at their full counts              make bench      the benches
-#   make mutants    do the tests notice when a check is removed?
+#   make mutants    do the tests notice when a check is removed?   make clients   other people's clients on bot4-exchange
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -20,7 +20,7 @@ REPORT ?= report
 
 export BOT4_DATA
 
-.PHONY: run test stress bench lint mutants coverage requirements clean
+.PHONY: run test stress bench lint mutants clients coverage requirements clean
 .DEFAULT_GOAL := run
 
 run: $(RUNTIME)
@@ -45,6 +45,9 @@ bench: $(RUNTIME)
 
 mutants: $(DEVELOPMENT)
 	$(BIN)/python tests/mutants/run.py $(MUTANTS)
+
+clients: $(DEVELOPMENT)
+	$(BIN)/python -m pytest -m stress tests/clients
 
 coverage: $(DEVELOPMENT)
 	$(BIN)/coverage erase

@@ -529,6 +529,8 @@ class ApiSocket(Socket):
             answer["result"] = handler(self, params)
         except Refused as refused:
             gateway.refuse(answer, refused)
+        if self.session.show_limits:
+            answer["rateLimits"] = gateway.limits_used(None)
         return answer
 
     # --- methods of the connection ---

@@ -300,9 +300,14 @@ class Gateway:
         finally:
             venue.ledger.flush()
         if show:
-            counts = [] if account is None else [count.state(now_s) for count in account.limit.counts]
-            answer["rateLimits"] = [*counts, self._address.weight.state(now_s)]
+            answer["rateLimits"] = self.limits_used(account)
         return answer
+
+    def limits_used(self, account: Account | None) -> list[dict[str, Any]]:
+        """What is used of the limits, as answers of the websocket API tell it."""
+        now_s = self.venue.clock_ns() / 1e9
+        counts = [] if account is None else [count.state(now_s) for count in account.limit.counts]
+        return [*counts, self._address.weight.state(now_s)]
 
     def take_weight(self, weight: int) -> None:
         """Count a request that is answered elsewhere."""

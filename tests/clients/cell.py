@@ -1,0 +1,38 @@
+"""What the scripts of this folder share: operations by name, each run by itself, the outcome as one JSON object.
+
+The scripts run in environments of their own, with their client and nothing of Bot4.
+"""
+
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+READY: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
+BTC = "BTCUSDT"
+
+
+def run(operations: dict[str, Callable[[], None]]) -> None:
+    """Run every operation; one that raises is told and the next one goes on."""
+    outcome = {}
+    for name, operation in operations.items():
+        try:
+            operation()
+            outcome[name] = "ok"
+        except Exception:
+            outcome[name] = traceback.format_exc(limit=-3)
+    print(json.dumps(outcome))
+
+
+def refused(error: type[Exception], code: int, action: Callable[[], Any]) -> None:
+    """The action has to fail with the venue's code."""
+    try:
+        action()
+    except error as caught:
+        found = getattr(caught, "code", None) or getattr(caught, "error_code", None) or caught
+        if str(code) in str(found):
+            return
+        raise
+    raise AssertionError("it was not refused")
