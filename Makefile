@@ -68,13 +68,14 @@ $(DEVELOPMENT): requirements-dev.txt $(RUNTIME) | $(VENV)/bin/python
 	$(PIP) --require-hashes -r requirements-dev.txt
 	@touch $@
 
-# Writes the pinned requirements anew, without the address of any registry in them.
+# Writes the pinned requirements anew, without the address of any registry in them; those of development first, since
+# the clients in them take fewer versions.
 UV := $(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --universal --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --upgrade
 requirements: $(RUNTIME)
 	$(PIP) uv
-	$(UV) --extra build -o requirements.txt
-	$(UV) --extra build --extra dev -c requirements.txt -o requirements-dev.txt
+	$(UV) --extra build --extra dev -o requirements-dev.txt
+	$(UV) --extra build -c requirements-dev.txt -o requirements.txt
 
 clean:
 	rm -rf $(VENV) build report .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*

@@ -135,7 +135,7 @@ def replace() -> None:
 
 def refusals() -> None:
     """Keys, filters, money, unknown orders."""
-    refused(Exception, -1022, lambda: spot("wrong").rest_api.get_account())
+    refused(Exception, -1022, spot("wrong").rest_api.get_account)
     refused(Exception, -1013, lambda: limit_buy(0.001, 1.0))
     refused(Exception, -2010, lambda: limit_buy(20.0))
     refused(Exception, -2011, lambda: client.delete_order(symbol=BTC, order_id=999_999_999))
