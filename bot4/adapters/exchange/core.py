@@ -19,7 +19,7 @@ from bot4.kernels.exchange.state import (
     VALUE_BOUND,
     MarketRules,
     exchange_memory,
-    set_fees,
+    set_account,
 )
 from bot4.model.enums import (
     ACTION_AMEND,
@@ -123,7 +123,7 @@ class Core:
             )
         memory = exchange_memory(rules, len(fees_ppm), len(assets))
         for account, (maker, taker) in enumerate(fees_ppm):
-            set_fees(memory, account, maker, taker)
+            set_account(memory, account, maker, taker)
         self.memory = np.ndarray(1, EXCHANGE, buffer=memory)
         self._events, self._balances, self._fees = memory["events"], memory["balances"], memory["fees"]
         self._command = np.zeros(1, COMMAND)
