@@ -33,7 +33,65 @@ else:
 
     JIT = not numba.config.DISABLE_JIT
 if JIT:
+    import llvmlite.binding as llvm
+    from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
+    from numba.core.compiler import Compiler
     from numba.core.registry import CPUDispatcher
+
+    class _Code(JITCodeLibrary):
+        """Compiled code as Numba keeps it, or, of kernels that only kernels call, a part of what their caller will be.
+
+        Numba optimises and translates each function with all that it calls, so what lies N calls deep is done N times.
+        Nobody runs a part by itself: it is linked as it was written, and the kernel at the root does it all once.
+        """
+
+        part = False
+
+        def _optimize_final_module(self):
+            if not self.part:
+                super()._optimize_final_module()
+
+        def _finalize_final_module(self):
+            if self.part:
+                self._finalize_dynamic_globals()
+                self._finalized = True
+            else:
+                super()._finalize_final_module()
+
+        def get_pointer_to_function(self, name):
+            return 0 if self.part else super().get_pointer_to_function(name)
+
+        @property
+        def codegen(self):
+            return self if self.part else super().codegen
+
+        def set_env(self, name, env):
+            """A part's is set in what it became part of."""
+
+        def serialize_using_object_code(self):
+            if not self.part:
+                return super().serialize_using_object_code()
+            return self.name, "part", self._get_module_for_linking().as_bitcode()
+
+        @classmethod
+        def _unserialize(cls, codegen, state):
+            name, kind, data = state
+            if kind != "part":
+                return super()._unserialize(codegen, state)
+            made = cls(codegen, name)
+            made.part = made._finalized = True
+            made._final_module = made._shared_module = llvm.parse_bitcode(data)
+            return made
+
+    JITCPUCodegen._library_class = _Code
+
+    class _PartCompiler(Compiler):
+        """Compiles what only kernels call."""
+
+        def compile_extra(self, func):
+            self.state.library = _Code(self.state.targetctx.codegen(), func.__qualname__)
+            self.state.library.part = True
+            return super().compile_extra(func)
 
     class _Kernel(CPUDispatcher):
         """A compiled function that other kernels know by its version without a door for Python."""
@@ -154,7 +212,9 @@ def _compile(function: Callable, **options) -> Callable:
     folder = cache_root() / source_digest(function.__code__.co_filename)
     try:
         numba.config.CACHE_DIR = str(folder / "callee")
-        callee = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)(function)
+        callee = numba.njit(
+            no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=_PartCompiler, **options
+        )(function)
         numba.config.CACHE_DIR = str(folder)
         made = numba.njit(**options)(function)
     except KeyError:  # a Numba without the private option
