@@ -11,6 +11,7 @@ per array, and without it an allocation inside a kernel is a compile error.
 import ast
 import errno
 import functools
+import gc
 import hashlib
 import os
 import sys
@@ -34,8 +35,10 @@ else:
     JIT = not numba.config.DISABLE_JIT
 if JIT:
     import llvmlite.binding as llvm
+    from numba.core import typed_passes, untyped_passes
     from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
     from numba.core.compiler import Compiler
+    from numba.core.compiler_machinery import PassManager
     from numba.core.registry import CPUDispatcher
 
     class _Code(JITCodeLibrary):
@@ -46,6 +49,22 @@ if JIT:
         """
 
         part = False
+        outlined = False
+
+        def add_ir_module(self, ir_module):
+            for function in ir_module.functions if self.outlined else ():
+                if not function.is_declaration and "alwaysinline" not in function.attributes:
+                    function.attributes.add("noinline")
+            super().add_ir_module(ir_module)
+
+        def _optimize_functions(self, ll_module):
+            if not self.part:
+                return super()._optimize_functions(ll_module)
+            ll_module.data_layout = self._codegen._data_layout
+            passes, builder = self._codegen._function_pass_manager(opt=1)
+            for function in ll_module.functions:
+                if not function.is_declaration:
+                    passes.run(function, builder)
 
         def _optimize_final_module(self):
             if not self.part:
@@ -85,13 +104,65 @@ if JIT:
 
     JITCPUCodegen._library_class = _Code
 
-    class _PartCompiler(Compiler):
-        """Compiles what only kernels call."""
+    _outlined: set[Callable] = set()  # what LLVM shall not inline
+
+    _PASSES = (
+        untyped_passes.TranslateByteCode,
+        untyped_passes.FixupArgs,
+        untyped_passes.IRProcessing,
+        untyped_passes.DeadBranchPrune,
+        untyped_passes.GenericRewrites,
+        untyped_passes.ReconstructSSA,
+        typed_passes.NopythonTypeInference,
+        typed_passes.PreLowerStripPhis,
+        typed_passes.NoPythonSupportedFeatureValidation,
+        typed_passes.IRLegalization,
+        typed_passes.AnnotateTypes,
+        typed_passes.NativeLowering,
+        typed_passes.NoPythonBackend,
+    )
+
+    class _RootCompiler(Compiler):
+        """Numba's passes without those for what a kernel cannot hold: closures, generators, array expressions, parfors.
+
+        The collector rests meanwhile: it would look through all that is known of the types, again and again, for little.
+        """
+
+        part = False
 
         def compile_extra(self, func):
             self.state.library = _Code(self.state.targetctx.codegen(), func.__qualname__)
-            self.state.library.part = True
-            return super().compile_extra(func)
+            self.state.library.part = self.part
+            self.state.library.outlined = func in _outlined
+            self.state.library.enable_object_caching()
+            resting = not gc.isenabled()
+            gc.disable()
+            try:
+                return super().compile_extra(func)
+            finally:
+                if not resting:
+                    gc.enable()
+
+        def define_pipelines(self):
+            passes = PassManager("kernel")
+            for each in _PASSES:
+                passes.add_pass(each, each.__name__)
+            passes.finalize()
+            return [passes]
+
+    class _PartCompiler(_RootCompiler):
+        """Compiles what only kernels call."""
+
+        part = True
+
+    class _Part(CPUDispatcher):
+        """What only kernels call: compiled once for a type, where Numba does it anew for each constant it is called with."""
+
+        def get_call_template(self, args, kws):
+            plain = numba.types.unliteral
+            return super().get_call_template(
+                tuple(plain(one) for one in args), {name: plain(one) for name, one in kws.items()}
+            )
 
     class _Kernel(CPUDispatcher):
         """A compiled function that other kernels know by its version without a door for Python."""
@@ -216,9 +287,10 @@ def _compile(function: Callable, **options) -> Callable:
             no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=_PartCompiler, **options
         )(function)
         numba.config.CACHE_DIR = str(folder)
-        made = numba.njit(**options)(function)
+        made = numba.njit(no_cfunc_wrapper=True, pipeline_class=_RootCompiler, **options)(function)
     except KeyError:  # a Numba without the private option
         raise RuntimeError("this Numba does not know the option _nrt; install the pinned version") from None
+    callee.__class__ = _Part
     made.__class__ = _Kernel
     made.callee = callee
     return made
@@ -244,3 +316,10 @@ def kernel(function: Callable) -> Callable:
 def inlined(function: Callable) -> Callable:
     """A kernel that LLVM always inlines into its caller: for leaves of a few lines on the hot path."""
     return _compile(function, _nrt=False, forceinline=True)
+
+
+def outlined(function: Callable) -> Callable:
+    """A kernel that LLVM never inlines: off the hot path and called from many places, each of which it would fill."""
+    if JIT:
+        _outlined.add(function)
+    return kernel(function)

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from bot4.engine.execution_memory import ITEM_RECORDS, ORDER_ROWS, execution_memory
-from bot4.engine.execution_step import execution_run, execution_step
+from bot4.engine.execution_step import execution_run
 from bot4.engine.journal import DEFAULT_RECORDS, JournalFile
 from bot4.engine.recovery import execution_fold, execution_start
 from bot4.model.errors import JournalError
 from bot4.model.records import JOURNAL, JOURNAL_START
 from bot4.shm.spsc_ring import ring_recover
+from bot4.shm.waiting import NOBODY, ONE_POLL
 from bot4.shm.wires import (
     GAUGE_EXEC_DRAWDOWN_PPM,
     GAUGE_EXEC_NAKED_NS_MAX,
@@ -78,9 +79,7 @@ class ExecutionAgent:
 
     def do_work(self) -> int:
         """One batch; returns the number of items handled, 0 when there is nothing to do."""
-        if not self._opened():
-            return 1
-        return execution_step(self.memory, self.wires, self.instruments, self.limits, self.session, BATCH)
+        return self.run(ONE_POLL, NOBODY)
 
     def run(self, idle: np.ndarray, peers: np.ndarray) -> int:
         """The same, again and again for about a millisecond, waiting as `idle` says and waking `peers` after news."""

@@ -30,6 +30,7 @@ from bot4.model.errors import InputError, SettingsError
 from bot4.model.records import EXEC_REPORT, ORDER_INTENT, PORTFOLIO_TOTALS, TICK, words
 from bot4.shm.layout import CONTROL_RESYNC, CONTROL_SNAPSHOT, LINE, RING_HEAD, RING_TAIL
 from bot4.shm.spsc_ring import consume, peek_tick, ring_recover
+from bot4.shm.waiting import NOBODY, ONE_POLL
 from bot4.shm.wires import GAUGE_SHARD_GATE_OPEN, NOTHING_KEPT, Wires
 
 BUILT_IN = "bot4.strategies.trend"  # the one that the template imports
@@ -327,7 +328,7 @@ class ShardAgent:
         # a report alone is enough to make it a restart: it may have told of a position that this life would not know
         fresh = bool(ring[RING_TAIL] == 0 and wires.reports[k][RING_TAIL] == 0 and wires.intents[k][RING_HEAD] == 0)
         self.memory = shard_memory(loop_module, strategy_params, instruments, session, k, fresh, wires.kept)
-        self._step, self._run = loop_module.shard_step, loop_module.shard_run
+        self._run = loop_module.shard_run
         self._arguments = (wires, instruments, limits, session, k)
         ring_recover(wires.intents[k])
         wires.gauges[k, GAUGE_SHARD_GATE_OPEN] = 0  # whatever an earlier life last said
@@ -353,7 +354,7 @@ class ShardAgent:
 
     def do_work(self) -> int:
         """Handle a bounded batch of reports and ticks; returns how many."""
-        return int(self._step(self.memory, *self._arguments, MAX_BATCH))
+        return self.run(ONE_POLL, NOBODY)
 
     def run(self, idle: np.ndarray, peers: np.ndarray) -> int:
         """The same, again and again for about a millisecond, waiting as `idle` says and waking `peers` after news."""

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bot4.jit import inlined, kernel
+from bot4.jit import inlined, kernel, outlined
 
 SLOTS = 4096  # grid levels held at once, a power of two; the book spans at most 2 * REACH + the spread
 MASK = SLOTS - 1
@@ -131,7 +131,7 @@ def _draw_near(state):
 # --- text ------------------------------------------------------------------------------------------------------------
 
 
-@kernel
+@outlined
 def _put_part(flow, text, at, part):
     size = flow.part_sizes[part]
     for index in range(size):
@@ -139,7 +139,7 @@ def _put_part(flow, text, at, part):
     return at + size
 
 
-@kernel
+@outlined
 def _put_digits(text, at, value, digits):
     for index in range(digits):
         text[at + digits - 1 - index] = 48 + value % 10

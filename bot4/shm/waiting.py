@@ -51,6 +51,10 @@ def idle_words(spins: int, yields: int, time_out_ns: int, polls: int) -> np.ndar
     return words
 
 
+ONE_POLL = idle_words(1, 0, 0, 1)  # a single look, without waiting
+NOBODY = np.zeros(0, np.int64)  # to wake
+
+
 @inlined
 def wake(waiters, peers):
     """Wake those of `peers` (int64[n], rows) that sleep; called after what they wait for has been published."""
