@@ -42,10 +42,11 @@ if JIT:
     from numba.core.registry import CPUDispatcher
 
     class _Code(JITCodeLibrary):
-        """Compiled code as Numba keeps it, or, of kernels that only kernels call, a part of what their caller will be.
+        """Compiled code as Numba keeps it, or a part: a kernel that only kernels call.
 
-        Numba optimises and translates each function with all that it calls, so what lies N calls deep is done N times.
-        Nobody runs a part by itself: it is linked as it was written, and the kernel at the root does it all once.
+        Numba optimises and translates each function together with all that it calls, so what lies N calls deep is done
+        N times. Nobody runs a part by itself: it is linked as it was written, and the kernel at the root, which Python
+        calls, is optimised and translated with all of its parts, once.
         """
 
         part = False
@@ -58,10 +59,9 @@ if JIT:
             super().add_ir_module(ir_module)
 
         def _optimize_functions(self, ll_module):
-            if not self.part:
-                return super()._optimize_functions(ll_module)
+            """The passes of a single function; of a part only what makes it small."""
             ll_module.data_layout = self._codegen._data_layout
-            passes, builder = self._codegen._function_pass_manager(opt=1)
+            passes, builder = self._codegen._function_pass_manager(**({"opt": 1} if self.part else {}))
             for function in ll_module.functions:
                 if not function.is_declaration:
                     passes.run(function, builder)
@@ -85,7 +85,7 @@ if JIT:
             return self if self.part else super().codegen
 
         def set_env(self, name, env):
-            """A part's is set in what it became part of."""
+            """Nothing: a part has no globals of its own in memory."""
 
         def serialize_using_object_code(self):
             if not self.part:
@@ -104,8 +104,7 @@ if JIT:
 
     JITCPUCodegen._library_class = _Code
 
-    _outlined: set[Callable] = set()  # what LLVM shall not inline
-
+    # Numba's passes without those for what no kernel has: closures, generators, expressions of whole arrays.
     _PASSES = (
         untyped_passes.TranslateByteCode,
         untyped_passes.FixupArgs,
@@ -121,20 +120,18 @@ if JIT:
         typed_passes.NativeLowering,
         typed_passes.NoPythonBackend,
     )
+    _outlined: set[Callable] = set()
 
     class _RootCompiler(Compiler):
-        """Numba's passes without those for what a kernel cannot hold: closures, generators, array expressions, parfors.
-
-        The collector rests meanwhile: it would look through all that is known of the types, again and again, for little.
-        """
+        """Compiles what Python calls. The collector rests meanwhile: it would go through every type again and again."""
 
         part = False
 
         def compile_extra(self, func):
-            self.state.library = _Code(self.state.targetctx.codegen(), func.__qualname__)
-            self.state.library.part = self.part
-            self.state.library.outlined = func in _outlined
-            self.state.library.enable_object_caching()
+            code = _Code(self.state.targetctx.codegen(), func.__qualname__)
+            code.part, code.outlined = self.part, func in _outlined
+            code.enable_object_caching()
+            self.state.library = code
             resting = not gc.isenabled()
             gc.disable()
             try:
@@ -151,21 +148,20 @@ if JIT:
             return [passes]
 
     class _PartCompiler(_RootCompiler):
-        """Compiles what only kernels call."""
+        """Compiles what kernels call."""
 
         part = True
 
     class _Part(CPUDispatcher):
-        """What only kernels call: compiled once for a type, where Numba does it anew for each constant it is called with."""
+        """What kernels call: compiled once for a type, where Numba does so for each constant that it is called with."""
 
         def get_call_template(self, args, kws):
             plain = numba.types.unliteral
-            return super().get_call_template(
-                tuple(plain(one) for one in args), {name: plain(one) for name, one in kws.items()}
-            )
+            named = {name: plain(one) for name, one in kws.items()}
+            return super().get_call_template(tuple(plain(one) for one in args), named)
 
     class _Kernel(CPUDispatcher):
-        """A compiled function that other kernels know by its version without a door for Python."""
+        """What Python calls; other kernels know it by its part."""
 
         @property
         def _numba_type_(self):
@@ -277,17 +273,15 @@ def _compile(function: Callable, **options) -> Callable:
         raise SystemExit(2)  # nothing compiled can be imported: one line, whoever tried
     if not JIT:
         return function
-    options |= {"cache": True, "nogil": True, "error_model": "numpy"}
+    options |= {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
     # Two versions, compiled when they are first needed: what other kernels call has no door for Python, which is a
     # third of the time to compile where the arguments are bundles of arrays.
     folder = cache_root() / source_digest(function.__code__.co_filename)
     try:
         numba.config.CACHE_DIR = str(folder / "callee")
-        callee = numba.njit(
-            no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=_PartCompiler, **options
-        )(function)
+        callee = numba.njit(no_cpython_wrapper=True, pipeline_class=_PartCompiler, **options)(function)
         numba.config.CACHE_DIR = str(folder)
-        made = numba.njit(no_cfunc_wrapper=True, pipeline_class=_RootCompiler, **options)(function)
+        made = numba.njit(pipeline_class=_RootCompiler, **options)(function)
     except KeyError:  # a Numba without the private option
         raise RuntimeError("this Numba does not know the option _nrt; install the pinned version") from None
     callee.__class__ = _Part

@@ -34,7 +34,7 @@ def load_composed(shard_loop: ModuleType) -> ModuleType:
         return template
     line = "from bot4.engine.shard_loop import shard_step"
     replacement = line.replace("bot4.engine.shard_loop", shard_loop.__name__)
-    return generate_module(template, "bot4_composed", line, replacement, shard_loop)
+    return generate_module(template, "bot4_composed", {line: replacement}, shard_loop)
 
 
 class ComposedAgent:

@@ -11,8 +11,9 @@ from typing import Any
 
 from bot4.adapters.sim.venue_loop import venue_step
 from bot4.adapters.system.process import die_with_parent
-from bot4.engine.execution_step import execution_step
+from bot4.engine.execution_step import execution_run, execution_step
 from bot4.engine.feed_step import feed_step
+from bot4.engine.feed_ticks import tick_step
 from bot4.engine.shard import load_loop
 from bot4.jit import JIT, is_compiled
 from workers.plan import Plan
@@ -50,6 +51,14 @@ def compile_apart(plan: Plan, compile_agent: Callable[[str], object]) -> None:
 
 
 def _steps(plan: Plan) -> dict[str, Any]:
-    """The step of each agent, the dearest first."""
-    shard_step = load_loop(plan.strategy_module).shard_step
-    return {"venue": venue_step, "feed": feed_step, "execution": execution_step, "shard-0": shard_step}
+    """The dearest kernel of each agent, the dearest agent first."""
+    loop = load_loop(plan.strategy_module)
+    if plan.feed.kind == "live":
+        from bot4.engine.live import load_step  # connections are nothing to a replay
+
+        feed = load_step([venue for _, venue in plan.symbols])
+    else:
+        feed = tick_step if plan.feed.recording else feed_step
+    if plan.composed:
+        return {"feed": feed, "execution": execution_step, "shard-0": loop.shard_step, "venue": venue_step}
+    return {"feed": feed, "execution": execution_run, "shard-0": loop.shard_run, "venue": venue_step}

@@ -55,7 +55,7 @@ def tick_feed(plan: Plan, wires: Wires) -> TickFeed:
 
 def composed_of_ticks(loop: ModuleType) -> ModuleType:
     """A copy of the loop of all agents whose feed is that of a recording."""
-    return generate_module(loop, "bot4_composed_ticks", _LINE, _REPLACEMENT, feed_ticks)
+    return generate_module(loop, "bot4_composed_ticks", {_LINE: _REPLACEMENT}, feed_ticks)
 
 
 def warm_ticks() -> None:

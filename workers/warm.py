@@ -15,7 +15,8 @@ from bot4.adapters.system.latch import KillLatch
 from bot4.engine.shard import kept_row, load_loop
 from bot4.shm.layout import CONTROL_RESYNC, CONTROL_SNAPSHOT
 from bot4.shm.segment import nameless_words
-from bot4.shm.waiting import idle_words
+from bot4.shm.spsc_ring import consume
+from bot4.shm.waiting import NOBODY, ONE_POLL, rest_once, wake_peers
 from bot4.shm.wires import private_wires
 from workers.bootstrap import build_agents
 from workers.composed import compile_part
@@ -36,19 +37,18 @@ def warm(plan: Plan) -> np.ndarray:
     int64[n_instruments, words], the shared memory in which shards keep what their next life goes on from
     """
     home = plan.session_folder if plan.session_folder.is_dir() else None  # there whoever is killed is cleaned up after
+    other_feed = not plan.composed and (plan.feed.kind == "live" or plan.feed.recording)  # hears no text of a market
     with tempfile.TemporaryDirectory(prefix=WARM_PREFIX, dir=home) as folder:
         place = Path(folder)
         KillLatch(place).initialise()
-        feed = FeedSpec(kind="synthetic", seed=1)
-        if plan.feed.recording and plan.composed:
-            feed = FeedSpec(kind="replay", recording=True)  # another loop: it compiles without anything to read too
+        feed = FeedSpec(kind="replay", recording=True) if plan.feed.recording else FeedSpec(kind="synthetic", seed=1)
         short = replace(plan, feed=feed, speed=0.0, state_folder=place, session_folder=place)
         shards = [f"shard-{k}" for k in range(plan.n_shards)]
-        compile_apart(short, lambda name: _start(short, name))
+        compile_apart(plan, lambda name: _warm_feed(plan) if name == "feed" and other_feed else _start(short, name))
         row = kept_row(load_loop(plan.strategy_module))
         wires = private_wires(plan.n_shards, plan.n_instruments)
         wires = wires._replace(kept=np.zeros((plan.n_instruments, row), np.int64))
-        names = ["bot"] if plan.composed else ["venue", "execution", *shards, "feed"]
+        names = ["bot"] if plan.composed else ["venue", "execution", *shards, *([] if other_feed else ["feed"])]
         agents = build_agents(short, wires, names, 0)
         for number in range(ROUNDS if not plan.composed else 4):
             if number == RESTART_AT:
@@ -59,20 +59,30 @@ def warm(plan: Plan) -> np.ndarray:
         for agent in agents:
             _run(agent)
             agent.close()
-        if plan.feed.kind == "live":
-            from workers.live import warm_live
-
-            warm_live(plan)
         if plan.recorder is not None:
             warm_recorder()
-        if plan.feed.recording:
-            warm_ticks()
         if not plan.composed:
+            if other_feed:
+                _warm_feed(plan)
             restarted = build_agents(short, wires, ["execution", *shards], 1)  # the way back: journal scan, empty state
             for agent in restarted:
                 agent.do_work()
                 agent.close()
+            for ring in (wires.ticks[0], wires.reports[0]):
+                consume(ring)  # what a killed shard has not read
+            wake_peers(wires.waiters, NOBODY)  # the loop around agents that do not wait by themselves
+            rest_once(wires.waiters, 0, ONE_POLL, 0)
     return nameless_words(plan.n_instruments, row)
+
+
+def _warm_feed(plan: Plan) -> None:
+    """The kernels of a feed of connections or of an own recording, in a process of its own."""
+    if plan.feed.kind == "live":
+        from workers.live import warm_live
+
+        warm_live(plan)
+    else:
+        warm_ticks()
 
 
 def _start(plan: Plan, name: str) -> None:
@@ -91,7 +101,7 @@ def _start(plan: Plan, name: str) -> None:
 def _run(agent: Any) -> None:
     """The loop that waits by itself, where the agent has one."""
     if hasattr(agent, "run"):
-        agent.run(idle_words(0, 0, 1, 1), np.zeros(0, np.int64))
+        agent.run(ONE_POLL, NOBODY)
 
 
 def _folder(plan: Plan, name: str) -> Path:

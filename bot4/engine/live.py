@@ -10,10 +10,11 @@ next turn, and until it is taken nothing more is read; who is behind for too lon
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from bot4.engine import feed_live, feed_scan
 from bot4.engine.feed_live import (
     CONNECTION,
     CONNECTION_BYTES,
@@ -27,7 +28,6 @@ from bot4.engine.feed_live import (
     answer_readers,
     check_silence,
     forget_connection,
-    live_step,
     promise,
     take_body,
     take_filled,
@@ -37,6 +37,8 @@ from bot4.engine.feed_out import go_stale, publish
 from bot4.engine.feed_raw import record_message
 from bot4.engine.feed_scan import SCANNERS
 from bot4.engine.feed_typed import fill
+from bot4.engine.shard import generate_module
+from bot4.jit import JIT
 from bot4.kernels.scan.directory import directory_of
 from bot4.kernels.scan.frame import BINARY, CLOSE, CONTINUATION, TEXT
 from bot4.kernels.scan.scanned import INSTRUMENT, KIND, SEQUENCE, Scanned
@@ -70,6 +72,23 @@ GIVE_UP_NS = 30_000_000_000  # a book that is stale for so long in spite of requ
 MOST_REASONS = 256
 MOST_DOUBLINGS = 4  # of that time, while no answer helps
 FIRST_NS = 1_500_000_000  # ... where the connection has not yet brought its first snapshot
+
+
+def load_step(venues: Sequence[str]) -> Any:
+    """`live_step` with the scanners of these venues alone compiled in."""
+    needed = {SCANNERS[venue] for venue in venues}
+    spared = [name for number, name in enumerate(_SCANNERS) if number not in needed]
+    if not spared or not JIT:
+        return feed_live.live_step
+    nothing = f"from {feed_scan.__name__} import scan_nothing"
+    lines = {f"from bot4.kernels.scan.{name} import scan_{name}": f"{nothing} as scan_{name}" for name in spared}
+    door = generate_module(feed_scan, "bot4_scan", lines, feed_scan)
+    line = "from bot4.engine.feed_scan import scan_any"
+    replaced = {line: line.replace(feed_scan.__name__, door.__name__)}
+    return generate_module(feed_live, "bot4_live", replaced, door).live_step
+
+
+_SCANNERS = ("binance", "bybit", "kraken", "coinbase")  # by number
 
 
 class _Listed(NamedTuple):
@@ -117,6 +136,7 @@ class LiveFeed:
         self.pool, self.fetcher, self.silence_ns = pool, fetcher, silence_ns
         self.counts: Counter[str] = Counter()  # by venue and reason: what no instrument could be told of
         self._venues = sorted({venue for _, venue in symbols})
+        self._step = load_step(self._venues)
         self._index = {name: index for index, name in enumerate(symbols)}
         self._connections: dict[int, Connection] = {}
         self._parts: dict[int, bytearray] = {}
@@ -272,7 +292,7 @@ class LiveFeed:
                 if ts_ns - self._behind.setdefault(slot, int(ts_ns)) > BEHIND_NS:
                     self._drop(connection, "more messages that have to be read slowly than can be")
                 break
-            taken = live_step(
+            taken = self._step(
                 self.memory, self.wires, self.instruments, self.session, np.int64(slot), ts_ns, np.int64(BATCH)
             )
             handled += taken
@@ -454,10 +474,11 @@ class LiveFeed:
         """Call every kernel once, with nothing to do: a worker that is forked afterwards compiles nothing."""
         arguments = self.memory, self.wires, self.instruments, self.session
         now_ns = np.int64(self._now_ns())
-        live_step(*arguments, np.int64(0), now_ns, np.int64(1))
+        self._step(*arguments, np.int64(0), now_ns, np.int64(1))
         self._blank(-1)
         self._take_filled(0, int(now_ns), INPUT_OK)
-        self._body[0] = 10
-        take_body(*arguments, np.int64(0), self._body, np.int64(0), now_ns)
+        if any(self.streams[venue].snapshot(symbol) is not None for symbol, venue in self.symbols):
+            self._body[0] = 10
+            take_body(*arguments, np.int64(0), self._body, np.int64(0), now_ns)
         forget_connection(*arguments, np.int64(0), now_ns)
         self.do_work()

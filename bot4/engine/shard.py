@@ -182,26 +182,28 @@ def load_loop(name: str) -> ModuleType:
     if name == BUILT_IN:
         return template
     require_kernels(strategy)
-    return generate_module(template, "bot4_shard", _IMPORT, _IMPORT.replace(BUILT_IN, name), strategy)
+    return generate_module(template, "bot4_shard", {_IMPORT: _IMPORT.replace(BUILT_IN, name)}, strategy)
 
 
-def generate_module(
-    template_module: ModuleType, prefix: str, line: str, replacement: str, user: ModuleType
-) -> ModuleType:
-    """A copy of a template module with one import line replaced, so that what it imports is a global and inlined.
+def generate_module(template_module: ModuleType, prefix: str, lines: Mapping[str, str], user: ModuleType) -> ModuleType:
+    """A copy of a template module with import lines replaced, so that what it imports is a global and inlined.
 
     Parameters
     ----------
-    template_module : module whose source has `line` exactly once
+    template_module : module whose source has each line exactly once
     prefix : of the copy's name; the rest is the hash of all sources that go into it
-    user : the module that the replaced line imports from
+    lines : import lines and what replaces them
+    user : the module that the new lines import from
     """
     source = Path(str(template_module.__file__)).read_text()
-    if source.count(line) != 1:
-        raise RuntimeError(f"{template_module.__name__} has lost the import line: {line}")
     digest = hashlib.sha256()
-    for part in (replacement, source_digest(str(template_module.__file__)), source_digest(str(user.__file__))):
-        digest.update(part.encode())
+    for line, replacement in lines.items():
+        if source.count(line) != 1:
+            raise RuntimeError(f"{template_module.__name__} has lost the import line: {line}")
+        source = source.replace(line, replacement)
+        digest.update(replacement.encode())
+    for module in (template_module, user):
+        digest.update(source_digest(str(module.__file__)).encode())
     generated = f"{prefix}_{digest.hexdigest()[:24]}"
     if generated in sys.modules:
         return sys.modules[generated]
@@ -210,7 +212,7 @@ def generate_module(
     path = folder / f"{generated}.py"
     if not path.exists():
         private = path.with_suffix(f".{os.getpid()}")
-        private.write_text(source.replace(line, replacement))
+        private.write_text(source)
         private.replace(path)  # whole or not at all, also when two processes start together
     spec = importlib.util.spec_from_file_location(generated, path)
     if spec is None or spec.loader is None:
