@@ -336,8 +336,9 @@ def live_step(live, wires, instruments, session, slot, ts_ns, max_messages):
             row["needs"] = NEEDS_DECODER
             break
         row["messages"] += 1
-        source = feed.message[INSTRUMENT]
-        record_message(wires, source if source >= 0 else len(live.owners) + row["venue"], ts_ns, text, first, last)
+        if len(wires.raw) > 0:  # a call copies its arguments
+            source = feed.message[INSTRUMENT]
+            record_message(wires, source if source >= 0 else len(live.owners) + row["venue"], ts_ns, text, first, last)
         _take(live, wires, instruments, session, slot, ts_ns, reason)
         if row["needs"] != NEEDS_NOTHING:
             break

@@ -6,7 +6,7 @@ engine/live makes it out of this one, with nothing behind the others.
 
 import numpy as np
 
-from bot4.jit import kernel
+from bot4.jit import inlined, kernel
 from bot4.kernels.scan.binance import scan_binance
 from bot4.kernels.scan.bybit import scan_bybit
 from bot4.kernels.scan.coinbase import scan_coinbase
@@ -36,7 +36,7 @@ def scan_nothing(text, at, end, directory, listings, scanned):
     return np.int64(INPUT_UNKNOWN_STREAM)
 
 
-@kernel
+@inlined
 def scan_any(scanner, text, at, end, directory, listings, scanned):
     """Read one message of the venue whose scanner that is; arguments and result as of each of them.
 

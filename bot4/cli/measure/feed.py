@@ -1,19 +1,17 @@
 """Suite `feed`: a venue's messages from a websocket on the loopback to ticks in the rings, by one feed process.
 
 Another process sends frames that were made before, in blocks, as fast as the socket takes them: `socket` without TLS,
-`tls` with it. Beside them what Python users pick, on the same messages: `websockets` and, where they are installed,
-`aiohttp` and `picows`, each with msgspec's typed structs, the fastest way there to numbers. `wire_to_ring`: 5,000
-messages a second by a timetable, each from the moment before it was sent to the end of the feed's turn that published
-it. Their limit is what the socket alone gives: the same bytes, read and thrown away.
+`tls` with it. Beside them what Python users pick, on the same messages, each until the same records are packed, without
+validation and book (see `beside`): `websockets`, `aiohttp` and `picows` with msgspec's typed structs, on asyncio's loop
+and with `_uvloop` on that one, with `_decode` only to the structs; and the feeds of cryptofeed, NautilusTrader and
+ccxt.pro. `wire_to_ring`: 5,000 messages a second by a timetable, each from the moment before it was sent to the end of
+the feed's turn that published it. Their limit is what the socket alone gives: the same bytes, read and thrown away.
 Budget: 1,000,000 messages a second without TLS; 3 x the fastest beside it.
 """
 
 # mypy: allow-untyped-defs
 
-import asyncio
 import functools
-import importlib
-import importlib.util
 import os
 import shutil
 import socket
@@ -27,15 +25,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from websockets.asyncio.client import connect
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from bot4.adapters.binance.streams import BinanceSpotStreams
 from bot4.adapters.system.process import die_with_parent
+from bot4.cli.measure.beside import find, work
+from bot4.cli.measure.beside import left_out as peers_left_out
 from bot4.cli.measure.frames import SYMBOL, VENUE, Stream, frame, stream_of
 from bot4.cli.measure.harness import Case, Samples, scratch
-from bot4.cli.measure.parse import NoConnection, begin, feed_of, typed_decoder
+from bot4.cli.measure.parse import NoConnection, begin, feed_of
 from bot4.engine.live import LiveFeed
 from bot4.model.errors import Bot4Error
 from bot4.ports.stream import Event, Opened, Readable
@@ -43,7 +42,8 @@ from bot4.shm.layout import RING_HEAD, RING_TAIL
 from bot4.shm.wires import Wires, private_wires
 
 _MESSAGES = {True: 40_000, False: 1_000_000}
-_PYTHON_SHARE = 10  # what Python reads is a part of it
+PEERS = {"websockets": 20, "aiohttp": 10, "picows": 10, "cryptofeed": 20, "nautilus_trader": 20, "ccxt": 200}  # part
+_CLIENTS = ("websockets", "aiohttp", "picows")  # of websockets: with msgspec behind them, the fastest way to numbers
 _RATE = 5_000  # messages a second of `wire_to_ring`
 _TIMED = {True: 1_000, False: 20_000}
 _BLOCK = 1 << 16
@@ -244,70 +244,16 @@ def _wire_to_ring(stream: Stream, cores: tuple[int, int], taken: Samples) -> Non
 # --- beside it -------------------------------------------------------------------------------------------------------
 
 
-def _in_python(read: Callable[[int, int], Any], stream: Stream, cores: tuple[int, int], taken: Samples) -> None:
-    n = len(stream.bodies)
+def _beside(name: str, stream: Stream, cores: tuple[int, int], uvloop: bool, decode_only: bool, taken: Samples) -> None:
     server = _Server(functools.partial(_blocks, frames=stream.frames), cores[0])
-    taken.add_rate(n, asyncio.run(read(server.port, n)))
+    seconds = work(name, stream.bodies, cores[1], port=server.port, uvloop=uvloop, decode_only=decode_only)
+    taken.add_rate(len(stream.bodies), seconds)
     server.end()
-
-
-async def _read_websockets(port: int, n: int) -> float:
-    decode = typed_decoder("quote").decode
-    async with connect(f"ws://127.0.0.1:{port}/", compression=None, max_size=None, close_timeout=0) as peer:
-        begun = time.perf_counter()
-        for _ in range(n):
-            decode(await peer.recv(decode=False))
-        spent = time.perf_counter() - begun
-        peer.transport.abort()
-    return spent
-
-
-async def _read_aiohttp(port: int, n: int) -> float:
-    aiohttp: Any = importlib.import_module("aiohttp")
-    decode = typed_decoder("quote").decode
-    async with aiohttp.ClientSession() as session, session.ws_connect(f"http://127.0.0.1:{port}/", timeout=0) as peer:
-        begun = time.perf_counter()
-        for _ in range(n):
-            decode((await peer.receive()).data)
-        return time.perf_counter() - begun
-
-
-async def _read_picows(port: int, n: int) -> float:
-    picows: Any = importlib.import_module("picows")
-    decode = typed_decoder("quote").decode
-    ended: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-
-    class Listener(picows.WSListener):
-        def on_ws_connected(self, transport: Any) -> None:
-            self.begun, self.left = time.perf_counter(), n
-
-        def on_ws_frame(self, transport: Any, message: Any) -> None:
-            decode(message.get_payload_as_memoryview())
-            self.left -= 1
-            if not self.left:
-                ended.set_result(time.perf_counter() - self.begun)
-
-    transport, _ = await picows.ws_connect(Listener, f"ws://127.0.0.1:{port}/")
-    spent = await ended
-    transport.disconnect()
-    return spent
-
-
-PEERS: dict[str, Callable[[int, int], Any]] = {
-    "websockets": _read_websockets,
-    "aiohttp": _read_aiohttp,
-    "picows": _read_picows,
-}
-
-
-def _installed(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None
 
 
 def left_out() -> list[str]:
     """What is not on this machine."""
-    missing = [f"{name}: not installed" for name in PEERS if not _installed(name)]
-    return missing + ([] if shutil.which("openssl") else ["tls: no openssl to make a certificate"])
+    return peers_left_out(PEERS) + ([] if shutil.which("openssl") else ["tls: no openssl to make a certificate"])
 
 
 # --- the limit -------------------------------------------------------------------------------------------------------
@@ -369,14 +315,18 @@ def limits(quick: bool, ghz: float, cores: tuple[int, int]) -> list[Case]:
 def cases(quick: bool, ghz: float, cores: tuple[int, int]) -> list[Case]:
     """The suite's cases."""
     stream, timed = _prepared(_MESSAGES[quick]), stream_of("quote", _TIMED[quick])
-    part = stream_of("quote", len(stream.bodies) // _PYTHON_SHARE)
     made = [Case("socket", "messages/s", _on(cores, _stream_rate, stream, cores, None), "bare_socket")]
     if _certificate() is not None:
         run = _on(cores, _stream_rate, stream, cores, _certificate())
         made.append(Case("tls", "messages/s", run, "bare_socket"))
     made.append(Case("wire_to_ring", "ns", _on(cores, _wire_to_ring, timed, cores), "line_2"))
-    for name, read in PEERS.items():
-        if _installed(name):
-            run = _on(cores, _in_python, read, part, cores)
-            made.append(Case(name, "messages/s", run, "bare_socket", beside=(("feed", "socket"),), peer=True))
+    for name, share in PEERS.items():
+        ways = {"": (False, False)} | ({"_uvloop": (True, False), "_decode": (False, True)} if name in _CLIENTS else {})
+        part = stream_of("quote", len(stream.bodies) // share)
+        for suffix, (uvloop, decode_only) in ways.items():
+            if find(name, ("uvloop",) if uvloop else ()) is not None:
+                run = _on(cores, _beside, name, part, cores, uvloop, decode_only)
+                made.append(
+                    Case(f"{name}{suffix}", "messages/s", run, "bare_socket", beside=(("feed", "socket"),), peer=True)
+                )
     return made

@@ -2,8 +2,9 @@
 
 All of it: the walk over the frames, the scan, validation, the book, and the records pushed for shard, venue and
 execution. `mixed`: seven quotes, two trades and one depth message of 20 levels in ten. Their limit is what it takes to
-look at each byte of the same messages once. Beside them the same messages in Python: orjson to objects, msgspec to
-typed structs of floats, and our own typed decoder, which is exact.
+look at each byte of the same messages once. Beside them Python on the same messages: `<kind>_<peer>` until the same
+records are packed, without validation and book (see `beside`), `<kind>_<peer>_decode` to the peer's objects and no
+further; and our own typed decoder, which is exact.
 Budget: 0.3 us a quote or trade, 2 us a depth message of 20 levels.
 """
 
@@ -14,12 +15,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
 import numpy as np
-import orjson
 
 from bot4.adapters.binance.parse import BinanceSpot
 from bot4.adapters.binance.streams import BinanceSpotStreams
+from bot4.cli.measure.beside import find, work
+from bot4.cli.measure.beside import left_out as peers_left_out
 from bot4.cli.measure.frames import SYMBOL, VENUE, Stream, instruments, session, stream_of
 from bot4.cli.measure.harness import Case, Samples
 from bot4.engine.feed_live import HEARS_BOOK, LiveMemory, live_step, take_body
@@ -32,6 +33,8 @@ from bot4.shm.wires import Wires, private_wires
 
 KINDS = ("quote", "trade", "depth20", "mixed")
 _MESSAGES = {True: 20_000, False: 200_000}
+PEERS = {"msgspec": 10, "orjson": 10, "cryptofeed": 20, "nautilus_trader": 20, "ccxt": 200}  # part of the messages
+_FRAMEWORKS = ("cryptofeed", "nautilus_trader", "ccxt")  # of quotes and trades; for books they want REST
 _BATCH = 700  # messages of one call: their records find room in the rings
 _TS_NS = np.int64(1_700_000_000_000_000_000)
 
@@ -136,50 +139,22 @@ def _bytes(stream: Stream, taken: Samples) -> None:
 # --- the same messages in Python -------------------------------------------------------------------------------------
 
 
-class _Quote(msgspec.Struct, gc=False):
-    u: int
-    s: str
-    b: float
-    B: float
-    a: float
-    A: float
-
-
-class _Trade(msgspec.Struct, gc=False):
-    E: int
-    s: str
-    t: int
-    p: float
-    q: float
-    T: int
-    m: bool
-
-
-class _Depth(msgspec.Struct, gc=False):
-    E: int
-    s: str
-    U: int
-    u: int
-    b: list[tuple[float, float]]
-    a: list[tuple[float, float]]
-
-
-def _envelope(data: type) -> Any:
-    outer = msgspec.defstruct("Envelope", [("stream", str), ("data", data)], gc=False)
-    return msgspec.json.Decoder(outer, strict=False)
-
-
-def typed_decoder(kind: str) -> Any:
-    """msgspec's decoder of a kind of message, to structs of floats."""
-    return _envelope({"quote": _Quote, "trade": _Trade, "depth20": _Depth}[kind])
-
-
 def _in_python(decode: Callable[[bytes], object], stream: Stream, taken: Samples) -> None:
     bodies = stream.bodies[: len(stream.bodies) // 10]
     begun = time.perf_counter_ns()
     for body in bodies:
         decode(body)
     taken.add_value((time.perf_counter_ns() - begun) / len(bodies))
+
+
+def _beside(name: str, kind: str, bodies: list[bytes], core: int, decode_only: bool, taken: Samples) -> None:
+    seconds = work(name, bodies, core, kind=kind, decode_only=decode_only)
+    taken.add_value(seconds * 1e9 / len(bodies))
+
+
+def left_out() -> list[str]:
+    """Peers that are nowhere here."""
+    return peers_left_out(PEERS)
 
 
 def limits(quick: bool, ghz: float, cores: tuple[int, int]) -> list[Case]:
@@ -201,10 +176,16 @@ def cases(quick: bool, ghz: float, cores: tuple[int, int]) -> list[Case]:
         made.append(Case(kind, "ns", functools.partial(_parse, stream), limit=f"bytes_{kind}"))
         if kind == "mixed":
             continue
-        msgspec_typed = typed_decoder(kind)
-        for name, decode in (("orjson", orjson.loads), ("msgspec", msgspec_typed.decode), ("typed", ours.decode)):
-            run = functools.partial(_in_python, decode, stream)
-            made.append(
-                Case(f"{kind}_{name}", "ns", run, f"bytes_{kind}", beside=(("kernel", kind),), peer=name != "typed")
-            )
+        made.append(Case(f"{kind}_typed", "ns", functools.partial(_in_python, ours.decode, stream), f"bytes_{kind}"))
+        for name, share in PEERS.items():
+            if find(name) is None or (kind == "depth20" and name in _FRAMEWORKS):
+                continue
+            bodies = stream.bodies[: len(stream.bodies) // share]
+            for suffix, decode_only in (("", False), ("_decode", True)):
+                if decode_only and name in _FRAMEWORKS:
+                    continue
+                run = functools.partial(_beside, name, kind, bodies, cores[1], decode_only)
+                made.append(
+                    Case(f"{kind}_{name}{suffix}", "ns", run, f"bytes_{kind}", beside=(("kernel", kind),), peer=True)
+                )
     return made

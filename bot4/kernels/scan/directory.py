@@ -2,29 +2,27 @@
 
 import numpy as np
 
-from bot4.jit import inlined, kernel
-from bot4.kernels.scan.scanned import LISTING
+from bot4.digits import upper_word
+from bot4.jit import inlined
+from bot4.kernels.scan.scanned import LISTING, SYMBOL_BYTES
 
-_MULTIPLIER = 31
+_MULTIPLIER = 0x5BD1_E995  # odd; times 32 bits stays below 2**63
 _MASK = 0xFFFF_FFFF
 
 
 @inlined
-def _upper(byte):
-    return byte - 32 if 97 <= byte <= 122 else byte
-
-
-@inlined
 def _is_named(text, first, last, listing):
-    if last - first != listing["symbol_length"]:
+    length = last - first
+    if length != listing["symbol_length"]:
         return False
-    for index in range(last - first):
-        if _upper(np.int64(text[first + index])) != np.int64(listing["symbol"][index]):
+    for at in range(0, length, 8):
+        count = min(length - at, 8)
+        if upper_word(text, first + at, count) != upper_word(listing["symbol"], at, count):
             return False
     return True
 
 
-@kernel
+@inlined
 def find_listing(text, first, last, directory, listings):
     """Number of the instrument that text[first:last] names in letters of any case, -1 if there is none.
 
@@ -39,9 +37,13 @@ def find_listing(text, first, last, directory, listings):
     -----
     Complexity: O(length) where the table is not crowded. Twin: a dict, in tests/unit/kernels/scan/test_directory.py
     """
+    if not 0 < last - first <= SYMBOL_BYTES:
+        return np.int64(-1)
     key = np.int64(0)
-    for index in range(first, last):
-        key = (key * _MULTIPLIER + _upper(np.int64(text[index]))) & _MASK
+    for at in range(first, last, 8):
+        word = upper_word(text, at, min(last - at, 8))
+        key = (key ^ word ^ word >> 32) & _MASK
+        key = key * _MULTIPLIER >> 15 & _MASK
     size = len(directory)
     for probe in range(size):
         entry = directory[(key + probe) & (size - 1)]
@@ -61,8 +63,11 @@ def directory_of(listings: np.ndarray, members: np.ndarray) -> np.ndarray:
     table = np.zeros(size, np.int64)
     for member in members.tolist():
         key = 0
-        for byte in listings[member]["symbol"][: listings[member]["symbol_length"]].tolist():
-            key = (key * _MULTIPLIER + byte) & _MASK
+        name = listings[member]["symbol"][: listings[member]["symbol_length"]].tobytes()
+        for at in range(0, len(name), 8):
+            word = int.from_bytes(name[at : at + 8], "little", signed=True)
+            key = (key ^ word ^ word >> 32) & _MASK
+            key = key * _MULTIPLIER >> 15 & _MASK
         while table[key & (size - 1)]:
             key += 1
         table[key & (size - 1)] = member + 1
