@@ -29,6 +29,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from bot4.adapters.binance.streams import BinanceSpotStreams
+from bot4.adapters.net.websocket import Websocket
 from bot4.adapters.system.process import die_with_parent
 from bot4.cli.measure.beside import find, work
 from bot4.cli.measure.beside import left_out as peers_left_out
@@ -128,9 +129,11 @@ class _Plain:
 
     def __init__(self, port: int, certificate: Path | None) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port))
+        self._tls: Websocket | None = None  # as a live feed has it
         if certificate is not None:
             context = ssl.create_default_context(cafile=str(certificate))
-            self._socket = context.wrap_socket(self._socket, server_hostname="localhost")
+            self._socket = tls = context.wrap_socket(self._socket, server_hostname="localhost")
+            self._tls = Websocket(tls, b"")
         self._socket.sendall(
             b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -146,9 +149,11 @@ class _Plain:
 
     def read_into(self, buffer: memoryview) -> int:
         """What has come."""
+        if self._tls is not None:
+            return self._tls.read_into(buffer)
         try:
             return self._socket.recv_into(buffer)
-        except (BlockingIOError, ssl.SSLWantReadError):
+        except BlockingIOError:
             return 0
 
     def send_text(self, text: str) -> None:
