@@ -43,7 +43,7 @@ if JIT:
 
     @intrinsic
     def _last_word(typing_context, array, index, count):
-        """The `count` (0 to 7) bytes from `index` on, zeros behind them. A call: a loop would be unrolled everywhere."""
+        """The `count` (0 to 7) bytes from `index` on, zeros behind. A call: a loop would be unrolled everywhere."""
 
         def generate(context, builder, sig, args):
             slot = cgutils.alloca_once(builder, _I64)
