@@ -81,6 +81,7 @@ def live_feed(plan: Plan, wires: Wires, attempt: int) -> ToldFeed:
         restarts=attempt,
     )
     feed.memory.feed.states["spike_bps"] = plan.spike_bps
+    feed.memory.feed.states["time_limit_ns"] = plan.time_limit_ns
     return ToldFeed(feed, pool)
 
 

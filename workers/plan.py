@@ -100,6 +100,7 @@ class Plan:
     recorder: RecorderSpec | None = None  # None: nothing is recorded
     gateways: dict[str, Gateway] = field(default_factory=dict)  # of a live feed: where each venue is reached
     spike_bps: int = 0  # a price further from the last mid is not believed; 0: any is
+    time_limit_ns: int = 0  # a message so much earlier or later than others by the venue's time is none; 0: any is
     silence_ns: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # int64[n] of a live feed
     builders: dict[str, str] = field(default_factory=lambda: dict(BUILDERS))
     warm: str = WARM

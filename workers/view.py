@@ -12,6 +12,7 @@ from typing import IO, Any, Protocol, cast
 import numpy as np
 import orjson
 
+from bot4.adapters.files.report_facts import clock_object
 from bot4.adapters.system.instance import SessionLabel
 from bot4.adapters.system.output import TerminalFile, standard_output
 from bot4.model.enums import INT64_MAX, REJECT_NAMES
@@ -80,6 +81,7 @@ def snapshot(
             for index, symbol in enumerate(label.symbols)
         },
         "venues": _venues(feed[w.GAUGE_FEED_VENUES :], label.venues, now),
+        "clock": {symbol: clock_object(wires.venue_clocks[index]) for index, symbol in enumerate(label.symbols)},
         "workers": {name: _worker(wires, state, now) for name, state in workers.items()},
     }
 
@@ -318,6 +320,12 @@ def live_page(shot: Mapping[str, Any]) -> Any:
     venues = table("venue", "state")
     for name, row in shot["venues"].items():
         venues.add_row(name, Text(venue_words(row), style="bold red" if is_lacking(row) else ""))
+    clocks = table("clock", "offset ms", "latest ms", "learned anew")
+    told = {symbol: clock for symbol, clock in shot["clock"].items() if clock}
+    for symbol, clock in told.items():
+        clocks.add_row(
+            symbol, f"{clock['offset_ms']:+,.1f}", f"{clock['latest_ms']:,.1f}", f"{clock['learned_anew']:,}"
+        )
     workers = table("worker", "pid", "core", "heartbeat", "restarts")
     for name, row in shot["workers"].items():
         age = "-" if row["heartbeat_ms"] is None else f"{row['heartbeat_ms']:.0f} ms"
@@ -326,6 +334,8 @@ def live_page(shot: Mapping[str, Any]) -> Any:
     parts: list[Any] = [market, head, money, positions]
     if shot["latency_ns"]:
         parts.append(stages)
+    if told:
+        parts.append(clocks)
     if shot["rejects"]:
         parts.append(rejects)
     if shot["venues"]:
@@ -358,6 +368,12 @@ def status_lines(found: Mapping[str, Any]) -> list[str]:
     for name, row in shot["positions"].items():
         lines.append(f"position {name}: {row['lots']:,} lots, profit {row['profit']}, fees {row['fees']}")
     lines += [f"venue {name}: {venue_words(row)}" for name, row in shot["venues"].items()]
+    for name, clock in shot["clock"].items():
+        if clock:
+            lines.append(
+                f"clock {name}: receive time minus the venue's {clock['offset_ms']:+,.1f} ms, "
+                f"the latest message {clock['latest_ms']:,.1f} ms later, learned anew {clock['learned_anew']:,} times"
+            )
     for name, row in shot["workers"].items():
         core = "any core" if row["core"] is None else f"core {row['core']}"
         age = "no heartbeat yet" if row["heartbeat_ms"] is None else f"heartbeat {row['heartbeat_ms']:.0f} ms ago"

@@ -229,6 +229,33 @@ def forget_connection(live, wires, instruments, session, slot, ts_ns):
 
 
 @kernel
+def set_halted(live, wires, instruments, session, instrument, bit, halted, ts_ns):
+    """The venue has said whether an instrument is traded. What is not has no book, and nothing of it is taken.
+
+    Parameters
+    ----------
+    live, wires, instruments, session : as of `live_step`
+    instrument : int64
+    bit : int64, HALTED_*: what is not traded
+    halted : bool
+    ts_ns : int64
+
+    Notes
+    -----
+    Complexity: O(1). Twin: tests/reference/engine/feed_stream.py
+    """
+    feed = live.feed
+    state = feed.states[instrument]
+    if not halted:
+        state["halted"] &= ~bit
+        return
+    state["halted"] |= bit
+    drop_pending(feed, wires, instrument)
+    go_stale(feed, instrument, max(ts_ns, state["last_recv_ns"]))
+    publish(feed, wires, instruments, session, False)
+
+
+@kernel
 def check_silence(live, wires, instruments, session, now_ns, limits):
     """Books that have not changed for longer than their limit are stale; how many went so.
 

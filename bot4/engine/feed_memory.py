@@ -54,6 +54,7 @@ FEED_STATE = np.dtype(
         ("quote_u", "i8"),  # update id of the last quote, -1: none yet
         ("book_u", "i8"),  # last update id in the book
         ("whole", "i8"),
+        ("halted", "i8"),  # HALTED_*: the venue says that it is not traded
         ("awaited", "i8"),  # snapshots in the stream that were asked for: each may replace a whole book
         ("book_venue_ns", "i8"),  # the venue's time of the last change, where it tells one
         ("fresh", "i8"),  # 1: no diff since the snapshot yet
@@ -63,10 +64,16 @@ FEED_STATE = np.dtype(
         ("book_ns", "i8"),  # when a change of the book was last taken
         ("quote_ns", "i8"),  # when a quote was last taken
         ("marks", "i8", (4,)),  # mark price, index, funding rate, next funding: as last told
+        ("settlement", "i8"),  # a next funding that nobody expected, until it is told again; -1: none
         ("hashes", "i8", (HASHES,)),  # of the last trades whose ids are no numbers
         ("hashed", "i8"),  # how many there were
         ("spike_bps", "i8"),  # a price further from the last mid is not believed; 0: any is
         ("spike_at", "i8"),  # twice the mid of a quote that was not, 0: the last one was
+        (
+            "time_limit_ns",
+            "i8",
+        ),  # a message so much earlier or later than others by the venue's time is none; 0: any is
+        ("stamped", "i8"),  # which kinds of messages have borne a time of the venue, see feed_time
         ("mark_flags", "i8"),  # flags of every record of this instrument
         ("listing", LISTING),
         ("quote", "i8", (4,)),  # the last one: bid, lots, ask, lots
@@ -76,6 +83,8 @@ FEED_STATE = np.dtype(
         ("recent", "i8", (QUOTE_MEMORY, 5)),  # update id, bid, lots, ask, lots
     ]
 )
+
+HALTED_INSTRUMENT, HALTED_VENUE = 1, 2  # bits of FEED_STATE.halted
 
 # words of FeedMemory.state
 OUT_COUNT = 0  # records of the message in hand that wait for room
@@ -185,6 +194,7 @@ def feed_memory(instruments: np.ndarray, sources: Sequence[Listed], n_shards: in
     states["last_trade_id"] = -1
     states["quote_u"] = -1
     states["counts"] = -1
+    states["settlement"] = -1
     states["recent"][:, :, 0] = -1
     for index, source in enumerate(sources):
         states[index]["listing"] = listing(instruments[index], source)[0]

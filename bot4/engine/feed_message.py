@@ -7,6 +7,7 @@ from bot4.engine.feed_ids import ANEW, GOES_ON, LEAPS, judge_trade, judge_update
 from bot4.engine.feed_memory import HASHES, OUT_COUNT
 from bot4.engine.feed_out import emit, go_stale
 from bot4.engine.feed_stream import on_stream_book
+from bot4.engine.feed_time import is_near, judge_time, sent_ns_of
 from bot4.jit import inlined, kernel
 from bot4.kernels.scan.binance import scan_message
 from bot4.kernels.scan.scanned import (
@@ -48,6 +49,7 @@ from bot4.model.enums import (
     FLAG_LAST,
     INPUT_CROSSED,
     INPUT_DUPLICATE,
+    INPUT_HALTED,
     INPUT_ID_LEAP,
     INPUT_NON_MARKET_TRADE,
     INPUT_OK,
@@ -57,6 +59,7 @@ from bot4.model.enums import (
     INPUT_TIME_BACK,
     INPUT_UNKNOWN_STREAM,
     INPUT_UNPARSABLE,
+    INPUT_VENUE_TIME,
     INPUT_WRONG_SYMBOL,
     TICK_LEVEL,
     TICK_MARK,
@@ -181,10 +184,12 @@ def _is_repeated(state, number):
 
 
 @inlined
-def _judge_one(state, trade, ts_ns):
+def _judge_one(state, clock, trade, ts_ns):
     """INPUT_OK or why one trade of several is refused."""
     if trade[TRADE_OFF_MARKET] != 0:
         return np.int64(INPUT_NON_MARKET_TRADE)
+    if not is_near(state, clock, trade[TRADE_NS], ts_ns, np.int64(0)):
+        return np.int64(INPUT_VENUE_TIME)
     if _is_spike(state, 2 * trade[TRADE_PRICE]):
         return np.int64(INPUT_SPIKE)
     number = trade[TRADE_NUMBER]
@@ -202,14 +207,14 @@ def _judge_one(state, trade, ts_ns):
 
 
 @kernel
-def _on_trades(feed, instrument, ts_ns):
+def _on_trades(feed, wires, instrument, ts_ns):
     """The trades of one message. It is accepted if one of them is; else refused for the reason of the first."""
     state = feed.states[instrument]
     begun = feed.state[OUT_COUNT]
     refusal = np.int64(INPUT_OK)
     for row in range(feed.message[TRADES]):
         trade = feed.trades[row]
-        reason = _judge_one(state, trade, ts_ns)
+        reason = _judge_one(state, wires.venue_clocks[instrument], trade, ts_ns)
         if reason != INPUT_OK:
             refusal = reason if refusal == INPUT_OK else refusal
             continue
@@ -226,20 +231,40 @@ def _on_trades(feed, instrument, ts_ns):
     return np.int64(INPUT_OK)
 
 
+@inlined
+def _is_settlement(state, message, next_ns, ts_ns):
+    """Whether the next funding can be then: as told before, or later once that is past; else it has to be told twice.
+
+    A time that is believed and is not true would make a funding be paid that is not due.
+    """
+    known_ns = state["marks"][3]
+    sent_ns = sent_ns_of(message)
+    now_ns = sent_ns if sent_ns > 0 else ts_ns
+    due = next_ns > max(now_ns, known_ns) and known_ns <= now_ns
+    if next_ns == known_ns or due or next_ns == state["settlement"]:
+        state["settlement"] = -1
+        return True
+    state["settlement"] = next_ns
+    return False
+
+
 @kernel
 def _on_marks(feed, instrument, ts_ns):
     """A mark that tells only what has changed."""
     message = feed.message
-    marks = feed.states[instrument]["marks"]
+    state = feed.states[instrument]
+    marks = state["marks"]
+    lag_us = _lag_us(message, ts_ns)
     if message[TIME_MS] > MAX_MS:
         return np.int64(INPUT_OVERFLOW)
+    if message[TIME_MS] != ABSENT and not _is_settlement(state, message, message[TIME_MS] * 1_000_000, ts_ns):
+        return np.int64(INPUT_VENUE_TIME)
     for place in range(3):
         if message[MARK + place] != ABSENT:
             marks[place] = message[MARK + place]
     if message[TIME_MS] != ABSENT:
         marks[3] = message[TIME_MS] * 1_000_000
     if marks[0] > 0:
-        lag_us = _lag_us(message, ts_ns)
         emit(feed, instrument, TICK_MARK, FLAG_LAST, ts_ns, lag_us, marks[0], marks[1], marks[2], marks[3])
     return np.int64(INPUT_OK)
 
@@ -249,7 +274,7 @@ def _on_stream(feed, wires, instrument, ts_ns):
     """A good message of a venue whose snapshots come in the stream."""
     kind = feed.message[KIND]
     if kind == TICK_TRADE:
-        return _on_trades(feed, instrument, ts_ns)
+        return _on_trades(feed, wires, instrument, ts_ns)
     if kind == TICK_MARK:
         return _on_marks(feed, instrument, ts_ns)
     if kind == TICK_QUOTE:  # the quotes that are used are made of the book
@@ -267,10 +292,12 @@ def _on_mark(feed, instrument, ts_ns):
     if next_ms > MAX_MS:
         return np.int64(INPUT_OVERFLOW)
     lag_us = _lag_us(message, ts_ns)
-    mark = message[MARK]
-    emit(
-        feed, instrument, TICK_MARK, FLAG_LAST, ts_ns, lag_us, mark, message[INDEX], message[RATE], next_ms * 1_000_000
-    )
+    state = feed.states[instrument]
+    next_ns = next_ms * 1_000_000
+    if not _is_settlement(state, message, next_ns, ts_ns):
+        return np.int64(INPUT_VENUE_TIME)
+    state["marks"][3] = next_ns
+    emit(feed, instrument, TICK_MARK, FLAG_LAST, ts_ns, lag_us, message[MARK], message[INDEX], message[RATE], next_ns)
     return np.int64(INPUT_OK)
 
 
@@ -281,6 +308,9 @@ def _judge(feed, wires, instrument, ts_ns, reason, strays):
     kind = feed.message[KIND]
     if reason == INPUT_UNKNOWN_STREAM or reason == INPUT_WRONG_SYMBOL:
         return reason
+    if state["halted"] != 0:
+        state["last_recv_ns"] = max(ts_ns, state["last_recv_ns"])
+        return np.int64(INPUT_HALTED)
     if ts_ns < state["last_recv_ns"] or strays:
         reason = np.int64(INPUT_TIME_BACK)
         ts_ns = state["last_recv_ns"]
@@ -289,6 +319,11 @@ def _judge(feed, wires, instrument, ts_ns, reason, strays):
             go_stale(feed, instrument, ts_ns)  # a change of the book is lost
         return reason
     state["last_recv_ns"] = ts_ns
+    reason = judge_time(state, wires.venue_clocks[instrument], feed.message, ts_ns)
+    if reason != INPUT_OK:
+        if kind == TICK_LEVEL and (feed.message[IS_SNAPSHOT] == 0 or state["listing"]["rule"] >= RULE_STREAM):
+            go_stale(feed, instrument, ts_ns)
+        return reason
     if state["listing"]["rule"] >= RULE_STREAM:
         return _on_stream(feed, wires, instrument, ts_ns)
     if kind == TICK_QUOTE:

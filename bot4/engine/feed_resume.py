@@ -33,7 +33,7 @@ from bot4.shm.spsc_ring import count_dropped, has_space, push_tick
 from bot4.shm.wires import FEED_ROW, GAUGE_FEED_DROPPED, GAUGE_HEARTBEAT_NS, Wires, private_wires
 
 FULL_NAP_S = 1e-4  # a reader needs about that long for a few hundred records
-TABLES = ("messages", "refused", "levels", "book_checks")
+TABLES = ("messages", "refused", "levels", "book_checks", "venue_clocks")
 
 
 class Place(NamedTuple):

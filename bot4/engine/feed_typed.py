@@ -37,6 +37,7 @@ from bot4.kernels.scan.scanned import (
     RULE_CONNECTION,
     RULE_FUTURES,
     RULE_STREAM,
+    SENT_NS,
     SEQUENCE,
     TIME_MS,
     TRADE_HASHED,
@@ -204,19 +205,21 @@ def _fill_mark(event: Mark, listing: np.void, scanned: Scanned) -> int:
     return reason
 
 
-def fill(event: Event, listing: np.void, scanned: Scanned) -> int:
+def fill(event: Event, listing: np.void, scanned: Scanned, sent_ns: int) -> int:
     """Put one event into the words; INPUT_OK or what is wrong with its first bad number.
 
     Parameters
     ----------
     event : of the instrument that the listing is of
     listing : LISTING record
+    sent_ns : when the venue sent the message, 0 where it does not say
     scanned : Scanned, out; the words INSTRUMENT and SEQUENCE are the caller's, -1 here. KIND is 0 for a bar
     """
     message = scanned.message
     message[:] = 0
     message[INSTRUMENT] = message[SEQUENCE] = message[CHECKSUM] = -1
     message[VENUE_NS] = event.venue_ns
+    message[SENT_NS] = sent_ns
     if isinstance(event, BookChange):
         return _fill_book(event, listing, scanned)
     if isinstance(event, Trade):

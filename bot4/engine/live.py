@@ -29,10 +29,11 @@ from bot4.engine.feed_live import (
     check_silence,
     forget_connection,
     promise,
+    set_halted,
     take_body,
     take_filled,
 )
-from bot4.engine.feed_memory import feed_memory
+from bot4.engine.feed_memory import HALTED_INSTRUMENT, HALTED_VENUE, feed_memory
 from bot4.engine.feed_out import go_stale, publish
 from bot4.engine.feed_raw import record_message
 from bot4.engine.feed_scan import SCANNERS
@@ -42,8 +43,8 @@ from bot4.jit import JIT
 from bot4.kernels.scan.directory import directory_of
 from bot4.kernels.scan.frame import BINARY, CLOSE, CONTINUATION, TEXT
 from bot4.kernels.scan.scanned import INSTRUMENT, KIND, SEQUENCE, Scanned
-from bot4.model.enums import INPUT_OK, INPUT_UNPARSABLE, INPUT_WRONG_SYMBOL
-from bot4.ports.feed import Decoder, MessageError
+from bot4.model.enums import INPUT_OK, INPUT_UNPARSABLE, INPUT_WRONG_SYMBOL, TICK_STATUS
+from bot4.ports.feed import Decoder, MessageError, Status
 from bot4.ports.store import NUMBERS_APART
 from bot4.ports.stream import Closed, Connection, Fetcher, Opened, Pool, Readable, VenueStreams
 from bot4.shm.layout import CLOCK_FEED, RING_DROPPED, RING_HEAD
@@ -149,6 +150,7 @@ class LiveFeed:
         self._messages = np.zeros(len(symbols), np.int64)  # of each instrument, when loads were last looked at
         self._body = np.zeros(CONNECTION_BYTES, np.uint8)
         self.memory = self._make_memory()
+        wires.venue_clocks[...] = 0  # a feed that is started again learns them again: its event time may be another
         for ring in feed_rings(wires):
             ring_recover(ring)
         clock_ns = int(wires.clocks[CLOCK_FEED])  # event time goes on from there, whatever the wall clock says now
@@ -358,6 +360,9 @@ class LiveFeed:
         self._record(next((index for index in indices if index >= 0), -1), connection, body, ts_ns)
         taken = False
         for event in decoded.events:
+            if isinstance(event, Status):
+                self._take_status(event, connection.venue, ts_ns)
+                continue
             instrument = self._index.get((event.symbol, connection.venue), -1)
             if instrument < 0:  # of nothing that we have subscribed to: a damaged name, as the scanners see it
                 self._blank(-1 if taken else sequence)
@@ -365,7 +370,7 @@ class LiveFeed:
                 taken = True
                 continue
             self._blank(-1 if taken else sequence)
-            reason = fill(event, self.memory.listings[instrument], self._scanned())
+            reason = fill(event, self.memory.listings[instrument], self._scanned(), decoded.venue_ns)
             if message[KIND] == 0 and reason == INPUT_OK:
                 continue  # a bar
             message[INSTRUMENT] = instrument
@@ -381,6 +386,21 @@ class LiveFeed:
         source = instrument if instrument >= 0 else len(self.symbols) + self._venues.index(connection.venue)
         text, size = np.frombuffer(body, np.uint8), np.int64(len(body))
         record_message(self.wires, np.int64(source), np.int64(ts_ns), text, np.int64(0), size)
+
+    def _take_status(self, event: Status, venue: str, ts_ns: int) -> None:
+        """What is not traded has no book, and nothing that is told of it is taken, until the venue says otherwise."""
+        found = [self._index.get((event.symbol, venue), -1)] if event.symbol else range(len(self.symbols))
+        bit = HALTED_INSTRUMENT if event.symbol else HALTED_VENUE
+        for index in found:
+            if index < 0 or self.symbols[index][1] != venue:
+                continue
+            self.wires.messages[index, TICK_STATUS] += 1
+            if not event.trading:
+                self._count(f"{venue}: {self.symbols[index][0]} is {event.word}")
+            set_halted(
+                self.memory, self.wires, self.instruments, self.session,
+                np.int64(index), np.int64(bit), not event.trading, np.int64(ts_ns),
+            )  # fmt: skip
 
     def _count(self, reason: str) -> None:
         """Texts of venues may differ each time: beyond a bound they are one."""
@@ -413,9 +433,9 @@ class LiveFeed:
     def _ask(self, now_ns: int) -> None:
         """Ask for every book that is stale and has a connection."""
         states, members = self.memory.feed.states, self.memory.members
-        for index in np.flatnonzero(states["whole"]).tolist():
+        for index in np.flatnonzero((states["whole"] != 0) | (states["halted"] != 0)).tolist():
             self._tries[index] = self._stale_ns[index] = 0
-        for index in np.flatnonzero(states["whole"] == 0).tolist():
+        for index in np.flatnonzero((states["whole"] == 0) & (states["halted"] == 0)).tolist():
             symbol, venue = self.symbols[index]
             request = self.streams[venue].snapshot(symbol)
             quoted = now_ns - int(states[index]["quote_ns"]) <= int(self.silence_ns[index])
@@ -481,4 +501,5 @@ class LiveFeed:
             self._body[0] = 10
             take_body(*arguments, np.int64(0), self._body, np.int64(0), now_ns)
         forget_connection(*arguments, np.int64(0), now_ns)
+        set_halted(*arguments, np.int64(0), np.int64(0), False, now_ns)
         self.do_work()

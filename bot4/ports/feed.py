@@ -85,6 +85,15 @@ class Mark(NamedTuple):
     venue_ns: int
 
 
+class Status(NamedTuple):
+    """Whether something is traded, as the venue says it."""
+
+    symbol: str  # "": the venue as a whole
+    trading: bool  # without any restriction
+    word: str  # the venue's own, in lower case
+    venue_ns: int
+
+
 class Bar(NamedTuple):
     """A candlestick as the venue makes it."""
 
@@ -100,7 +109,7 @@ class Bar(NamedTuple):
     venue_ns: int
 
 
-Event = Trade | Quote | BookChange | Mark | Bar
+Event = Trade | Quote | BookChange | Mark | Status | Bar
 
 
 class Message(NamedTuple):

@@ -54,6 +54,7 @@ BUCKET_REFILL_MS = Integer("BUCKET_REFILL_MS", 1, 3_600_000, "milliseconds")
 STOP_CONFIRM_MS = Integer("STOP_CONFIRM_MS", 1, 1_000, "milliseconds")  # no fill stands without its stop for longer
 QUOTE_AGE_MS = Integer("QUOTE_AGE_MS", 1, 60_000, "milliseconds")
 SPIKE_BPS = Integer("SPIKE_BPS", 1, 10_000, "basis points of the mid price")
+VENUE_TIME_MS = Integer("VENUE_TIME_MS", 100, 600_000, "milliseconds")  # an hour ahead is never believed
 SILENCE_MS = Integer("SILENCE_MS", 1, 600_000, "milliseconds")
 LAG_MS = Integer("LAG_MS", 1, 10_000, "milliseconds")
 BREAKER_FAILURES = Integer("BREAKER_FAILURES", 1, 1_000, "failures")
@@ -179,6 +180,7 @@ class Limits(Table, frozen=True):
     lag_ms: Annotated[int, LAG_MS]
     silence_ms: Annotated[int, SILENCE_MS]
     spike_bps: Annotated[int, SPIKE_BPS]
+    venue_time_ms: Annotated[int, VENUE_TIME_MS]
     breaker_failures: Annotated[int, BREAKER_FAILURES]
     breaker_window_ms: Annotated[int, BREAKER_MS]
     breaker_open_ms: Annotated[int, BREAKER_MS]

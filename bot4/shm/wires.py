@@ -6,8 +6,8 @@
     feed --record, raw--> recorder, where there is one
 
 Each ring has one writer and one reader. Each row of `gauges` and `rejects` has one writer, the agent of that row;
-`messages`, `refused`, `levels`, `book_checks` belong to the feed, `positions` to execution. Plain stores suffice there:
-readers only look.
+`messages`, `refused`, `levels`, `book_checks`, `venue_clocks` belong to the feed, `positions` to execution. Plain
+stores suffice there: readers only look.
 """
 
 from typing import NamedTuple
@@ -93,6 +93,18 @@ N_POSITION_COLUMNS = 16
 GAPPED_SHARD = 0
 GAPPED_VENUE = 1
 
+# columns of venue_clocks, times in ns
+CLOCK_STAMPS = 0  # messages whose time was compared and believed
+CLOCK_OFFSET_NS = 1  # receive time minus the venue's, of the fastest way here
+CLOCK_LATEST_NS = 2  # the largest delay beyond that which was believed
+CLOCK_ANEW = 3  # how often the offset was learned anew
+CLOCK_BEFORE_NS = 4  # lag of the last message
+CLOCK_AT_NS = 5  # ... and when it was received
+CLOCK_SUSPECTS = 6  # messages in a row that were not believed, as far off as each other
+CLOCK_SUSPECT_NS = 7  # lag of the last of them
+CLOCK_SUSPECT_SINCE_NS = 8
+N_CLOCK_COLUMNS = 16
+
 # rows of histograms: stages of the path, in cycles of the time-stamp counter
 STAGES = ("feed_to_shard", "step", "tick_to_intent", "tick_to_execution", "order_inside")
 STAGE_FEED_TO_SHARD, STAGE_STEP, STAGE_TICK_TO_INTENT, STAGE_TICK_TO_EXECUTION, STAGE_ORDER_INSIDE = range(5)
@@ -118,6 +130,7 @@ class Wires(NamedTuple):
     refused: np.ndarray  # [n_instruments, N_KINDS, N_INPUT_REASONS] refused messages; kind 0: kind not known
     levels: np.ndarray  # [n_instruments] LEVEL records made
     book_checks: np.ndarray  # [n_instruments, 2] compared with the venue's best quote, equal
+    venue_clocks: np.ndarray  # [n_instruments, N_CLOCK_COLUMNS] our clock beside the venue's, see feed_time
     positions: np.ndarray  # [n_instruments, N_POSITION_COLUMNS]
     gapped: np.ndarray  # [n_instruments, 2] a writer per word: the instrument's shard, the venue
     histograms: np.ndarray  # [len(STAGES), HISTOGRAM_WORDS]
@@ -153,6 +166,7 @@ def plain_shapes(n_shards: int, n_instruments: int) -> dict[str, tuple[int, ...]
         "refused": (n_instruments, N_KINDS, N_INPUT_REASONS),
         "levels": (n_instruments,),
         "book_checks": (n_instruments, 2),
+        "venue_clocks": (n_instruments, N_CLOCK_COLUMNS),
         "positions": (n_instruments, N_POSITION_COLUMNS),
         "gapped": (n_instruments, 2),
         "histograms": (len(STAGES), HISTOGRAM_WORDS),

@@ -158,6 +158,7 @@ class SampleSession:
             wires.levels[i] = seconds * 700
             wires.positions[i, w.POSITION_WHOLE] = 1
             wires.book_checks[i] = [503 + i, 503 + i]
+            wires.venue_clocks[i, : w.CLOCK_ANEW + 1] = [seconds * 200, -1_272_500_000 + i, 53_000_000, 0]
             wires.positions[i, : w.POSITION_ASK + 1] = [
                 self.lots[i], self.cost[i], self.realised[i], self.fees[i], 0, self.mid[i] - 1, self.mid[i] + 1
             ]  # fmt: skip

@@ -509,7 +509,8 @@ def _topics_of(venue: str, said: dict[str, Any]) -> tuple[bool, list[str]]:
         return said["op"] == "subscribe", list(said.get("args", ()))
     if venue == "kraken":
         named = said.get("params", {})
-        return said["method"] == "subscribe", [f"{named['channel']}:{symbol}" for symbol in named.get("symbol", ())]
+        topics = [f"{named['channel']}:{symbol}" for symbol in named.get("symbol", ())] or [named["channel"]]
+        return said["method"] == "subscribe", topics
     if venue == "coinbase":
         products = said.get("product_ids", ())
         topics = [f"{said['channel']}:{product}" for product in products] or [said["channel"]]

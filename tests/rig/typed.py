@@ -144,7 +144,7 @@ class Pair:
             if name not in self.names:
                 made.append(Found(name, -1, ()))
                 continue
-            reason = fill(event, self.venue.listings[self.names.index(name)], self.filled)
+            reason = fill(event, self.venue.listings[self.names.index(name)], self.filled, message.venue_ns)
             if reason != INPUT_OK:
                 return INPUT_REASONS[reason], number, []
             kind = int(self.filled.message[words.KIND])

@@ -7,7 +7,8 @@ A damaged change of the book is the exception, for it may have been a good one o
 a fresh snapshot makes it whole.
 
 Not here: a value that could be true. A price that is far away without crossing the book is one (an ask or a trade ten
-times as high), and the venue's own time of a message decides nothing.
+times as high), and the matching engine's time (`T`) decides nothing. When the venue sent a message (`E`) does: an hour
+ahead, an hour back and zero are refused.
 """
 
 import gzip
@@ -111,6 +112,12 @@ def whole_messages(body: bytes, source: random.Random) -> list[tuple[bytes, str]
     return made
 
 
+def wrong_times(body: bytes) -> list[tuple[bytes, str]]:
+    """When it was sent: never, an hour ago, in an hour."""
+    sent = int(re.search(rb'"E":([0-9]+)', body)[1])
+    return [(put(body, "E", str(ms)), "venue_time") for ms in (0, sent - 3_600_000, sent + 3_600_000)]
+
+
 def bad_quotes(body: bytes, last: bytes) -> list[tuple[bytes, str]]:
     """Crossed and locked quotes, wrong scales that cross, and numbers that do not go on."""
     bid, ask = (re.search(rb'"%s":"([0-9.]+)"' % key, body)[1].decode() for key in (b"b", b"a"))
@@ -142,9 +149,9 @@ def damages(kind: str, body: bytes, last: bytes, source: random.Random) -> list[
     made = [(put(body, key, text), "") for key in decimals for texts in DECIMALS.values() for text in texts]
     made += [(put(body, key, text), "") for key in integers for texts in INTEGERS.values() for text in texts]
     if kind == "bookTicker":
-        made += bad_quotes(body, last)
+        made += bad_quotes(body, last) + wrong_times(body)
     if kind == "trade":
-        made += bad_trades(body, last)
+        made += bad_trades(body, last) + wrong_times(body)
     made += whole_messages(body, source)
     return made
 
@@ -168,7 +175,7 @@ def damaged_diffs(body: bytes, last: bytes) -> list[tuple[bytes, str]]:
     if re.search(rb'"a":\[\["', body):
         made.append((put_level(put_level(body, "a", 0, '"600.10"'), "a", 1, '"1.000"'), "book_crossed"))
     made.append((last, "duplicate"))
-    return made
+    return made + wrong_times(body)
 
 
 # --- sessions --------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -101,9 +102,18 @@ def judged(folder, capsys):
     assert f"{len(late)} differences" in text, text[-3000:]
 
 
+def hour_ahead(message):
+    """The message with another time of the venue."""
+    body = re.sub(rb'"E":([0-9]+)', lambda found: b'"E":%d' % (int(found[1]) + 3_600_000), message.payload)
+    return message._replace(payload=body)
+
+
 def test_a_live_session_trades_and_leaves_nothing_behind(tmp_path, tape, capsys):
     made = certificates(tmp_path)
-    with served(tape, tmp_path) as venue, live_session(tmp_path, venue.port, made.ca_file) as running:
+    messages = list(tape[0])
+    for number in [n for n, message in enumerate(messages) if message.topic.endswith("@trade")][50::100]:
+        messages[number] = hour_ahead(messages[number])
+    with served((messages, tape[1]), tmp_path) as venue, live_session(tmp_path, venue.port, made.ca_file) as running:
         running.until(traded(ORDERS))
         report = ended(running, tmp_path)
         assert venue.end()[2] > 1_000
@@ -113,7 +123,10 @@ def test_a_live_session_trades_and_leaves_nothing_behind(tmp_path, tape, capsys)
     assert any(status(line) and line["venues"][VENUE]["books_whole"] == 1 for line in running.lines)
     assert sum(report["messages"][SYMBOL].values()) > 1_000 and report["orders"] >= ORDERS < report["fills"] * 2
     assert report["book"][SYMBOL]["compared"] == report["book"][SYMBOL]["equal"] > 0
-    assert set(report["rejected_input"]) <= {"before_snapshot", "no_snapshot"}, report["rejected_input"]
+    assert set(report["rejected_input"]) <= {"before_snapshot", "no_snapshot", "venue_time"}, report["rejected_input"]
+    assert report["rejected_by_kind"][SYMBOL]["trade"]["venue_time"] >= 1, "an hour ahead"
+    clock, behind_ms = report["clock"][SYMBOL], (time.time_ns() - tape[0][0].at_ns) / 1e6
+    assert clock["learned_anew"] == 0 and 0.999 * behind_ms < clock["offset_ms"] < 1.001 * behind_ms, clock
     assert all(worker["restarts"] == 0 for worker in report["workers"].values())
     judged(tmp_path, capsys)
 

@@ -16,6 +16,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -27,9 +28,9 @@ from rig.replayer import Fault, Plan, Recorded, captured_tape, certificates, ser
 from bot4.adapters.bybit.parse import BybitLinear
 from bot4.adapters.bybit.streams import BybitLinearStreams
 from bot4.adapters.coinbase.parse import CoinbaseAdvanced
-from bot4.adapters.coinbase.streams import CoinbaseStreams
+from bot4.adapters.coinbase.streams import HEARTBEATS, CoinbaseStreams
 from bot4.adapters.kraken.parse import KrakenV2
-from bot4.adapters.kraken.streams import KrakenStreams
+from bot4.adapters.kraken.streams import INSTRUMENTS, KrakenStreams
 from bot4.model.enums import FLAG_LAST, TICK_LEVEL, TICK_QUOTE, TICK_STATUS, TICK_TRADE
 from bot4.ports.feed import BookChange, Decoder, Trade
 
@@ -272,7 +273,7 @@ class Looks(NamedTuple):
     rig: LiveRig
 
 
-def run(folder, market, truth, faults=(), tape=None):
+def run(folder, market, truth, faults=(), tape=None, time_limit_ns=0):
     """The tape through the feed; at every message the book is one of the truth, in their order, or stale."""
     made = certificates(folder)
     streams, listing = market.streams, market.listing
@@ -282,14 +283,16 @@ def run(folder, market, truth, faults=(), tape=None):
         server.until = STEP
         streams.ws_url, streams.rest_url = f"wss://localhost:{server.port}", f"https://localhost:{server.port}"
         rig = LiveRig(streams, market.decoder(), listing, made.ca_file, 5.0)
+        state = rig.feed.memory.feed.states[0]
+        state["time_limit_ns"] = time_limit_ns
         at, begun = 0, time.monotonic()
         try:
-            while server.position < len(market.tape) or not book.whole or counts["idle"] < 200:
+            while server.position < len(plan.tape) or not book.whole or counts["idle"] < 200:
                 handled, ticks = rig.turn()
                 counts["taken"] += handled
                 counts["idle"] = 0 if handled or ticks else counts["idle"] + 1
-                if counts["idle"] > 1 and (book.whole or not spells):  # while it is stale the market stands still
-                    server.until = min(server.position + STEP, len(market.tape))
+                if counts["idle"] > 1 and (book.whole or not spells or state["halted"]):
+                    server.until = min(server.position + STEP, len(plan.tape))  # while it is stale the market stands
                 assert time.monotonic() - begun < PATIENCE_S, (counts, rig.refused(), rig.feed.counts, server.log)
                 for tick in ticks:
                     was, kind = book.whole, int(tick["kind"])
@@ -362,6 +365,95 @@ def test_a_message_that_cannot_be_read_makes_the_book_stale_until_it_is_whole_an
         tape[number] = tape[number]._replace(payload=body[: source.randrange(1, len(body))])
     looks = run(tmp_path, market, truth, tape=tape)
     assert looks.spells == [True] + [False, True] * 6 and looks.rig.feed.counts.total() == 6, looks.rig.feed.counts
+
+
+HOUR_NS = 3_600_000_000_000
+LIMIT_NS = 600_000_000_000  # the largest that the settings allow: these markets are played at no pace
+
+
+def text_time(ns):
+    return datetime.fromtimestamp(ns // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{ns % 10**9 // 1000:06d}Z"
+
+
+def nanoseconds(text):
+    return int(datetime.fromisoformat(text).timestamp() * 10**6) * 1_000
+
+
+def mistimed(body, key, wrong_ns):
+    """The message with another time of that name: so much later, or 0."""
+
+    def put(found):
+        if found[2].startswith(b'"'):
+            true = nanoseconds(found[2].strip(b'"').decode())
+            return found[1] + f'"{text_time(true + wrong_ns if wrong_ns else 0)}"'.encode()
+        return found[1] + b"%d" % (int(found[2]) + wrong_ns // 1_000_000 if wrong_ns else 0)
+
+    made, count = re.subn(rb'("%s":)("[^"]+"|[0-9]+)' % key.encode(), put, body)
+    assert count
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("bybit", "ts"), ("bybit", "cts"), ("coinbase", "timestamp"), ("coinbase", "event_time"), ("kraken", "timestamp")],
+)
+def test_a_change_of_the_book_with_a_wrong_time_makes_it_stale_until_it_is_whole_anew(tmp_path, markets, name, key):
+    market, truth = markets(name)
+    tape = list(market.tape)
+    for number, wrong_ns in zip(apart(market, truth, 6), itertools.cycle((HOUR_NS, -HOUR_NS, 0)), strict=False):
+        tape[number] = tape[number]._replace(payload=mistimed(tape[number].payload, key, wrong_ns))
+    looks = run(tmp_path, market, truth, tape=tape, time_limit_ns=LIMIT_NS)
+    assert looks.spells == [True] + [False, True] * 6 and looks.rig.refused()["venue_time"] == 6, looks.rig.refused()
+    stamps, offset_ns, _, anew = looks.rig.wires.venue_clocks[0, :4].tolist()
+    behind_ns = time.time_ns() - market.tape[-1].at_ns if name != "kraken" else offset_ns
+    assert stamps > 100 and anew == 0 and abs(offset_ns - behind_ns) < LIMIT_NS
+
+
+@pytest.mark.parametrize(("name", "key"), [("bybit", "T"), ("coinbase", "time"), ("kraken", "timestamp")])
+def test_a_trade_with_a_wrong_time_is_refused_alone(tmp_path, markets, name, key):
+    market, truth = markets(name)
+    decoder, tape = market.decoder(), list(market.tape)
+    told = [sum(isinstance(event, Trade) for event in decoder.decode(message.payload).events) for message in tape]
+    numbers = [number for number, trades in enumerate(told) if trades][1::2][:6]
+    for number, wrong_ns in zip(numbers, itertools.cycle((HOUR_NS, -HOUR_NS, 0)), strict=False):
+        tape[number] = tape[number]._replace(payload=mistimed(tape[number].payload, key, wrong_ns))
+    looks = run(tmp_path, market, truth, tape=tape, time_limit_ns=LIMIT_NS)
+    assert looks.spells == [True] and looks.rig.refused() == {"venue_time": len(numbers)} and len(numbers) >= 3
+    assert len(looks.trades) == len(truth.trades) - sum(told[number] for number in numbers)
+
+
+STATUS = {
+    "kraken": lambda word: (
+        '{"channel":"instrument","type":"update","data":{"assets":[],"pairs":[{"symbol":"ETH/USD","status":"delisted"},'
+        f'{{"symbol":"BTC/USD","status":"{word}"}}]}}}}'
+    ),
+    "kraken engine": lambda word: (
+        f'{{"channel":"status","type":"update","data":[{{"api_version":"v2","system":"{word}","version":"2.0.0"}}]}}'
+    ),
+    "coinbase": lambda word: (
+        '{"channel":"status","timestamp":"2026-08-09T21:05:48.17Z","sequence_num":0,"events":[{"type":"snapshot",'
+        f'"products":[{{"id":"ETH-USD","status":"{word}"}},{{"id":"BTC-USD","status":"offline"}}]}}]}}'
+    ),
+}
+
+
+@pytest.mark.parametrize("form", STATUS)
+def test_what_the_venue_says_is_not_traded_has_no_book_until_it_is(tmp_path, markets, form):
+    name = form.partition(" ")[0]
+    market, truth = markets(name)
+    topic = HEARTBEATS if name == "coinbase" else INSTRUMENTS
+    begin, end = apart(market, truth, 2)
+    before, tape = len(truth.trades), list(market.tape)
+    words = ((end, "online"), (end - 50, "cancel_only"), (begin + 50, "offline"), (begin, "maintenance"))
+    for number, word in words:
+        tape.insert(number, Recorded(tape[number].at_ns, topic, STATUS[form](word).encode()))
+    market = market._replace(tape=tape)
+    looks = run(tmp_path, market, Truth(market))
+    assert looks.spells == [True, False, True], looks.spells
+    halted = looks.rig.refused()["halted"]
+    assert 0.5 * (end - begin) < halted <= end - begin + 3, (halted, begin, end)
+    assert looks.rig.wires.messages[0, TICK_STATUS] == len(words)
+    assert sum(looks.rig.feed.counts.values()) == 3 and len(looks.trades) < before
 
 
 def test_a_digit_that_was_altered_is_found_by_the_check_sum(tmp_path, markets):

@@ -22,7 +22,7 @@ import msgspec
 
 from bot4.adapters.coinbase.fields import NS, count, fail, named, read, seconds
 from bot4.adapters.coinbase.symbols import parse_products
-from bot4.ports.feed import Bar, BookChange, Event, Instrument, Level, Message, MessageError, Quote, Trade
+from bot4.ports.feed import Bar, BookChange, Event, Instrument, Level, Message, MessageError, Quote, Status, Trade
 from bot4.ports.feed_values import moment, not_negative, positive
 
 CANDLE_NS = 300 * NS  # of the websocket's candles
@@ -86,6 +86,15 @@ class _TickerEvent(msgspec.Struct, gc=False):
     tickers: list[_Ticker]
 
 
+class _Product(msgspec.Struct, gc=False):
+    id: str
+    status: str
+
+
+class _StatusEvent(msgspec.Struct, gc=False):
+    products: list[_Product] = []
+
+
 class _RestCandle(msgspec.Struct, gc=False):
     start: str
     open: str
@@ -126,6 +135,10 @@ class _CandlesMessage(_Message, gc=False):
     events: list[_CandlesEvent]
 
 
+class _StatusMessage(_Message, gc=False):
+    events: list[_StatusEvent]
+
+
 class _RestLevel(msgspec.Struct, gc=False):
     price: str
     size: str
@@ -160,12 +173,14 @@ _BOOK = msgspec.json.Decoder(_BookMessage)
 _TRADES = msgspec.json.Decoder(_TradesMessage)
 _TICKER = msgspec.json.Decoder(_TickerMessage)
 _CANDLES = msgspec.json.Decoder(_CandlesMessage)
+_STATUS = msgspec.json.Decoder(_StatusMessage)
 _PRODUCT_BOOK = msgspec.json.Decoder(_ProductBook)
 _REST_TRADES = msgspec.json.Decoder(_RestTrades)
 _REST_CANDLES = msgspec.json.Decoder(_RestCandles)
 _TIME = msgspec.json.Decoder(_Time)
 _PEEK = re.compile(rb'\s*\{\s*"channel"\s*:\s*"([a-z0-9_]+)"').match
-_SILENT = {"heartbeats", "status", "subscriptions"}
+_SILENT = {"heartbeats", "subscriptions"}
+_TRADING = "online"
 
 
 class CoinbaseAdvanced:
@@ -178,6 +193,7 @@ class CoinbaseAdvanced:
             "candles": _candles,
             "l2_data": _book,
             "market_trades": _market_trades,
+            "status": _status,
             "ticker": _ticker,
             "ticker_batch": _ticker,
         }
@@ -317,6 +333,19 @@ def _ticker(body: bytes) -> Message | None:
                 )
             )
     return Message(message.channel, events, count(message.sequence_num, "sequence_num"), sent)
+
+
+def _status(body: bytes) -> Message | None:
+    message = read(_STATUS, body, "status")
+    if message.channel != "status":
+        return None
+    sent = _sent(message)
+    events = [
+        Status(named(product.id, "id"), product.status == _TRADING, product.status.lower(), sent)
+        for event in message.events
+        for product in event.products
+    ]
+    return Message("status", events, count(message.sequence_num, "sequence_num"), sent)
 
 
 def _bar(symbol: str, length_ns: int, candle: _RestCandle, venue_ns: int) -> Bar:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from bot4.ports.stream import Attempts, Heartbeat, Request
 
 HEARTBEATS = "heartbeats"
-_CHANNELS = ("level2", "ticker", "market_trades")
+_CHANNELS = ("level2", "ticker", "market_trades", "status")
 
 
 class CoinbaseStreams:
@@ -31,7 +31,7 @@ class CoinbaseStreams:
         self.ws_url, self.rest_url = ws_url, rest_url
 
     def topics(self, symbol: str) -> list[str]:
-        """Book, best quote, trades, and the heartbeats that all products of a connection share."""
+        """Book, best quote, trades, status, and the heartbeats that all products of a connection share."""
         return [*(f"{channel}:{symbol}" for channel in _CHANNELS), HEARTBEATS]
 
     def route(self, topic: str) -> str:

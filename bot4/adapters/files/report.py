@@ -15,7 +15,7 @@ import numpy as np
 from bot4.adapters.files.digest import bodies, session_digest
 from bot4.adapters.files.report_account import equity_object, position_object, result_object
 from bot4.adapters.files.report_assumption import assumptions
-from bot4.adapters.files.report_facts import RunFacts, WorkerFacts, kind_of_market
+from bot4.adapters.files.report_facts import RunFacts, WorkerFacts, clock_object, kind_of_market
 from bot4.adapters.files.report_page import session_page
 from bot4.adapters.files.report_series import fills_of
 from bot4.model.enums import DECISION_BAD_SCORE, INPUT_REASONS, KIND_NAMES, LEG_EXIT, REJECT_NAMES, REJECT_REASONS
@@ -78,6 +78,7 @@ def session_object(
         "rejected_input": _refused(wires.refused.sum(axis=(0, 1))),
         "rejected_by_kind": {key: _refused_by_kind(wires.refused[i]) for i, key in enumerate(keys)},
         "book": {key: _book(wires, i) for i, key in enumerate(keys)},
+        "clock": {key: clock_object(wires.venue_clocks[i]) for i, key in enumerate(keys)},
         "intents": _intents(records),
         "orders": int(np.count_nonzero(records["type"] == JOURNAL_INTENT)),
         "fills": len(fills),
@@ -224,6 +225,12 @@ def _warnings(wires: w.Wires, keys: Sequence[str], rejects: Mapping[str, int], r
         names = [key for i, key in enumerate(keys) if blind[i]]
         if names:
             found.append(f"{text}: {', '.join(names)}.")
+    leapt = [key for i, key in enumerate(keys) if wires.venue_clocks[i, w.CLOCK_ANEW]]
+    if leapt:
+        found.append(
+            f"the venue's time and ours moved apart by more than venue_time_ms, and what came meanwhile was refused: "
+            f"{', '.join(leapt)}. Look whether a clock was set."
+        )
     bad = rejects.get(REJECT_NAMES[DECISION_BAD_SCORE], 0)
     if bad:
         found.append(

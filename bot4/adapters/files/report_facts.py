@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+
+from bot4.shm.wires import CLOCK_ANEW, CLOCK_LATEST_NS, CLOCK_OFFSET_NS, CLOCK_STAMPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,3 +51,18 @@ class RunFacts:
 def kind_of_market(feed: dict) -> str:
     """Of the report's object `feed`: synthetic, live or recorded."""
     return "synthetic" if feed["synthetic"] else "live" if feed["source"] == "live" else "recorded"
+
+
+def clock_object(row: np.ndarray) -> dict[str, Any] | None:
+    """How our clock stands to a venue's, of a row of `Wires.venue_clocks`; None if the venue has told no time.
+
+    `offset_ms`: receive time minus the venue's, of the fastest way here. `latest_ms`: the largest delay beyond that of
+    a message that was taken. `learned_anew`: how often one of the clocks was set, or the way became another.
+    """
+    if not row[CLOCK_STAMPS]:
+        return None
+    return {
+        "offset_ms": round(int(row[CLOCK_OFFSET_NS]) / 1e6, 3),
+        "latest_ms": round(int(row[CLOCK_LATEST_NS]) / 1e6, 3),
+        "learned_anew": int(row[CLOCK_ANEW]),
+    }

@@ -164,10 +164,14 @@ def input_tables(report: dict) -> str:
         refused = sum(sum(reasons.values()) for reasons in report["rejected_by_kind"][key].values())
         rows.append([
             f"<b>{escape(key)}</b>", *(f"{kinds[kind]:,}" for kind in ("trade", "quote", "depth", "mark")),
-            f"{report['levels'][key]:,}", f"{refused:,}", agreed,
+            f"{report['levels'][key]:,}", f"{refused:,}", agreed, _clock(report["clock"][key]),
         ])  # fmt: skip
-    heads = ("Instrument", "Trades", "Quotes", "Depth", "Marks", "Book levels", "Refused", "Best quote agrees")
-    text = table(heads, rows, (1, 2, 3, 4, 5, 6, 7))
+    heads = ("Instrument", "Trades", "Quotes", "Depth", "Marks", "Book levels", "Refused", "Best quote agrees", "Clock")
+    text = table(heads, rows, (1, 2, 3, 4, 5, 6, 7, 8))
+    text += (
+        '<p class="note">Clock: receive time minus the venue\'s, of the fastest way here; in brackets how much later '
+        "the latest message came.</p>"
+    )
     refused = [
         [escape(key), escape(kind), escape(reason.replace("_", " ")), f"{count:,}"]
         for key, kinds in report["rejected_by_kind"].items()
@@ -181,6 +185,14 @@ def input_tables(report: dict) -> str:
     if report["dropped"]:
         text += f'<p class="note">{report["dropped"]:,} records found a ring full and were dropped by the feed.</p>'
     return text
+
+
+def _clock(clock: dict | None) -> str:
+    """Offset and largest delay."""
+    if clock is None:
+        return "no time told"
+    offset = c.true_minus(f"{clock['offset_ms']:+,.1f}")
+    return f"{offset} ms (+{clock['latest_ms']:,.1f})"
 
 
 def machine_tables(report: dict) -> str:

@@ -9,7 +9,8 @@ how many a side remain after a change.
 
 Kinds are the names of channels, events and methods. An answer that refuses a request has `.error` after its kind. What
 a subscription sends of trades made before it is no news: its kind is `trade.snapshot`, and it has no events. A bar is
-never said to be closed: it is complete once the next one begins.
+never said to be closed: it is complete once the next one begins. Of the pairs that the channel `instrument` tells of
+only the status becomes an event.
 """
 
 import re
@@ -36,7 +37,7 @@ from bot4.adapters.kraken.fields import (
 from bot4.adapters.kraken.rest import SIDES, decode_answer, long_enough, name_of, quote_of
 from bot4.adapters.kraken.symbols import fixed, parse_asset_pairs, parse_instrument_message
 from bot4.model.errors import InputError
-from bot4.ports.feed import Bar, BookChange, Event, Instrument, Level, Message, MessageError, Quote, Trade
+from bot4.ports.feed import Bar, BookChange, Event, Instrument, Level, Message, MessageError, Quote, Status, Trade
 from bot4.ports.feed_values import moment
 
 CHECKED_LEVELS = 10  # a side, whatever the subscribed depth
@@ -103,6 +104,19 @@ class _Ticker(msgspec.Struct, gc=False):
     timestamp: str = ""
 
 
+class _System(msgspec.Struct, gc=False):
+    system: str
+
+
+class _Pair(msgspec.Struct, gc=False):
+    symbol: str
+    status: str
+
+
+class _Pairs(msgspec.Struct, gc=False):
+    pairs: list[_Pair] = []
+
+
 class _Candle(msgspec.Struct, gc=False):
     symbol: str
     interval: int
@@ -136,15 +150,26 @@ class _CandleMessage(_Message, kw_only=True, gc=False):
     data: list[_Candle]
 
 
+class _StatusMessage(_Message, kw_only=True, gc=False):
+    data: list[_System]
+
+
+class _InstrumentMessage(_Message, kw_only=True, gc=False):
+    data: _Pairs
+
+
 _HEAD = msgspec.json.Decoder(_Head)
 _ANSWER = msgspec.json.Decoder(_Answer)
 _BOOK = msgspec.json.Decoder(_BookMessage, float_hook=Decimal)
 _TRADE = msgspec.json.Decoder(_TradeMessage, float_hook=Decimal)
 _TICKER = msgspec.json.Decoder(_TickerMessage, float_hook=Decimal)
 _CANDLE = msgspec.json.Decoder(_CandleMessage, float_hook=Decimal)
+_STATUS = msgspec.json.Decoder(_StatusMessage)
+_INSTRUMENT = msgspec.json.Decoder(_InstrumentMessage)
 _PEEK = re.compile(rb'\s*\{\s*"channel"\s*:\s*"([a-z0-9]+)"').match
 _METHODS = {"ping", "pong", "subscribe", "unsubscribe"}
-_SILENT = {"heartbeat", "instrument", "status"}
+_SILENT = {"heartbeat"}
+_TRADING = "online"  # every other word forbids some orders at least
 
 
 class KrakenV2:
@@ -160,7 +185,9 @@ class KrakenV2:
         self._depth = depth
         self._decoders: dict[str, Callable[[bytes], Message | None]] = {
             "book": self._book,
+            "instrument": self._pairs,
             "ohlc": self._candle,
+            "status": self._system,
             "ticker": self._ticker,
             "trade": self._trade,
         }
@@ -275,6 +302,25 @@ class KrakenV2:
                 )
             )
         return Message("ticker", events, None, moment_or_none(message.timestamp, "timestamp"))
+
+    def _system(self, body: bytes) -> Message | None:
+        message = read(_STATUS, body, "status")
+        if message.channel != "status":
+            return None
+        sent = moment_or_none(message.timestamp, "timestamp")
+        words = [named(one.system, "status.system") for one in message.data]
+        return Message("status", [Status("", word == _TRADING, word.lower(), sent) for word in words], None, sent)
+
+    def _pairs(self, body: bytes) -> Message | None:
+        message = read(_INSTRUMENT, body, "instrument")
+        if message.channel != "instrument":
+            return None
+        sent = moment_or_none(message.timestamp, "timestamp")
+        events = [
+            Status(named(pair.symbol, "pair.symbol"), pair.status == _TRADING, pair.status.lower(), sent)
+            for pair in message.data.pairs
+        ]
+        return Message("instrument", events, None, sent)
 
     def _candle(self, body: bytes) -> Message | None:
         message = read(_CANDLE, body, "ohlc")

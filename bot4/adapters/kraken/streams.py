@@ -13,10 +13,12 @@ from bot4.adapters.kraken.parse import DEPTHS
 from bot4.model.errors import InputError
 from bot4.ports.stream import Attempts, Heartbeat, Request
 
+INSTRUMENTS = "instrument"  # of all pairs, so it is the topic of none
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "book": {"snapshot": True},
     "ticker": {"event_trigger": "bbo", "snapshot": True},
     "trade": {"snapshot": False},
+    INSTRUMENTS: {"snapshot": True},
 }
 
 
@@ -39,8 +41,8 @@ class KrakenStreams:
         self.depth, self.ws_url, self.rest_url = depth, ws_url, rest_url
 
     def topics(self, symbol: str) -> list[str]:
-        """Book, best quote, trades."""
-        return [f"{channel}:{symbol}" for channel in _PARAMETERS]
+        """Book, best quote, trades, and which pairs are traded, which all pairs of a connection share."""
+        return [*(f"{channel}:{symbol}" for channel in _PARAMETERS if channel != INSTRUMENTS), INSTRUMENTS]
 
     def route(self, topic: str) -> str:
         """One address for all."""
@@ -78,7 +80,7 @@ class KrakenStreams:
         symbols: dict[str, list[str]] = {}
         for topic in topics:
             channel, _, symbol = topic.partition(":")
-            symbols.setdefault(channel, []).append(symbol)
+            symbols.setdefault(channel, []).extend([symbol] if symbol else [])
         return [
             json.dumps(
                 {"method": method, "params": self._parameters(method, channel, of), "req_id": request_id + number},
@@ -88,7 +90,7 @@ class KrakenStreams:
         ]
 
     def _parameters(self, method: str, channel: str, symbols: list[str]) -> dict[str, Any]:
-        named: dict[str, Any] = {"channel": channel, "symbol": symbols}
+        named: dict[str, Any] = {"channel": channel} | ({"symbol": symbols} if symbols else {})
         if channel == "book":
             named["depth"] = self.depth
         if method == "subscribe":

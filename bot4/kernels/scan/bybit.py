@@ -38,6 +38,7 @@ from bot4.kernels.scan.scanned import (
     PREVIOUS_ID,
     RATE,
     REASON,
+    SENT_NS,
     TIME_MS,
     TRADE_HASHED,
     TRADE_NS,
@@ -436,6 +437,7 @@ def _scan_push(text, at, topic, symbol, symbol_last, listing, scanned):
     needed = 3 if topic == _TRADES or topic == _BARS else 7
     if seen & needed != needed:
         return np.int64(-1)
+    message[SENT_NS] = sent_ns
     if topic != _TRADES:
         message[VENUE_NS] = made_ns if made_ns >= 0 and topic != _TICKER else sent_ns
     return at

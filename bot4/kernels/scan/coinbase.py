@@ -11,7 +11,7 @@ that hold no market data: the word SEQUENCE.
     market_trades   trades, latest first: turned to the order in which they were made. The side is the maker's. What a
                     subscription sends of trades made before it is no news
     ticker          the best quote, at the message's time
-    candles, heartbeats, status, subscriptions    no market data
+    candles, heartbeats, subscriptions            no market data
 
 Stands in the live feed, before validation. Twin: bot4/adapters/coinbase/parse.py
 """
@@ -36,6 +36,7 @@ from bot4.kernels.scan.scanned import (
     MAX_TRADES,
     N_TRADE_WORDS,
     REASON,
+    SENT_NS,
     SEQUENCE,
     TRADE_HASHED,
     TRADE_NS,
@@ -85,9 +86,7 @@ _CHANNEL, _TIMESTAMP, _SEQUENCE_NUM, _EVENTS = (
 _L2_DATA, _MARKET_TRADES, _TICKER_NAME, _TICKER_BATCH = (
     word(name) for name in (b"l2_data", b"market_trades", b"ticker", b"ticker_batch")
 )
-_CANDLES, _HEARTBEATS, _STATUS, _SUBSCRIPTIONS = (
-    word(name) for name in (b"candles", b"heartbeats", b"status", b"subscriptions")
-)
+_CANDLES, _HEARTBEATS, _SUBSCRIPTIONS = (word(name) for name in (b"candles", b"heartbeats", b"subscriptions"))
 _TYPE, _PRODUCT, _SNAPSHOT, _UPDATE = (word(name) for name in (b"type", b"product_id", b"snapshot", b"update"))
 _UPDATES, _TRADES_NAME, _TICKERS = word(b"updates"), word(b"trades"), word(b"tickers")
 _SIDE, _EVENT_TIME, _LEVEL_PRICE, _NEW_QUANTITY = (
@@ -110,7 +109,7 @@ def _channel_of(text, first, last):
     if is_word(text, first, last, _TICKER_NAME) or is_word(text, first, last, _TICKER_BATCH):
         return np.int64(_TICKER)
     silent = is_word(text, first, last, _CANDLES) or is_word(text, first, last, _HEARTBEATS)
-    silent = silent or is_word(text, first, last, _STATUS) or is_word(text, first, last, _SUBSCRIPTIONS)
+    silent = silent or is_word(text, first, last, _SUBSCRIPTIONS)
     return np.int64(_SILENT if silent else _NOT_KNOWN)
 
 
@@ -457,6 +456,7 @@ def _scan_rest(text, at, channel, directory, listings, scanned):
             return at if at < 0 else np.int64(-1)
         seen |= bit
         at, first, last = next_key(text, at)
+    message[SENT_NS] = sent_ns
     if channel == _TICKER:
         message[VENUE_NS] = sent_ns
     return at if seen == 7 or (channel == _SILENT and seen == 6) else np.int64(-1)

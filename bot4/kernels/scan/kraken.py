@@ -32,6 +32,7 @@ from bot4.kernels.scan.scanned import (
     MAX_LEVELS,
     MAX_TRADES,
     REASON,
+    SENT_NS,
     TRADE_HASHED,
     TRADE_NS,
     TRADE_NUMBER,
@@ -77,7 +78,7 @@ _UNASKED = -2  # instead of an index: nobody asked for this symbol
 _CHANNEL, _METHOD, _ERROR, _TYPE, _DATA = (word(name) for name in (b"channel", b"method", b"error", b"type", b"data"))
 _TIMESTAMP, _TIME_OUT, _SUCCESS = word(b"timestamp"), word(b"time_out"), word(b"success")
 _BOOK_NAME, _TRADE_NAME, _TICKER_NAME, _OHLC = (word(name) for name in (b"book", b"trade", b"ticker", b"ohlc"))
-_HEARTBEAT, _INSTRUMENT_NAME, _STATUS = word(b"heartbeat"), word(b"instrument"), word(b"status")
+_HEARTBEAT = word(b"heartbeat")
 _SUBSCRIBE, _UNSUBSCRIBE, _PING, _PONG = (word(name) for name in (b"subscribe", b"unsubscribe", b"ping", b"pong"))
 _SNAPSHOT, _UPDATE, _SYMBOL = word(b"snapshot"), word(b"update"), word(b"symbol")
 _BIDS, _ASKS, _SUM = word(b"bids"), word(b"asks"), word(b"checksum")
@@ -97,8 +98,7 @@ def _channel_of(text, first, last):
         return np.int64(_TICKER)
     if is_word(text, first, last, _OHLC):
         return np.int64(_BARS)
-    silent = is_word(text, first, last, _HEARTBEAT) or is_word(text, first, last, _STATUS)
-    return np.int64(_SILENT if silent or is_word(text, first, last, _INSTRUMENT_NAME) else _NOT_KNOWN)
+    return np.int64(_SILENT if is_word(text, first, last, _HEARTBEAT) else _NOT_KNOWN)
 
 
 @inlined
@@ -359,7 +359,8 @@ def _scan_rest(text, at, channel, directory, listings, scanned):
             at = value_last + 1
         elif channel > _SILENT and is_word(text, first, last, _TIMESTAMP):
             bit = np.int64(4)
-            at, _ = _scan_time(text, at)
+            at, value = _scan_time(text, at)
+            message[SENT_NS] = value
         elif is_word(text, first, last, _CHANNEL) or is_word(text, first, last, _METHOD):
             return np.int64(-1)
         elif is_word(text, first, last, _ERROR):

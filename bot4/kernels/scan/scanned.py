@@ -54,7 +54,8 @@ VENUE_NS = 32  # when the venue made what the message tells; 0: it does not say
 SEQUENCE = 33  # of the message on its connection, -1: this venue counts none
 CHECKSUM = 34  # of the book after the change, -1: none
 TRADES = 35  # rows of the table of trades
-N_WORDS = 36
+SENT_NS = 36  # when the venue sent the message; 0: it does not say, or see EVENT_MS
+N_WORDS = 37
 
 ABSENT = -(1 << 62)  # instead of a value that this message leaves as it was
 

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
+from reference.engine.feed_time import RefTimes
 from reference.kernels.scan import KINDS as STREAMS
 from reference.kernels.scan import Listing, RefMessage, is_narrow, ref_message
 
@@ -115,6 +116,8 @@ class RefInstrument:
         self.book_u = 0
         self.whole = self.fresh = False
         self.spike_bps, self.spike_at = 0, 0
+        self.times = RefTimes()
+        self.settlement, self.odd_settlement = 0, None
         self.pending: list[tuple[int, int, list[tuple[int, int, int]]]] = []
 
     # --- out ---
@@ -166,14 +169,21 @@ class RefInstrument:
                 self.stale(ts_ns)
             return reason
         self.last_ns = ts_ns
-        lag = 0
-        if 0 < values.get("E", 0) <= 9_000_000_000_000:
+        lag, snapshot = 0, bool(values.get("snapshot"))
+        sent_ms = values.get("E", 0) if values.get("E", 0) <= 9_000_000_000_000 else 0
+        if not self.times.judge(found.kind, snapshot, sent_ms * 1_000_000, 0, ts_ns):
+            if found.kind == "depth" and not snapshot:
+                self.stale(ts_ns)
+            return "venue_time"
+        if sent_ms > 0:
             lag = max(-LAG_LIMIT_US, min(LAG_LIMIT_US, (values["E"] * 1_000_000 - ts_ns) // 1_000))
         if found.kind == "quote":
             return self.on_quote(values, ts_ns, lag)
         if found.kind == "trade":
             return self.on_trade(values, ts_ns, lag)
         if found.kind == "mark":
+            if not self.may_settle(values.get("T", 0) * 1_000_000, sent_ms * 1_000_000 or ts_ns):
+                return "venue_time"
             words = (values["p"], values.get("i", 0), values.get("r", 0), values.get("T", 0) * 1_000_000)
             self.emit(KINDS["mark"], LAST, ts_ns, lag, *words)
             return ""
@@ -194,6 +204,16 @@ class RefInstrument:
             self.pending.append((before, last, levels))
             return "waits"
         return self.on_diff(before, last, levels, ts_ns, lag)
+
+    def may_settle(self, next_ns: int, now_ns: int) -> bool:
+        """The next funding is the one that was told, or comes after it once that is past, or is told a second time."""
+        known, told = self.settlement, self.odd_settlement
+        self.odd_settlement = None
+        if next_ns in (known, told) or (known <= now_ns < next_ns and next_ns > known):
+            self.settlement = next_ns
+            return True
+        self.odd_settlement = next_ns
+        return False
 
     def believes(self, update: int, ts_ns: int) -> bool:
         """False if an update id leaps; where it starts anew, everything known by the ones before is old."""
@@ -316,12 +336,13 @@ class RefInstrument:
 
 
 def ref_feed(
-    texts: list[bytes], listings: list[Listing], spike_bps: int = 0
+    texts: list[bytes], listings: list[Listing], spike_bps: int = 0, time_limit_ns: int = 0
 ) -> tuple[list[Record], list[RefInstrument]]:
     """All records in the order in which they are made, and the instruments with their counters."""
     instruments = [RefInstrument(index, listing) for index, listing in enumerate(listings)]
     for instrument in instruments:
         instrument.spike_bps = spike_bps
+        instrument.times = RefTimes(time_limit_ns)
     queues = [lines_of(text) for text in texts]
     heads = [0] * len(texts)
     records: list[Record] = []

@@ -129,7 +129,7 @@ def same(bench: Bench, whole: Bench) -> None:
     expected, found = whole.streams(), bench.streams()
     for name in expected:
         assert np.array_equal(expected[name], found[name]), name
-    for table in ("messages", "refused", "levels", "book_checks"):
+    for table in ("messages", "refused", "levels", "book_checks", "venue_clocks"):
         assert np.array_equal(getattr(bench.wires, table), getattr(whole.wires, table)), table
     assert bench.wires.clocks[CLOCK_FEED] == INT64_MAX
 

@@ -62,6 +62,7 @@ def wires():
     made.positions[1, w.POSITION_BID] = 109
     made.positions[1, w.POSITION_ASK] = 112
     made.positions[1, w.POSITION_FEES_E8] = 7
+    made.venue_clocks[1, : w.CLOCK_ANEW + 1] = [50, -1_272_500_000, 53_100_000, 1]
     for value in (100, 200, 300):
         histogram_record(made.histograms[w.STAGE_TICK_TO_INTENT], value)
     return made
@@ -98,6 +99,8 @@ def test_a_snapshot_says_what_the_wires_hold(wires):
     position = shot["positions"]["BTCUSDT.binance_usdm"]  # 2 lots bought at 100, mid 110: 20 tick x lot of 100e-8
     assert position == {"lots": 2, "unrealised": "0.00002", "profit": "0.00001993", "fees": "0.00000007"}
     assert set(shot["latency_ns"]) == {"tick_to_intent"}
+    clock = {"offset_ms": -1272.5, "latest_ms": 53.1, "learned_anew": 1}
+    assert shot["clock"] == {"BTCUSDT.binance_spot": None, "BTCUSDT.binance_usdm": clock, "ETHUSDT": None}
     assert 90 <= shot["latency_ns"]["tick_to_intent"]["p50"] <= 110, "cycles became ns"
     assert shot["workers"]["shard-0"]["heartbeat_ms"] > 0 and shot["workers"]["feed"]["heartbeat_ms"] is None
     assert not shot["killed"] and not shot["feed_done"]
@@ -163,7 +166,7 @@ def drawn(shot) -> str:
 def test_the_page_shows_it_all(wires):
     page = drawn(Rates().add(snapshot(wires, label(), WORKERS, 2.0)))
     for word in ("SYNTHETIC MARKET: not real prices", "2,000", "99995", "-5", "BTCUSDT.binance_usdm", "tick_to_intent",
-                 "RISK_COLLAR", "shard-0", "dead", "any", "pace free"):  # fmt: skip
+                 "RISK_COLLAR", "shard-0", "dead", "any", "pace free", "-1,272.5", "53.1"):  # fmt: skip
         assert word in page, page
 
 
@@ -171,9 +174,11 @@ def test_the_page_of_an_empty_session(wires):
     wires.control[CONTROL_KILL] = 1
     wires.clocks[CLOCK_FEED] = INT64_MAX
     wires.rejects[:] = 0
+    wires.venue_clocks[:] = 0
     shot = Rates().add(snapshot(wires, label(pace="event", synthetic=False), {}, 0.0))
     page = drawn(shot)
     assert "killed" in page and "SYNTHETIC" not in page and "tick_to_intent" not in page and shot["feed_done"]
+    assert "clock" not in page
 
 
 def test_the_view_fits_where_the_output_goes():
@@ -205,4 +210,6 @@ def test_status_lines(wires):
     lines = status_lines(running | {"session": snapshot(wires, label(), WORKERS, 1.0)})
     assert lines[0] == "running as pid 5; report goes to r" and lines[1] == "kill latch: clear"
     assert any(line.startswith("position ETHUSDT: 0 lots") for line in lines)
+    assert sum(line.startswith("clock BTCUSDT.binance_usdm: receive time minus") for line in lines) == 1
+    assert not any(line.startswith("clock ETHUSDT") for line in lines)
     assert any("worker feed: pid 8, any core, dead, 0 restarts" in line for line in lines)

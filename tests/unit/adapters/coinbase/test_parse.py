@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bot4.adapters.coinbase import fields
 from bot4.adapters.coinbase.parse import CoinbaseAdvanced
-from bot4.ports.feed import REASONS, Bar, BookChange, Decoder, Message, MessageError, Quote, Trade
+from bot4.ports.feed import REASONS, Bar, BookChange, Decoder, Message, MessageError, Quote, Status, Trade
 
 D = Decimal
 TIME = "2026-04-07T14:30:00.123456789Z"
@@ -128,8 +128,17 @@ def test_a_ticker_without_its_best_orders_has_no_quote():
         assert not DECODER.decode(_message("ticker", {"type": "snapshot", "tickers": [part]})).events
 
 
+def test_a_product_is_traded_that_is_online():
+    products = [{"id": "BTC-USD", "status": "online", "status_message": ""}, {"id": "ETH-USD", "status": "Offline"}]
+    events = [Status("BTC-USD", True, "online", TIME_NS), Status("ETH-USD", False, "offline", TIME_NS)]
+    body = _message("status", {"type": "snapshot", "products": products}, sequence=9)
+    assert DECODER.decode(body) == Message("status", events, 9, TIME_NS)
+    assert DECODER.decode(_message("status", {}, sequence=9)) == Message("status", [], 9, TIME_NS)
+    assert _refused(_message("status", {"type": "snapshot", "products": [{"id": "BTC-USD"}]})).reason == "bad_field"
+
+
 def test_messages_without_market_data_count_too():
-    for kind in ("heartbeats", "status", "subscriptions"):
+    for kind in ("heartbeats", "subscriptions"):
         assert DECODER.decode(_message(kind, {}, sequence=9)) == Message(kind, (), 9, TIME_NS)
     assert DECODER.decode(b'{"type":"error","message":"authentication failure"}') == Message("error")
 

@@ -31,6 +31,7 @@ def test_one_message_a_channel_and_heartbeats_once():
         {"type": "subscribe", "channel": "level2", "product_ids": products},
         {"type": "subscribe", "channel": "ticker", "product_ids": products},
         {"type": "subscribe", "channel": "market_trades", "product_ids": products},
+        {"type": "subscribe", "channel": "status", "product_ids": products},
         {"type": "subscribe", "channel": "heartbeats"},
     ]
     assert [json.loads(text) for text in streams.unsubscribe(["level2:BTC-USD"], 1)] == [

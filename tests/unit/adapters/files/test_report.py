@@ -216,6 +216,21 @@ def test_a_book_that_was_never_whole_is_said_to_be_so() -> None:
     assert "book never whole" in session_page(report, session.instruments, ["BTCUSDT", "ETHUSDT"], session.journal())
 
 
+def test_the_clocks_are_shown_and_a_leap_is_told() -> None:
+    session = sample.SampleSession(seconds=20)
+    session.wires.venue_clocks[1, w.CLOCK_STAMPS] = 0
+    report = report_of(session)
+    assert report["clock"] == {
+        "BTCUSDT": {"offset_ms": -1272.5, "latest_ms": 53.0, "learned_anew": 0},
+        "ETHUSDT": None,
+    }
+    page = session_page(report, session.instruments, ["BTCUSDT", "ETHUSDT"], session.journal())
+    assert "\u22121,272.5 ms (+53.0)" in page and "no time told" in page
+    assert "moved apart" not in "\n".join(closing_lines(report))
+    session.wires.venue_clocks[0, w.CLOCK_ANEW] = 2
+    assert "what came meanwhile was refused: BTCUSDT." in "\n".join(closing_lines(report_of(session)))
+
+
 def test_assumptions_name_latencies_fees_and_limits(session: sample.SampleSession) -> None:
     rows = {row["name"]: row["value"] for row in report_of(session)["assumptions"]}
     assert rows["order latency"] == "5000 µs"

@@ -15,7 +15,7 @@ from bot4.adapters.kraken import fields
 from bot4.adapters.kraken.parse import KrakenV1, KrakenV2, book_checksum
 from bot4.adapters.kraken.symbols import parse_asset_pairs
 from bot4.model.errors import InputError
-from bot4.ports.feed import REASONS, Bar, BookChange, Decoder, Instrument, Message, MessageError, Quote, Trade
+from bot4.ports.feed import REASONS, Bar, BookChange, Decoder, Instrument, Message, MessageError, Quote, Status, Trade
 
 D = Decimal
 TIME = "2023-10-06T17:35:55.440295Z"
@@ -149,11 +149,31 @@ def test_a_side_without_orders_has_no_quote():
     assert KrakenV2().decode(TICKER2.replace(b"2.5", b"null")) == Message("ticker", [])
 
 
+@pytest.mark.parametrize("word", ["online", "maintenance", "cancel_only", "post_only"])
+def test_the_engines_status_is_of_the_whole_venue(word):
+    body = f'{{"channel":"status","data":[{{"api_version":"v2","connection_id":1,"system":"{word}"}}],"type":"update"}}'
+    assert KrakenV2().decode(body.encode()) == Message("status", [Status("", word == "online", word, 0)])
+
+
+def test_only_the_status_of_a_pair_is_read():
+    pairs = (
+        '{"symbol":"BTC/USD","base":"BTC","status":"online","qty_min":0.0001}',
+        '{"symbol":"EUR/USD","status":"delisted"}',
+    )
+    body = (
+        f'{{"channel":"instrument","type":"snapshot","data":{{"assets":[{{"id":"USD"}}],"pairs":[{",".join(pairs)}]}}}}'
+    )
+    events = [Status("BTC/USD", True, "online", 0), Status("EUR/USD", False, "delisted", 0)]
+    assert KrakenV2().decode(body.encode()) == Message("instrument", events)
+    assert KrakenV2().decode(b'{"channel":"instrument","type":"update","data":{}}') == Message("instrument", [])
+    for broken in (body.replace('"symbol":"BTC/USD"', '"symbol":""'), body.replace('"status":"online",', "")):
+        with pytest.raises(MessageError):
+            KrakenV2().decode(broken.encode())
+
+
 def test_version_2_without_market_data():
     decoder = KrakenV2()
     assert decoder.decode(b'{"channel":"heartbeat"}') == Message("heartbeat")
-    assert decoder.decode(b'{"channel":"status","type":"update","data":[{"system":"online"}]}') == Message("status")
-    assert decoder.decode(b'{"channel":"instrument","type":"snapshot","data":{}}') == Message("instrument")
     pong = f'{{"method":"pong","req_id":42,"time_in":"{TIME}","time_out":"{TIME}"}}'.encode()
     assert decoder.decode(pong) == Message("pong", (), None, TIME_NS)
     refusal = b'{"error":"Currency pair not supported","method":"subscribe","success":false}'

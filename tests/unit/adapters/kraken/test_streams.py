@@ -23,7 +23,7 @@ def test_the_decoder_knows_every_topic():
 
 def test_one_message_a_channel():
     streams = KrakenStreams(depth=25)
-    topics = streams.topics("BTC/USD") + streams.topics("ETH/USD")
+    topics = list(dict.fromkeys(streams.topics("BTC/USD") + streams.topics("ETH/USD")))
     pairs = ["BTC/USD", "ETH/USD"]
     assert [json.loads(text) for text in streams.subscribe(topics, 5)] == [
         {"method": "subscribe", "params": params, "req_id": number}
@@ -32,6 +32,7 @@ def test_one_message_a_channel():
                 {"channel": "book", "symbol": pairs, "depth": 25, "snapshot": True},
                 {"channel": "ticker", "symbol": pairs, "event_trigger": "bbo", "snapshot": True},
                 {"channel": "trade", "symbol": pairs, "snapshot": False},
+                {"channel": "instrument", "snapshot": True},
             ),
             start=5,
         )

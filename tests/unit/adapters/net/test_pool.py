@@ -118,11 +118,11 @@ def test_a_fresh_book_is_asked_for_at_most_once_a_second(tls):
     with serve(Plan("kraken", []), tls.server) as venue:
         streams = KrakenStreams(ws_url=f"wss://localhost:{venue.port}")
         with pool_of(tls, [Wanted(streams, ["BTC/USD", "ETH/USD"])], clock=clock) as reader:
-            reader.until(lambda: len(venue.said) == 3, lambda: clock.pass_s(0.2))
+            reader.until(lambda: len(venue.said) == 4, lambda: clock.pass_s(0.2))
             for _ in range(5):
                 reader.pool.resubscribe("kraken", "BTC/USD")
-            reader.until(lambda: len(venue.said) == 5, lambda: clock.pass_s(0.2))
-            first, second = (json.loads(text) for _, text in venue.said[3:])
+            reader.until(lambda: len(venue.said) == 6, lambda: clock.pass_s(0.2))
+            first, second = (json.loads(text) for _, text in venue.said[4:])
             assert (first["method"], second["method"]) == ("unsubscribe", "subscribe")
             assert first["params"]["symbol"] == second["params"]["symbol"] == ["BTC/USD"]
             assert second["params"]["channel"] == "book"
@@ -131,7 +131,7 @@ def test_a_fresh_book_is_asked_for_at_most_once_a_second(tls):
             assert len(set(ids)) == len(ids)
             clock.pass_s(1.0)
             reader.pool.resubscribe("kraken", "BTC/USD")
-            reader.until(lambda: len(venue.said) == 7, lambda: clock.pass_s(0.2))
+            reader.until(lambda: len(venue.said) == 8, lambda: clock.pass_s(0.2))
 
 
 def test_streams_of_two_addresses_have_two_connections(tls):
