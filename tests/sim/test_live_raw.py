@@ -1,5 +1,7 @@
 """The raw messages of a live feed are the whole conversation, and the check explains each of them."""
 
+import gzip
+
 import pytest
 from rig.replayer import certificates
 from rig.two_venues import KRAKEN, frame, trade, two_venues
@@ -59,8 +61,10 @@ def test_every_message_is_recorded_and_explained(tmp_path):
     assert sorted(found) == ["bybit_linear", "kraken_v2"]
     bodies = [message.body for message in found["kraken_v2"].messages()]
     assert sorted(bodies) == sorted(body.replace(b",\n", b", ") for body in KRAKENS)
-    names = {path.parent.name for path in found["kraken_v2"].files}
-    assert names == {"BTC-USD.kraken", "kraken"}
+    own, none = found["kraken_v2"].files
+    assert (own.parent.name, none.parent.name) == ("BTC-USD.kraken", "kraken")
+    lines = gzip.decompress(own.read_bytes()).splitlines()
+    assert len(lines) == 2 and all(b'"symbol":"BTC/USD","side"' in line for line in lines), lines
     for venue, count in (("kraken_v2", len(KRAKENS)), ("bybit_linear", 2)):
         checked = check_capture(found[venue])
         assert sum(checked["messages"].values()) + sum(checked["rejected"].values()) == count, checked
