@@ -162,12 +162,16 @@ def _audit_books(memory):
             level = tree_first(memory, root, market["digits"])
             if level != market["best"][tree]:
                 return AUDIT_LEVEL, total
+            before = np.int64(-1)
             while level >= 0:
                 code, count = _audit_level(memory, level, instrument, tree)
                 total += count
                 if code != AUDIT_OK:
                     return code, total
                 key = key_of(market, tree, memory["levels"][level]["price_ticks"])
+                if key <= before:
+                    return AUDIT_LEVEL, total
+                before = key
                 level = tree_after(memory, root, market["digits"], key)
         bid = market["best"][TREE_BID]
         ask = market["best"][TREE_ASK]

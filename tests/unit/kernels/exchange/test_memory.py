@@ -164,8 +164,9 @@ def test_the_largest_command_stays_within_the_bound_of_its_events():
     assert a.audit(memory) == a.AUDIT_OK
 
 
+@pytest.fixture(scope="module")
 def crowded():
-    """An exchange in the midst of its work."""
+    """An exchange in the midst of its work; who damages it mends it."""
     pair = Pair()
     script = RandomScript(pair, 11)
     while sum(o.place == 1 for o in pair.twin.orders) < 20 or not pair.twin.seats[1, 2].lots:
@@ -203,16 +204,47 @@ DAMAGES = (
 
 
 @pytest.mark.parametrize("at", range(len(DAMAGES)))
-def test_the_audit_sees_damage(at):
+def test_the_audit_sees_damage(crowded, at):
     code, place, name = DAMAGES[at]
-    memory = crowded()
-    assert a.audit(memory) == a.AUDIT_OK
-    place(memory)[name] += 1
-    assert a.AUDIT_NAMES[a.audit(memory)] == a.AUDIT_NAMES[code]
+    assert a.audit(crowded) == a.AUDIT_OK
+    place(crowded)[name] += 1
+    seen = a.audit(crowded)
+    place(crowded)[name] -= 1
+    assert a.AUDIT_NAMES[seen] == a.AUDIT_NAMES[code]
 
 
-def test_the_audit_sees_what_is_locked_for_nobody():
-    memory = crowded()
-    memory["balances"][0, 0]["free_e8"] -= 1
-    memory["balances"][0, 0]["locked_e8"] += 1
-    assert a.audit(memory) == a.AUDIT_LOCKED
+def test_the_audit_sees_what_is_locked_for_nobody(crowded):
+    for amount, code in ((1, a.AUDIT_LOCKED), (-1, a.AUDIT_OK)):
+        crowded["balances"][0, 0]["free_e8"] -= amount
+        crowded["balances"][0, 0]["locked_e8"] += amount
+        assert a.audit(crowded) == code
+
+
+def test_the_audit_sees_reduce_only_orders_without_their_position():
+    pair = Pair()
+    for account, side, flags in ((0, 1, 0), (1, -1, 0), (0, -1, e.ORDER_REDUCE_ONLY)):
+        pair.place(account=account, instrument=2, side=side, price=50 + 2 * flags, qty=3, flags=flags)
+    seats = pair.memory["seats"]
+    seats[2]["lots"] -= 1
+    seats[MAX_INSTRUMENTS + 2]["lots"] += 1
+    assert a.audit(pair.memory) == a.AUDIT_REDUCE
+
+
+def test_the_audit_sees_a_level_that_is_not_at_its_price_and_one_that_crosses():
+    pair = Pair()
+    pair.fund(0, 10**9, 10**9)
+    pair.place(account=0, side=1, price=50, qty=1)
+    pair.place(account=0, side=-1, price=60, qty=1)
+    memory, order = pair.memory, first(pair.memory, side=-1)
+    order["price_ticks"] = memory["levels"][order["level"]]["price_ticks"] = 49
+    assert a.audit(memory) == a.AUDIT_LEVEL
+    root, digits = np.int64(root_of(np.int64(0), np.int64(1))), np.int64(memory["markets"][0]["digits"])
+    tree_remove(memory, root, digits, np.int64(60))
+    tree_add(memory, root, digits, np.int64(49), np.int64(order["level"]))
+    assert a.audit(memory) == a.AUDIT_CROSSED
+
+
+def test_the_audit_sees_an_overflow_of_events(crowded):
+    crowded["desk"]["n_events"] = EVENTS_PER_ORDER * crowded["desk"]["max_orders"] + EVENTS_MORE + 1
+    assert a.audit(crowded) == a.AUDIT_EVENTS
+    crowded["desk"]["n_events"] = 0
