@@ -69,10 +69,7 @@ FEED_STATE = np.dtype(
         ("hashed", "i8"),  # how many there were
         ("spike_bps", "i8"),  # a price further from the last mid is not believed; 0: any is
         ("spike_at", "i8"),  # twice the mid of a quote that was not, 0: the last one was
-        (
-            "time_limit_ns",
-            "i8",
-        ),  # a message so much earlier or later than others by the venue's time is none; 0: any is
+        ("time_limit_ns", "i8"),  # a message whose venue's time is further from what is expected is none; 0: any is
         ("stamped", "i8"),  # which kinds of messages have borne a time of the venue, see feed_time
         ("mark_flags", "i8"),  # flags of every record of this instrument
         ("listing", LISTING),
