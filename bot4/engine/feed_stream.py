@@ -151,6 +151,7 @@ def _on_whole_book(feed, wires, instrument, ts_ns, lag_us):
     state["awaited"] = max(state["awaited"] - 1, 0)
     if not by_id:
         message[LAST_ID] = state["book_u"] + 1
+    state["quote_u"] = -1  # it was of the book that is gone, whichever id that had
     begun = feed.state[OUT_COUNT]
     reason = begin_book(feed, wires, instrument, ts_ns, lag_us)
     if reason == INPUT_OK and message[CHECKSUM] >= 0:

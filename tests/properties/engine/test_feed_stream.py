@@ -203,3 +203,14 @@ def test_every_record_is_the_twins_and_a_whole_book_is_true(rule, depth, scale, 
             fresh = later.snapshot()
             queue = [fresh, *[c for c in queue if c.update > fresh.update or c.snapshot]]
     assert right > LENGTH // 3 and (asked > 0 or share < 0.1 or rule == "numbered")
+
+
+def test_an_old_id_makes_the_book_stale_since_the_snapshots_may_have_been_the_wrong_one():
+    venue = Venue(1, "ids", 20)
+    rig, twin = Rig("ids", 20), RefStreamBook("ids", 20)
+    wrong = venue.snapshot()._replace(update=2**62)
+    for change, reason, whole in ((wrong, "", 1), (venue.change(), "out_of_order", 0), (venue.snapshot(), "", 1)):
+        twin.out = []
+        found = rig.take(change)
+        assert found == (twin.take(change), twin.out)
+        assert (found[0], rig.feed.states[0]["whole"]) == (reason, whole)
