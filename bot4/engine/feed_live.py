@@ -286,7 +286,7 @@ def check_silence(live, wires, instruments, session, now_ns, limits):
 
 
 @kernel
-def promise(wires, now_ns):
+def promise(clocks, now_ns):
     """Nothing earlier comes any more; once a turn, after everything that had arrived has been published.
 
     Notes
@@ -294,7 +294,7 @@ def promise(wires, now_ns):
     Complexity: O(1). Twin: none, one store
     """
     # SYNC POINT: pairs with load_acquire in every reader: everything before this time has been pushed.
-    store_release(wires.clocks, CLOCK_FEED, now_ns)
+    store_release(clocks, CLOCK_FEED, now_ns)
 
 
 @kernel

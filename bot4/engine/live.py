@@ -219,7 +219,7 @@ class LiveFeed:
             self._show()
         if now_ns - self._balanced_ns >= BALANCE_NS:
             self._balance(now_ns)
-        promise(self.wires, np.int64(self._now_ns()))
+        promise(self.wires.clocks, np.int64(self._now_ns()))
         return handled
 
     def close(self) -> None:
