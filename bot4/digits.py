@@ -9,12 +9,11 @@ Under NUMBA_DISABLE_JIT=1 the plain loop serves.
 
 import numpy as np
 
-from bot4.jit import JIT, inlined
+from bot4.jit import JIT, inlined, outlined
 
 if JIT:
     from llvmlite import ir
     from numba import types
-    from numba.core import cgutils
     from numba.extending import intrinsic
 
     _I64 = ir.IntType(64)
@@ -40,19 +39,6 @@ if JIT:
             return builder.load(builder.bitcast(builder.gep(data, [args[1]]), _I64.as_pointer()), align=1)
 
         return types.int64(array, types.intp), generate
-
-    @intrinsic
-    def _last_word(typing_context, array, index, count):
-        """The `count` (0 to 7) bytes from `index` on, zeros behind. A call: a loop would be unrolled everywhere."""
-
-        def generate(context, builder, sig, args):
-            slot = cgutils.alloca_once(builder, _I64)
-            builder.store(_word(0), slot)
-            data = context.make_array(sig.args[0])(context, builder, args[0]).data
-            cgutils.raw_memcpy(builder, slot, builder.gep(data, [args[1]]), args[2], 1)
-            return builder.load(slot)
-
-        return types.int64(array, types.intp, types.int64), generate
 
     @intrinsic
     def _upper_word(typing_context, word, count):
@@ -119,6 +105,14 @@ if JIT:
 
         return signature, generate
 
+    @outlined
+    def _last_word(text, at):
+        """As `word_at`, near the array's end."""
+        value = np.int64(0)
+        for index in range(min(len(text) - at, 8)):
+            value |= np.int64(text[at + index]) << (8 * index)
+        return value
+
     @inlined
     def word_at(text, at):
         """The eight bytes from text[at] on as one little-endian word, int64; zeros behind the array's end.
@@ -127,8 +121,7 @@ if JIT:
         -----
         Complexity: O(1). Twin: tests/unit/test_digits.py
         """
-        left = len(text) - at
-        return _word_at(text, at) if left >= 8 else _last_word(text, at, max(left, 0))
+        return _word_at(text, at) if at + 8 <= len(text) else _last_word(text, at)
 
     @inlined
     def run_of_digits(text, at):

@@ -11,9 +11,9 @@ import pytest
 
 from bot4.cli.measure import beside
 from bot4.cli.measure.feed import PEERS as CLIENTS
-from bot4.cli.measure.frames import instruments, session, stream_of
+from bot4.cli.measure.frames import VENUE, instruments, session, stream_of
 from bot4.cli.measure.parse import begin, feed_of
-from bot4.engine.feed_live import live_step
+from bot4.engine.live import load_step
 from bot4.model.errors import Bot4Error
 from bot4.model.records import TICK
 from bot4.shm.layout import RING_HEAD, RING_SLOTS
@@ -34,7 +34,8 @@ def test_what_is_asked_of_peers_is_what_the_feed_publishes(kind):
     frames = np.frombuffer(stream.frames, np.uint8)
     memory.buffers[0, : len(frames)] = frames
     memory.connections[0]["filled"] = len(frames)
-    assert live_step(memory, wires, instruments(), session(), np.int64(0), np.int64(2 * 10**18), np.int64(100)) == 12
+    step = load_step([VENUE])
+    assert step(memory, wires, instruments(), session(), np.int64(0), np.int64(2 * 10**18), np.int64(100)) == 12
     slots = wires.market[RING_SLOTS : RING_SLOTS + int(wires.market[RING_HEAD]) * 8].view(TICK)[begun:]
     asked = [record for body in stream.bodies for record in beside.records_of(body)]
     assert [tuple(slot[["kind", "flags", "w0", "w1", "w2", "w3"]].tolist()) for slot in slots] == asked

@@ -23,8 +23,8 @@ from bot4.cli.measure.beside import find, work
 from bot4.cli.measure.beside import left_out as peers_left_out
 from bot4.cli.measure.frames import SYMBOL, VENUE, Stream, instruments, session, stream_of
 from bot4.cli.measure.harness import Case, Samples
-from bot4.engine.feed_live import HEARS_BOOK, LiveMemory, live_step, take_body
-from bot4.engine.live import LiveFeed
+from bot4.engine.feed_live import HEARS_BOOK, LiveMemory, take_body
+from bot4.engine.live import LiveFeed, load_step
 from bot4.jit import kernel
 from bot4.model.errors import Bot4Error
 from bot4.ports.stream import Event, Key, Request
@@ -100,7 +100,8 @@ def begin(memory: LiveMemory, wires: Wires, snapshot: bytes) -> None:
 def _parse(stream: Stream, taken: Samples) -> None:
     wires = private_wires(1, 1)
     feed = feed_of(wires)
-    memory, text, arguments = feed.memory, np.frombuffer(stream.frames, np.uint8), (instruments(), session())
+    step, memory = load_step([VENUE]), feed.memory
+    text, arguments = np.frombuffer(stream.frames, np.uint8), (instruments(), session())
     begin(memory, wires, stream.snapshot)
     row, buffer = memory.connections[0], memory.buffers[0]
     n, at, spent_ns = len(stream.bodies), 0, 0
@@ -116,7 +117,7 @@ def _parse(stream: Stream, taken: Samples) -> None:
         while handled == _BATCH:
             _drain(wires)
             begun = time.perf_counter_ns()
-            handled = live_step(memory, wires, *arguments, np.int64(0), _TS_NS, np.int64(_BATCH))
+            handled = step(memory, wires, *arguments, np.int64(0), _TS_NS, np.int64(_BATCH))
             spent_ns += time.perf_counter_ns() - begun
     _drain(wires)
     if int(wires.messages.sum()) != n + 1:  # and the snapshot

@@ -281,9 +281,7 @@ class RefExchange:
 
     def waiting(self, instrument, rising):
         """Orders that wait for a price, the next to go off first."""
-        found = [
-            o for o in self.orders if o.place == TRIGGER and o.c.instrument == instrument and o.rising == rising
-        ]
+        found = [o for o in self.orders if o.place == TRIGGER and o.c.instrument == instrument and o.rising == rising]
         return sorted(found, key=lambda o: (o.stop if rising else -o.stop, o.stamp))
 
     def sibling(self, o):
