@@ -8,6 +8,7 @@ import datetime as dt
 import json
 import random
 import zlib
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from bot4.adapters.kraken.streams import KrakenStreams
 DEPTH = 9  # levels a side: no more than any venue keeps up to date
 BASE = 60_000  # price
 START_MS = 1_723_161_256_000
+FUNDING_MS = START_MS + 8 * 3_600_000  # the next one, for as long as any test takes
 Side = dict[int, int]
 
 
@@ -41,7 +43,7 @@ def compact(made: object) -> bytes:
 
 
 class Market:
-    """A market; `now_ms` is the venue's time, which the test moves on."""
+    """A market; its time goes on by itself, or is the test's (`time_ms`)."""
 
     venue = ""
     symbol = "BTCUSDT"
@@ -53,7 +55,8 @@ class Market:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.now_ms = START_MS
+        self.time_ms: Callable[[], int] | None = None  # None: a millisecond a message
+        self._now_ms = START_MS
         self.listing = Listing(self.symbol, Decimal(self.tick), Decimal(self.lot), self.futures)
         self._price_digits, self._lot_digits = self.listing.decimals
         self.mid = int(BASE / self.listing.tick)
@@ -61,6 +64,11 @@ class Market:
         self.sides: tuple[Side, Side] = ({}, {})
         self._walk()
         self.connection_number = 0  # Coinbase numbers the messages of each connection
+
+    @property
+    def now_ms(self) -> int:
+        """The venue's time."""
+        return self.time_ms() if self.time_ms else self._now_ms
 
     # --- the truth ---------------------------------------------------------------------------------------------------
 
@@ -113,7 +121,7 @@ class Market:
     def next(self, about: str = "") -> Message:
         """The market goes on, and tells of it."""
         about = about or self.random.choice(self.kinds)
-        self.now_ms += 1
+        self._now_ms += 1
         if about == "depth":
             return Message(about, self.depth(*self._walk()))
         if about == "trade":
@@ -179,7 +187,7 @@ class BinanceUsdmMarket(Market):
             for told, changes in zip(self._untold, self._walk(), strict=True):
                 told.update(changes)
         if about == "depth":
-            self.now_ms += 1
+            self._now_ms += 1
             first, self.told = self.told + 1, self.update
             changes = [list(told.items()) for told in self._untold]
             for told in self._untold:
@@ -218,7 +226,7 @@ class BinanceUsdmMarket(Market):
         """Mark, index, rate."""
         price = f"{self.price(self.mid)}000000"
         data = {"e": "markPriceUpdate", "E": self.now_ms, "s": self.symbol, "p": price, "P": price, "i": price}
-        return self._said("markPrice@1s", data | {"r": "0.00010000", "T": self.now_ms + 3_600_000})
+        return self._said("markPrice@1s", data | {"r": "0.00010000", "T": FUNDING_MS})
 
     def whole(self):
         """The answer of REST."""
@@ -275,7 +283,7 @@ class BybitMarket(Market):
         bids, asks = self.rows(self.top(1)[0]), self.rows(self.top(1)[1])
         price = self.price(self.mid)
         data = {"symbol": self.symbol, "markPrice": price, "indexPrice": price, "fundingRate": "0.0001"}
-        data |= {"nextFundingTime": str(self.now_ms + 3_600_000), "bid1Price": bids[0][0], "bid1Size": bids[0][1]}
+        data |= {"nextFundingTime": str(FUNDING_MS), "bid1Price": bids[0][0], "bid1Size": bids[0][1]}
         data |= {"ask1Price": asks[0][0], "ask1Size": asks[0][1]}
         made = {"topic": f"tickers.{self.symbol}", "type": "delta", "data": data, "cs": 24987956059}
         return compact(made | {"ts": self.now_ms})

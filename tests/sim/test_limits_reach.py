@@ -51,7 +51,12 @@ OTHERS = {  # seen at work in tests/sim/test_execution_wiring.py and tests/unit/
     "open_orders": "1", "breaker_failures": "1", "breaker_window_ms": "1", "breaker_open_ms": "1",
     "day_offset_minutes": "60", "stop_confirm_ms": "3",
 }  # fmt: skip
-OF_THE_FEED = {"spike_bps", "silence_ms", "lag_ms"}  # tests/unit/workers, tests/sim/test_bad_data_everywhere.py
+OF_THE_FEED = {
+    "spike_bps",
+    "venue_time_ms",
+    "silence_ms",
+    "lag_ms",
+}  # tests/unit/workers, tests/sim/test_bad_data_everywhere.py
 
 
 def limits_of(folder, field="", value=""):
