@@ -165,7 +165,11 @@ def test_a_position_pays_at_the_settlement_by_the_last_mark_before(tmp_path, nam
     assert session.rig.wires.messages[0, TICK_MARK] == SECONDS
 
 
-@pytest.mark.parametrize("wrong", [DUE_MS - 3_600_000, BEGIN_MS + 7_000, DUE_MS + 3_600_000, 1])
+@pytest.mark.parametrize(
+    "wrong",
+    [DUE_MS - 3_600_000, BEGIN_MS + 7_000, DUE_MS + 3_600_000, 1],
+    ids=["an hour early", "in the middle", "an hour late", "none"],
+)
 @pytest.mark.parametrize("name", MARKETS)
 def test_a_settlement_that_nobody_expected_is_none(tmp_path, name, wrong):
     session = Session(tmp_path, name, lambda second: wrong if second in (5, 13) else steady(second))

@@ -39,7 +39,7 @@ def test_a_control_frame(opcode):
 @pytest.mark.parametrize(
     "data",
     [
-        Frame(Opcode.TEXT, b"x").serialize(mask=True),
+        pytest.param(Frame(Opcode.TEXT, b"x").serialize(mask=True), id="masked"),
         b"\xc1\x01x",  # a reserved bit: compressed
         b"\xa1\x01x",
         b"\x91\x01x",
