@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
+from bot4.adapters.exchange.owner import default_owners, read_owners
+from bot4.adapters.exchange.scenario import Scenario
 from bot4.adapters.system.output import run_door
 from bot4.log import start_log
 from bot4.model.errors import Bot4Error, SettingsError
@@ -148,10 +150,11 @@ def exchange(
         start_log("exchange")
         import uvloop
 
-        from bot4.adapters.exchange.assembly import assemble, default_owners, read_owners
-
         owners = default_owners() if balances is None else read_owners(balances)
-        made = assemble(owners, scenario, ledger, time.time_ns, seed, factor)
+        faults = Scenario(scenario, time.time_ns() // 1_000_000)
+        from bot4.adapters.exchange.assembly import assemble  # and the kernels with it
+
+        made = assemble(owners, faults, ledger, time.time_ns, seed, factor)
         uvloop.run(_serve(made, port, tls, ready, json))
     except Bot4Error as error:
         typer.echo(f"bot4-exchange: {error}", err=True)

@@ -9,10 +9,12 @@ from urllib.parse import quote, urlencode
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bot4.adapters.exchange.assembly import Owner, assemble
+from bot4.adapters.exchange.assembly import assemble
 from bot4.adapters.exchange.gateway import Answer, Session
 from bot4.adapters.exchange.key import Key
 from bot4.adapters.exchange.number import E8
+from bot4.adapters.exchange.owner import Owner
+from bot4.adapters.exchange.scenario import Scenario
 
 START_NS = 1_760_000_000_000_000_000
 BTC = "BTCUSDT"
@@ -46,7 +48,8 @@ class Desk:
         money = {"USDT": 1_000_000 * E8, "BTC": 100 * E8, "ETH": 1_000 * E8}
         owners = [Owner(chr(97 + index), dict(money), fees_ppm) for index in range(accounts)]
         self.keys = [fixed_key(index) for index in range(accounts)]
-        self.made = assemble(owners, path, self.ledger, lambda: self.now_ns, market_seed, speed, self.keys)
+        faults = Scenario(path, self.now_ms)
+        self.made = assemble(owners, faults, self.ledger, lambda: self.now_ns, market_seed, speed, self.keys)
         self.gateway = self.made.gateway
         self.venue = self.gateway.venue
         self.events: list[list[dict]] = [[] for _ in owners]

@@ -4,7 +4,7 @@ records.
 Orders are named by the server's own numbers (the core's client ids), accounts, symbols and assets by their place.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from bot4.kernels.exchange.door import door_depth, door_shown, door_step
 from bot4.kernels.exchange.state import (
     COMMAND,
     EVENT,
-    EXCHANGE,
     LIQUIDITY_MAKER,
     MAX_PRICE_TICKS,
     VALUE_BOUND,
@@ -124,7 +123,7 @@ class Core:
         memory = exchange_memory(rules, len(fees_ppm), len(assets))
         for account, (maker, taker) in enumerate(fees_ppm):
             set_account(memory, account, maker, taker)
-        self.memory = np.ndarray(1, EXCHANGE, buffer=memory)
+        self.memory: Any = memory.base  # the array of one that the record was taken out of
         self._events, self._balances, self._fees = memory["events"], memory["balances"], memory["fees"]
         self._command = np.zeros(1, COMMAND)
         self._levels = np.zeros((DEPTH_BOUND, 2), np.int64)

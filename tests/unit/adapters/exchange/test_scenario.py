@@ -8,7 +8,7 @@ import pytest
 from oracle.exchange_ledger import recompute
 from rig.exchange_desk import BTC, Desk
 
-from bot4.adapters.exchange.assembly import read_owners
+from bot4.adapters.exchange.owner import read_owners
 from bot4.adapters.exchange.scenario import Scenario
 from bot4.model.errors import SettingsError
 
@@ -250,6 +250,7 @@ def same_twice(tmp_path, seed, requests=150):
     return found[0]
 
 
+@pytest.mark.compiled
 def test_the_same_seed_gives_the_same_bytes(tmp_path):
     first, second = same_twice(tmp_path, 1), same_twice(tmp_path, 2)
     assert first[:2] != second[:2]
