@@ -90,5 +90,5 @@ def test_a_whole_book_is_cut_at_its_far_end_alone(over):
 def test_what_lies_too_deep_may_hold_any_quantity_that_is_one(over, reason):
     count = MAX_LEVELS + over
     pair, bids, asks = coinbase(), range(20_000, 20_000 - count, -1), range(20_001, 20_001 + count)
-    assert pair.compare(book("snapshot", bids, asks, "123456789")) == reason
+    assert pair.compare(book("snapshot", bids, asks, "12345678901")) == reason
     assert pair.compare(book("snapshot", bids, asks, "-1")) == 5
