@@ -237,7 +237,7 @@ class LiveFeed:
             row = feed[place * N_VENUE_GAUGES :]
             count = int(heard[own].sum())
             if not row[VENUE_SINCE_NS] or (count == own.sum()) != (row[VENUE_HEARD] == own.sum()):
-                row[VENUE_SINCE_NS] = time.monotonic_ns()
+                row[VENUE_SINCE_NS] = self._clock()
             row[VENUE_HEARD], row[VENUE_WHOLE] = count, int(whole[own].sum())
 
     # --- connections -------------------------------------------------------------------------------------------------
