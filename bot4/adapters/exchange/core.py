@@ -127,6 +127,8 @@ class Core:
         self._events, self._balances, self._fees = memory["events"], memory["balances"], memory["fees"]
         self._command = np.zeros(1, COMMAND)
         self._levels = np.zeros((DEPTH_BOUND, 2), np.int64)
+        self.depth(symbols[0], True, 1)  # compiled now, not when the first order waits for it
+        self.level(symbols[0], True, symbols[0].tick_e8)
 
     # --- commands; each returns what happened, in order ---
 
