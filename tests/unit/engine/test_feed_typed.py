@@ -20,10 +20,10 @@ ONE = Decimal(1)
 SCANNED = scanned_memory()
 
 
-def put(event, rule=RULE_STREAM, tick="0.5", lot="0.001"):
+def put(event, rule=RULE_STREAM, tick="0.5", lot="0.001", sent_ns=0):
     """(reason, the words) of one event, over the leavings of another."""
     SCANNED.message[:] = 77
-    return INPUT_REASONS[fill(event, listing_of(rule, "BTCUSDT", tick, lot)[0], SCANNED)], SCANNED.message
+    return INPUT_REASONS[fill(event, listing_of(rule, "BTCUSDT", tick, lot)[0], SCANNED, sent_ns)], SCANNED.message
 
 
 @settings(max_examples=200, deadline=None)

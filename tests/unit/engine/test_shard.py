@@ -249,7 +249,7 @@ rig.shard.puppet.PARAMETERS = TRADING
 one = rig.shard.Rig()
 at = one.warm_up()
 orders = one.intents()
-step = one.loop.shard_step
+step = one.loop.shard_run
 hits = sum(getattr(step, "stats", None).cache_hits.values()) if hasattr(step, "stats") else -1
 print([int(order["side"]) for order in orders], one.loop.__name__, hits)
 """
