@@ -1,11 +1,14 @@
 """The exchange as a process over real sockets: streams, user data in all forms, faults, TLS, its end."""
 
+import base64
 import contextlib
 import http.client
 import json
+import multiprocessing
 import signal
 import socket as sockets
 import subprocess
+import threading
 import time
 
 import pytest
@@ -323,6 +326,69 @@ def test_a_full_disk_ends_the_exchange(tmp_path):
     assert server.ledger.read_bytes().endswith(b"\n")
     written = [json.loads(line) for line in server.ledger.read_text().splitlines()]
     assert placed <= sum(line["kind"] == "order" for line in written), "nobody is told what the ledger does not hold"
+    server._log.close()
+
+
+@pytest.mark.parametrize("head", [b"GET /", b"GET / HTTP/1.1\r\nx: ", b"GET / HTTP/1.1\r\n"])
+def test_a_line_without_an_end_is_refused(quiet, head):
+    """The parser keeps what is unfinished; nobody counts it there."""
+    answer = b""
+    with sockets.create_connection(("127.0.0.1", quiet.address.port), 10) as raw, contextlib.suppress(OSError):
+        raw.sendall(head + b"a" * 30_000)
+        answer = raw.recv(65_536)
+    assert answer.split(b" ")[1:2] == [b"431"]
+
+
+def flood(address, head, piece, end):
+    """Send without a pause, and read what comes back."""
+    with sockets.create_connection(address, 10) as raw, contextlib.suppress(OSError):
+        threading.Thread(target=lambda: [None for _ in iter(lambda: raw.recv(1 << 20), b"")], daemon=True).start()
+        raw.sendall(head)
+        while not end.is_set():
+            raw.sendall(piece)
+
+
+def test_one_who_sends_without_a_pause_holds_up_nobody(quiet):
+    address = ("127.0.0.1", quiet.address.port)
+    piece = b"GET /api/v3/ping HTTP/1.1\r\n\r\n" * 5_000
+    context = multiprocessing.get_context("spawn")
+    end = context.Event()
+    sender = context.Process(target=flood, args=(address, b"", piece, end), daemon=True)
+    sender.start()
+    try:
+        time.sleep(2.0)
+        asked = 0
+        begin = time.monotonic()
+        while time.monotonic() - begin < 3.0:
+            quiet.get("time")
+            asked += 1
+        assert sender.is_alive() and asked > 20, asked
+    finally:
+        end.set()
+        sender.join(10)
+
+
+def test_what_is_asked_of_a_connection_is_in_the_ledger(quiet):
+    with quiet.listen("/ws-api/v3") as api:
+        assert ask(api, "session.status", "in-the-ledger")["status"] == 200
+    last = json.loads(quiet.ledger.read_text().splitlines()[-1])
+    assert last["kind"] == "request" and b"in-the-ledger" in base64.b64decode(last["body"])
+
+
+def test_nothing_is_written_behind_a_failure(tmp_path):
+    import shutil
+
+    if shutil.which("prlimit") is None:
+        pytest.skip("no prlimit here")
+    server = ExchangeServer(tmp_path, scenario=f'{WIDE}[[fault]]\nkind = "late_after"\ndelay_ms = 1\n')
+    size = server.ledger.stat().st_size
+    subprocess.run(["prlimit", f"--fsize={size + 700}", "--pid", str(server.process.pid)], check=True)
+    for body in (b"a" * 2_000, b"", b""):  # the first does not fit, the others would
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            server.raw("POST", "/api/v3/order", body)
+    assert server.process.wait(10) == 1
+    assert "the ledger cannot be written" in server.log() and "Traceback" not in server.log()
+    assert server.ledger.stat().st_size == size
     server._log.close()
 
 

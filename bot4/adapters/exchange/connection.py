@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 MAX_HEAD = 16_384
 MAX_BODY = 65_536
 MAX_FRAME = 65_536
+PIECE = 4_096  # bytes of one client that are read before others get their turn
 MAX_WAITING = 64  # requests that a client has sent ahead
 MAX_UNSENT = 8 * 1024 * 1024  # bytes that a client has not taken; beyond it it is cut off
 PONG_LIMIT_S = 60.0
@@ -73,6 +74,7 @@ class Connection(asyncio.Protocol):
         self._parser: Any = httptools.HttpRequestParser(self)
         self._head = bytearray()  # of a request that may become a websocket
         self._head_size = 0
+        self._unread = 0  # bytes since the parser last had a body or a request: it keeps unfinished lines itself
         self._target = b""
         self._body = bytearray()
         self._api_key: str | None = None
@@ -97,18 +99,37 @@ class Connection(asyncio.Protocol):
         self.socket = None
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of a client, whatever they are."""
+        """Bytes of a client, whatever they are; who sends many of them waits for the others after each piece."""
+        if len(data) <= PIECE:
+            self._take(data)
+            return
+        if self._transport is not None:
+            self._transport.pause_reading()
+        self._take_pieces(data, 0)
+
+    def _take_pieces(self, data: bytes, begin: int) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        self._take(data[begin : begin + PIECE])
+        if begin + PIECE < len(data):
+            self._server.loop.call_soon(self._take_pieces, data, begin + PIECE)
+        elif not transport.is_closing():
+            transport.resume_reading()
+
+    def _take(self, data: bytes) -> None:
         if self.socket is not None:
             self.socket.received(data)
             return
         self._head += data if len(self._head) <= MAX_HEAD else b""
+        self._unread += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._upgrade()
         except httptools.HttpParserError:
             self._fail(400)
-        if not self._too_large and self._head_size > MAX_HEAD:
+        if self.socket is None and max(self._head_size, self._unread - PIECE) > MAX_HEAD:
             self._fail(431)
 
     def eof_received(self) -> bool:
@@ -119,6 +140,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        self._unread = 0
         self._target = b""
         self._body.clear()
         self._api_key = None
@@ -142,6 +164,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
+        self._unread = 0
         if len(self._body) + len(body) > MAX_BODY:
             self._too_large = 413
         else:
@@ -310,7 +333,8 @@ class Socket:
             if frame.opcode is Opcode.PONG:
                 self.heard_s = self.server.loop.time()
             elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-                self._parts.append(bytes(frame.data))  # all parts together are bounded by the protocol
+                if frame.data:  # of empty parts there could be any number
+                    self._parts.append(bytes(frame.data))  # all parts together are bounded by the protocol
                 if frame.fin:
                     text = b"".join(self._parts)
                     self._parts.clear()
@@ -523,6 +547,8 @@ class ApiSocket(Socket):
             answer["result"] = handler(self, params)
         except Refused as refused:
             gateway.refuse(answer, refused)
+        finally:
+            gateway.venue.ledger.flush()
         if self.session.show_limits:
             answer["rateLimits"] = gateway.limits_used(None)
         return answer

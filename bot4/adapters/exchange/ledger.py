@@ -31,6 +31,7 @@ class Ledger:
         self._seq = 0
         self._descriptor = -1
         self._whole_bytes = 0
+        self._failure: Bot4Error | None = None
         if path is not None:
             try:
                 self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
@@ -60,7 +61,9 @@ class Ledger:
                      body=base64.b64encode(body).decode())  # fmt: skip
 
     def flush(self) -> None:
-        """Write what is collected, all or none; a failure ends the server."""
+        """Write what is collected, all or none; a failure ends the server, and nothing is written behind it."""
+        if self._failure is not None:
+            raise self._failure
         if not self._lines:
             return
         data = b"".join(self._lines)
@@ -72,14 +75,18 @@ class Ledger:
         except OSError as error:
             with suppress(OSError):
                 os.ftruncate(self._descriptor, self._whole_bytes)
-            raise Bot4Error(f"{self._path}: the ledger cannot be written: {error.strerror}") from None
+            self._failure = Bot4Error(f"{self._path}: the ledger cannot be written: {error.strerror}")
+            raise self._failure from None
         self._whole_bytes += len(data)
 
     def close(self) -> None:
         """Write the rest and close."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
-            self._descriptor = descriptor
-            self.flush()
-            self._descriptor = -1
-            os.close(descriptor)
+            try:
+                if self._failure is None:
+                    self._descriptor = descriptor
+                    self.flush()
+            finally:
+                self._descriptor = -1
+                os.close(descriptor)

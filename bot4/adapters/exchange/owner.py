@@ -57,6 +57,8 @@ def read_owners(path: Path) -> list[Owner]:
         file = msgspec.toml.decode(path.read_bytes(), type=_File)
     except OSError as error:
         raise SettingsError(f"--balances {path}: cannot be read: {error.strerror}") from None
+    except RecursionError:
+        raise SettingsError(f"--balances {path}: is nested too deeply") from None
     except (msgspec.ValidationError, msgspec.DecodeError, ValueError) as error:
         raise SettingsError(f"--balances {path}: {error}") from None
     assets = {asset for symbol in default_symbols() for asset in (symbol.base, symbol.quote)}

@@ -123,6 +123,8 @@ class Scenario:
                 raise SettingsError(f"--scenario {path}: cannot be read: {error.strerror}") from None
             except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise SettingsError(f"--scenario {path}: {error}") from None
+            except RecursionError:
+                raise SettingsError(f"--scenario {path}: is nested too deeply") from None
             except ValueError as error:  # tomllib's own
                 raise SettingsError(f"--scenario {path}: {error}") from None
         self.seed = self._file.seed

@@ -102,8 +102,12 @@ class Server:
         while True:
             self._ticks += 1
             await asyncio.sleep(max(0.0, begin + self._ticks * TICK_MS / 1_000 - self.loop.time()))
-            self.react()
-            self.streams.tick(self._ticks)
+            try:
+                self.react()
+                self.streams.tick(self._ticks)
+                self.gateway.venue.ledger.flush()  # tells of a failure wherever it was met
+            except Bot4Error as error:
+                self._end(error)
             if self._ticks % PING_TICKS == 0:
                 for connection in list(self.connections):
                     if connection.socket is not None:

@@ -29,6 +29,7 @@ from bot4.model.errors import SettingsError
         ("[[fault]]\nkind = 'empty'\nforever = true", "forever"),
         ("seed = ", "--scenario"),
         ("\x00", "--scenario"),
+        ("a = " + "[" * 100_000, "nested"),
     ],
 )
 def test_scenarios_that_are_refused(tmp_path, text, says):
@@ -51,6 +52,7 @@ def test_a_fault_of_what_there_is_not(tmp_path):
     ("text", "says"),
     [
         ("", "account"),
+        ("a = " + "[" * 100_000, "nested"),
         ("[[account]]\nname='a'", "balances"),
         ("[[account]]\nname='A B'\nbalances={}", "name"),
         ("[[account]]\nname='a'\nbalances={USDT='-1'}", "USDT"),
