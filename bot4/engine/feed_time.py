@@ -6,7 +6,8 @@ passes, which is more than clocks drift apart and less than a queue grows. A ste
 
 What comes earlier or later than the limit allows is refused, as is a stamp that is missing where one was before. What
 lasts is learned: the clock of one of the two has been set, or the way has become longer. Nothing but a clock makes
-messages early, so some in a row suffice; late ones may be a jam that ends, and are waited for.
+messages early, so some in a row suffice; late ones may be a jam that ends, and are waited for. As long as no more than
+that have ever been believed there is nothing to be late against: the first of all may have been wrong.
 
     sent   when the venue sent the message; where it says that, the offset is estimated by it
     made   when what it tells came about: of a whole book or a best quote that may be long ago, of the rest it is now
@@ -87,7 +88,7 @@ def judge_lag(clock, lag_ns, ts_ns, limit_ns):
             clock[CLOCK_SUSPECT_SINCE_NS] = ts_ns
         clock[CLOCK_SUSPECTS] += 1
         clock[CLOCK_SUSPECT_NS] = lag_ns
-        waits = deviation > 0 and ts_ns - clock[CLOCK_SUSPECT_SINCE_NS] < JAM_NS
+        waits = deviation > 0 and clock[CLOCK_STAMPS] > LASTING and ts_ns - clock[CLOCK_SUSPECT_SINCE_NS] < JAM_NS
         if clock[CLOCK_SUSPECTS] < LASTING or waits:
             return False
         clock[CLOCK_OFFSET_NS] = lag_ns

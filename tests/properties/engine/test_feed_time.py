@@ -155,6 +155,17 @@ def test_a_clock_that_is_set_ahead_is_learned_from_a_few_messages_and_one_set_ba
     assert all(rig.take(now + step * MS, now + step * MS) for step in range(50))
 
 
+@pytest.mark.parametrize("wrong_ns", [HOUR, -HOUR])
+@pytest.mark.parametrize("wrong", [1, 3, LASTING])
+def test_a_wrong_time_that_comes_first_is_found_out_by_those_behind_it(wrong, wrong_ns):
+    rig = Rig(LIMIT_NS, RULE_CONNECTION)
+    told = []
+    for step in range(100):
+        now = START_NS + step * 20 * MS
+        told.append(rig.take(now, now + (wrong_ns if step < wrong else 0)))
+    assert told.count(False) == LASTING - 1 and all(told[wrong + LASTING :]) and rig.shown()[1] == 0
+
+
 def test_a_jam_is_refused_while_it_lasts_and_leaves_the_offset_alone():
     rig = Rig(LIMIT_NS, RULE_CONNECTION)
     now = START_NS

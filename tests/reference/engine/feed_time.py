@@ -30,7 +30,8 @@ class RefClock:
             if self.doubted and abs(lag_ns - self.doubted[-1][0]) > self.limit_ns:
                 self.doubted = []
             self.doubted.append((lag_ns, ts_ns))
-            jammed = self.deviation(lag_ns) > 0 and ts_ns < self.doubted[0][1] + MINUTE_NS
+            late = self.deviation(lag_ns) > 0 and self.stamps > LASTING
+            jammed = late and ts_ns < self.doubted[0][1] + MINUTE_NS
             if len(self.doubted) < LASTING or jammed:
                 return False
             self.believed = []
