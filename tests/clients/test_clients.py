@@ -42,10 +42,12 @@ def environment(client: str) -> Path:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    made = ExchangeServer(tmp_path_factory.mktemp("clients"), "--speed", "5x", scenario=WIDE, market="generated:5")
-    yield made
-    made.conserved()
-    assert made.stop().kinds["fill"] > 10
+    with ExchangeServer(
+        tmp_path_factory.mktemp("clients"), "--speed", "5x", scenario=WIDE, market="generated:5"
+    ) as made:
+        yield made
+        made.conserved()
+        assert made.stop().kinds["fill"] > 10
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from websockets.sync.client import ClientConnection, connect
 
 COMMAND = [sys.executable, "-m", "bot4.cli.exchange"]
 START_S = 240.0  # kernels may have to be compiled first
-END_S = 15.0
+END_S = 60.0
 WIDE = """
 [limits]
 request_weight_1m = 1_000_000
@@ -31,7 +31,7 @@ raw_requests_5m = 1_000_000
 
 
 class ExchangeServer:
-    """A running exchange; `stop` ends it and checks what it left."""
+    """A running exchange; `stop` ends it and checks what it left. As a context it is ended whatever happens."""
 
     def __init__(self, folder: Path, *options: str, scenario: str = "", market: str = "none") -> None:
         self.folder = folder
@@ -46,7 +46,9 @@ class ExchangeServer:
         end = time.monotonic() + START_S
         while not self._ready_file.exists():
             assert self.process.poll() is None, self.log()
-            assert time.monotonic() < end, "the exchange does not serve"
+            if time.monotonic() > end:
+                self.process.kill()
+                raise AssertionError("the exchange does not serve")
             time.sleep(0.02)
         self.ready = json.loads(self._ready_file.read_text())
         self.address = urlsplit(self.ready["rest"])
@@ -54,6 +56,21 @@ class ExchangeServer:
         self._http: http.client.HTTPConnection | None = None
         self.headers: dict[str, str] = {}
         self.past = 0  # orders that are no business of the test
+
+    def __enter__(self) -> "ExchangeServer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        if self._http is not None:
+            self._http.close()
+        self._log.close()
 
     def log(self) -> str:
         """What it has said."""

@@ -17,10 +17,10 @@ ED25519_PEM_BYTES = 120  # ccxt takes a longer PEM for RSA
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    made = ExchangeServer(tmp_path_factory.mktemp("ccxt"), "--speed", "5x", scenario=WIDE, market="generated:11")
-    yield made
-    made.conserved()
-    assert made.stop().kinds["request"] > 0
+    with ExchangeServer(tmp_path_factory.mktemp("ccxt"), "--speed", "5x", scenario=WIDE, market="generated:11") as made:
+        yield made
+        made.conserved()
+        assert made.stop().kinds["request"] > 0
 
 
 @pytest.fixture(scope="module")
@@ -194,18 +194,18 @@ def repeat(times, action):
 
 def test_limits(tmp_path):
     limits = "[limits]\norders_10s = 2\nrequest_weight_1m = 200\n"
-    server = ExchangeServer(tmp_path, scenario=limits)
-    client = rest_client(server.ready, enableRateLimit=False)
-    client.load_markets()
-    for _ in range(2):
-        client.create_order(PAIR, "limit", "buy", 0.001, 50_000)
-    with pytest.raises(ccxt.NetworkError) as orders:  # an interval may end in between
-        repeat(3, lambda: client.create_order(PAIR, "limit", "buy", 0.001, 50_000))
-    assert "-1015" in str(orders.value)
-    with pytest.raises(ccxt.NetworkError) as weight:
-        repeat(30, client.fetch_balance)
-    assert "-1003" in str(weight.value)
-    server.stop()
+    with ExchangeServer(tmp_path, scenario=limits) as server:
+        client = rest_client(server.ready, enableRateLimit=False)
+        client.load_markets()
+        for _ in range(2):
+            client.create_order(PAIR, "limit", "buy", 0.001, 50_000)
+        with pytest.raises(ccxt.NetworkError) as orders:  # an interval may end in between
+            repeat(3, lambda: client.create_order(PAIR, "limit", "buy", 0.001, 50_000))
+        assert "-1015" in str(orders.value)
+        with pytest.raises(ccxt.NetworkError) as weight:
+            repeat(30, client.fetch_balance)
+        assert "-1003" in str(weight.value)
+        server.stop()
 
 
 # --- ccxt.pro ---

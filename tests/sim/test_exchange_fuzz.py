@@ -23,13 +23,13 @@ TEXTS = ("", "0", "-1", "1", "BTCUSDT", "ETHUSDT", "BUY", "SELL", "LIMIT", "MARK
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    made = ExchangeServer(tmp_path_factory.mktemp("fuzz"), scenario=WIDE, market="generated:3")
-    process = psutil.Process(made.process.pid)
-    before = process.memory_info().rss
-    yield made
-    assert process.memory_info().rss - before < MEMORY_BYTES
-    made.conserved()
-    made.stop()
+    with ExchangeServer(tmp_path_factory.mktemp("fuzz"), scenario=WIDE, market="generated:3") as made:
+        process = psutil.Process(made.process.pid)
+        before = process.memory_info().rss
+        yield made
+        assert process.memory_info().rss - before < MEMORY_BYTES
+        made.conserved()
+        made.stop()
 
 
 def spoilt(draw, data):

@@ -27,18 +27,20 @@ balances = { USDT = "100000", BTC = "2", ETH = "20" }
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    made = ExchangeServer(tmp_path_factory.mktemp("exchange"), "--speed", "5x", scenario=WIDE, market="generated:7")
-    yield made
-    made.conserved()
-    assert made.stop().kinds["order"] > 100
+    with ExchangeServer(
+        tmp_path_factory.mktemp("exchange"), "--speed", "5x", scenario=WIDE, market="generated:7"
+    ) as made:
+        yield made
+        made.conserved()
+        assert made.stop().kinds["order"] > 100
 
 
 @pytest.fixture(scope="module")
 def lonely(tmp_path_factory):
-    made = ExchangeServer(tmp_path_factory.mktemp("quiet"), scenario=WIDE)
-    yield made
-    made.conserved()
-    made.stop()
+    with ExchangeServer(tmp_path_factory.mktemp("quiet"), scenario=WIDE) as made:
+        yield made
+        made.conserved()
+        made.stop()
 
 
 @pytest.fixture
@@ -134,25 +136,25 @@ def test_user_data_in_three_forms(quiet):
 
 
 def test_tls(tmp_path):
-    server = ExchangeServer(tmp_path, "--tls", scenario=WIDE)
-    assert server.ready["rest"].startswith("https://127.0.0.1:")
-    assert server.done("POST", "order", **LIMIT)["status"] == "NEW"
-    with server.listen("/ws-api/v3") as api:
-        assert ask(api, "ping")["result"] == {}
-    with pytest.raises(OSError):  # noqa: PT012 - who does not trust it does not get in
-        stranger = http.client.HTTPSConnection("127.0.0.1", server.address.port, timeout=5)
-        stranger.request("GET", "/api/v3/ping")
-    server.stop(signal.SIGINT)
+    with ExchangeServer(tmp_path, "--tls", scenario=WIDE) as server:
+        assert server.ready["rest"].startswith("https://127.0.0.1:")
+        assert server.done("POST", "order", **LIMIT)["status"] == "NEW"
+        with server.listen("/ws-api/v3") as api:
+            assert ask(api, "ping")["result"] == {}
+        with pytest.raises(OSError):  # noqa: PT012 - who does not trust it does not get in
+            stranger = http.client.HTTPSConnection("127.0.0.1", server.address.port, timeout=5)
+            stranger.request("GET", "/api/v3/ping")
+        server.stop(signal.SIGINT)
 
 
 def test_a_file_of_accounts(tmp_path):
     (tmp_path / "balances.toml").write_text(BALANCES + BALANCES.replace("main", "other").replace("100000", "7"))
-    server = ExchangeServer(tmp_path, "--balances", str(tmp_path / "balances.toml"), scenario=WIDE)
-    assert [account["name"] for account in server.ready["accounts"]] == ["main", "other"]
-    server.ready |= server.ready["accounts"][1]
-    rows = server.done("GET", "account")["balances"]
-    assert [row["free"] for row in rows] == ["2.00000000", "20.00000000", "7.00000000"]
-    server.stop()
+    with ExchangeServer(tmp_path, "--balances", str(tmp_path / "balances.toml"), scenario=WIDE) as server:
+        assert [account["name"] for account in server.ready["accounts"]] == ["main", "other"]
+        server.ready |= server.ready["accounts"][1]
+        rows = server.done("GET", "account")["balances"]
+        assert [row["free"] for row in rows] == ["2.00000000", "20.00000000", "7.00000000"]
+        server.stop()
 
 
 def statuses(server):
@@ -311,22 +313,23 @@ def test_a_full_disk_ends_the_exchange(tmp_path):
 
     if shutil.which("prlimit") is None:
         pytest.skip("no prlimit here")
-    server = ExchangeServer(tmp_path, scenario=WIDE)
-    size = server.ledger.stat().st_size
-    subprocess.run(["prlimit", f"--fsize={size + 700}", "--pid", str(server.process.pid)], check=True)
-    placed = 0
-    try:
-        for _ in range(20):
-            status, _ = server.signed("POST", "order", **LIMIT)
-            placed += status == 200
-    except (OSError, http.client.HTTPException):
-        pass
-    assert server.process.wait(10) == 1
-    assert "the ledger cannot be written" in server.log()
-    assert server.ledger.read_bytes().endswith(b"\n")
-    written = [json.loads(line) for line in server.ledger.read_text().splitlines()]
-    assert placed <= sum(line["kind"] == "order" for line in written), "nobody is told what the ledger does not hold"
-    server._log.close()
+    with ExchangeServer(tmp_path, scenario=WIDE) as server:
+        size = server.ledger.stat().st_size
+        subprocess.run(["prlimit", f"--fsize={size + 700}", "--pid", str(server.process.pid)], check=True)
+        placed = 0
+        try:
+            for _ in range(20):
+                status, _ = server.signed("POST", "order", **LIMIT)
+                placed += status == 200
+        except (OSError, http.client.HTTPException):
+            pass
+        assert server.process.wait(60) == 1
+        assert "the ledger cannot be written" in server.log()
+        assert server.ledger.read_bytes().endswith(b"\n")
+        written = [json.loads(line) for line in server.ledger.read_text().splitlines()]
+        assert placed <= sum(line["kind"] == "order" for line in written), (
+            "nobody is told what the ledger does not hold"
+        )
 
 
 @pytest.mark.parametrize("head", [b"GET /", b"GET / HTTP/1.1\r\nx: ", b"GET / HTTP/1.1\r\n"])

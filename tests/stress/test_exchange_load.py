@@ -85,20 +85,21 @@ async def _load(server: ExchangeServer) -> None:
 
 
 def test_signed_orders_a_second(tmp_path):
-    server = ExchangeServer(tmp_path, scenario=LIMITS)
-    process = psutil.Process(server.process.pid)
-    used = process.cpu_times()
-    begin = time.perf_counter()
-    asyncio.run(_load(server))
-    seconds = time.perf_counter() - begin
-    after = process.cpu_times()
-    requests = 2 * ROUNDS * CONNECTIONS
-    busy = (after.user + after.system) - (used.user + used.system)
-    print(
-        f"\n{requests} signed orders and cancels over {CONNECTIONS} connections: {requests / seconds:,.0f} a second; "
-        f"{busy / requests * 1e6:.0f} us of the server's processor each: {requests / busy:,.0f} on a core of its own"
-    )
-    server.conserved()
-    kinds = server.stop().kinds
-    assert kinds["request"] >= requests
-    assert kinds["order"] == requests
+    with ExchangeServer(tmp_path, scenario=LIMITS) as server:
+        process = psutil.Process(server.process.pid)
+        used = process.cpu_times()
+        begin = time.perf_counter()
+        asyncio.run(_load(server))
+        seconds = time.perf_counter() - begin
+        after = process.cpu_times()
+        requests = 2 * ROUNDS * CONNECTIONS
+        busy = (after.user + after.system) - (used.user + used.system)
+        rate, free = requests / seconds, requests / busy
+        print(
+            f"\n{requests} signed orders and cancels over {CONNECTIONS} connections: {rate:,.0f} a second; "
+            f"{busy / requests * 1e6:.0f} us of the server's processor each: {free:,.0f} on a core of its own"
+        )
+        server.conserved()
+        kinds = server.stop().kinds
+        assert kinds["request"] >= requests
+        assert kinds["order"] == requests
