@@ -57,7 +57,9 @@ def start(
     config: Config = DEFAULT_CONFIG,
     feed: Annotated[
         str,
-        typer.Option("--feed", help="synthetic[:SEED] | replay:PATH[,PATH...] (files of one instrument are a chain)"),
+        typer.Option(
+            "--feed", help="synthetic[:SEED] | replay:PATH[,PATH...] (files of one instrument are a chain) | live"
+        ),
     ] = "synthetic",
     pace: Annotated[
         str | None,

@@ -75,9 +75,11 @@ def left_out(names: Iterable[str]) -> list[str]:
 @functools.cache
 def _process(python: str, name: str) -> "subprocess.Popen[str]":
     """The process of a peer, which has imported nothing yet; it ends with its input, so with the bench."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [python, _PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
+    atexit.register(process.communicate)  # closes its input, and waits for it
+    return process
 
 
 @functools.cache

@@ -693,7 +693,8 @@ def test_any_script_equals_the_twin(tmp_path, name):
 def test_every_refusal_is_reached_by_a_scenario():
     wanted = {key[1] for scenario in SCENARIOS.values() for key in scenario.must if key[0] == "reject"}
     elsewhere = {e.RISK_SIZE_ZERO, e.EXEC_RING_FULL, e.EXEC_NEVER_LANDED, e.EXEC_GATE_SHUT}
-    others = {e.VENUE_POSITION, e.VENUE_SELF_TRADE, e.VENUE_NOT_WHOLE, e.VENUE_LIST, e.VENUE_SPENT}  # the exchange's own
+    # the last are the exchange's own
+    others = {e.VENUE_POSITION, e.VENUE_SELF_TRADE, e.VENUE_NOT_WHOLE, e.VENUE_LIST, e.VENUE_SPENT}
     codes = {code for code in e.REJECT_NAMES if code >= e.RISK_KILLED} | {e.DATA_STALE}
     assert wanted | elsewhere == codes - others
 
