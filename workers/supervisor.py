@@ -55,6 +55,7 @@ CHECK_S = 0.1  # between two looks at heartbeats and kill latch
 START_LIMIT_S = 60.0  # a worker that builds its agents stamps no heartbeat: recovery of a long journal
 STOP_LIMIT_S = 10.0  # a clean stop takes no longer; then the rest is killed
 WARM_LIMIT_S = 600.0  # compiling everything on one slow core
+TELL_WARM_S = 10.0  # between two words about it: from the cache it takes a second or two
 STORM_RESTARTS = 3  # restarts of one worker that got nothing done ...
 STORM_WINDOW_S = 60.0  # ... within this time: the fourth ends the session
 EXEC_HALTED = 3
@@ -250,8 +251,12 @@ class Supervisor:
         except OSError:
             raise self._template_gone() from None
         self._changed()
-        limit = time.monotonic() + WARM_LIMIT_S
+        began = time.monotonic()
+        limit, told = began + WARM_LIMIT_S, began
         while not self._connection.poll(LOOK_S):
+            if time.monotonic() - told > TELL_WARM_S:
+                told = time.monotonic()
+                self._note(f"compiling the kernels, {told - began:.0f} s so far: once for each build and strategy")
             if self._template_handle is None or self._template_handle.ended:
                 raise self._template_gone()
             if self._stop_signal:
