@@ -12,7 +12,7 @@ from reference.kernels.scan import is_narrow, ref_decimal, ref_message
 from rig.scan import SPOT, USDM, assert_same
 
 from bot4.jit import JIT
-from bot4.kernels.scan.decimal import CUT, MAX_QUANTITY, MAX_TICKS, scan_decimal
+from bot4.kernels.scan.decimal import CUT, MAX_QUANTITY, MAX_TICKS, quoted_decimal, scan_decimal
 from bot4.model.enums import INPUT_OFF_TICK, INPUT_REASONS
 
 MUTATIONS = 25_000 if JIT else 250
@@ -21,8 +21,10 @@ SYMBOLS = b'0123456789.,:{}[]"-+eE \t\\abUuptTsm@NI\x00\x7f\xff'
 
 def fast_decimal(text, decimals, units, off, limit):
     line = np.frombuffer(b'"' + text.encode() + b'"\n', np.uint8).copy()
-    after, value = scan_decimal(line, np.int64(1), np.int64(decimals), np.int64(units), off, np.int64(limit))
+    arguments = line, np.int64(1), np.int64(decimals), np.int64(units), off, np.int64(limit)
+    after, value = scan_decimal(*arguments)
     assert after == len(line) - 1
+    assert quoted_decimal(*arguments) == (after, value)  # the short way, where there is one
     return (int(value), "") if value >= 0 else (0, INPUT_REASONS[-value])
 
 
@@ -31,6 +33,7 @@ def fast_decimal(text, decimals, units, off, limit):
     text=st.one_of(
         st.decimals(allow_nan=True, allow_infinity=True).map(str),
         st.from_regex(r"-?[0-9]{1,20}(\.[0-9]{1,20})?", fullmatch=True),
+        st.from_regex(r"[0-9]{1,8}\.[0-9]{1,8}", fullmatch=True),
         st.text(st.sampled_from("0123456789.-+e"), max_size=24),
     ),
     decimals=st.integers(0, 8),

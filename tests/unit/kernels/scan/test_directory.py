@@ -20,7 +20,8 @@ def test_a_name_is_found_if_it_is_a_members_and_only_then(names, others, data):
     members = sorted(data.draw(st.sets(st.integers(0, len(names) - 1), min_size=1)))
     directory = directory_of(listings, np.array(members, np.int64))
     twin = {names[member]: member for member in members}
-    for name in [*names, *others]:
+    alike = [name[:-1] + letter for name in names for letter in "AB0"]
+    for name in [*names, *others, *alike]:
         for written in (name, name.lower()):
             text = np.frombuffer(b"x" + written.encode() + b"\n", np.uint8)
             assert find_listing(text, 1, 1 + len(name), directory, listings) == twin.get(name, -1)
