@@ -6,17 +6,20 @@ import pkgutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 from numba.core.registry import CPUDispatcher
 
 import bot4
 import workers
-from bot4.jit import JIT, cache_root, kernel, source_digest
+from bot4.jit import JIT, cache_root, kernel, outlined, source_digest
 
 SCRIPT = """
-from tmp_strategy.top import answer
-print(answer(4), sum(answer.stats.cache_hits.values()), sum(answer.stats.cache_misses.values()))
+from tmp_strategy.top import answer, middle
+print(answer(4), *[sum(kind.values()) for kind in (answer.stats.cache_hits, answer.stats.cache_misses)])
+print(*[sum(kind.values()) for kind in (middle.callee.stats.cache_hits, middle.callee.stats.cache_misses)])
 """
 TOP = """
 from bot4.jit import kernel
@@ -48,14 +51,18 @@ def package(tmp_path) -> Path:
     return folder
 
 
-def run(package: Path) -> tuple[int, int, int]:
-    """The kernel's answer in a process of its own, with its cache hits and misses."""
+def run_all(package: Path) -> list[int]:
+    """The kernel's answer in a process of its own, its cache hits and misses, and those of what it calls."""
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_DISABLE_JIT"}
     environment |= {"PYTHONPATH": str(package.parent), "BOT4_KERNEL_CACHE": str(package.parent / "cache")}
     environment["PYTHONDONTWRITEBYTECODE"] = "1"  # two edits within a second must both be seen
     done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True)
-    value, hits, misses = done.stdout.split()
-    return int(value), int(hits), int(misses)
+    return [int(word) for word in done.stdout.split()]
+
+
+def run(package: Path) -> tuple[int, ...]:
+    """The kernel's answer, its cache hits and misses."""
+    return tuple(run_all(package)[:3])
 
 
 def test_the_second_process_hits_and_an_edit_two_imports_below_compiles_anew(package):
@@ -109,10 +116,95 @@ def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     assert cache_root() == Path.home() / ".cache" / "bot4" / "kernels"
 
 
+@pytest.mark.compiled
+def test_what_kernels_call_is_kept_for_another_caller(package):
+    assert run_all(package) == [41, 0, 1, 0, 1]
+    assert run_all(package) == [41, 1, 0, 0, 0]  # whole: what it calls is in it
+    (package / "top.py").write_text(TOP.replace("+ 1", "+ 2"))
+    assert run_all(package) == [42, 0, 1, 1, 0]
+
+
+class Inner(NamedTuple):
+    """A bundle in a bundle."""
+
+    few: np.ndarray
+    number: int
+
+
+class Bundle(NamedTuple):
+    """Arrays of all shapes."""
+
+    line: np.ndarray
+    table: np.ndarray
+    block: np.ndarray
+    part: np.ndarray  # every second row of another one
+    rows: np.ndarray
+    pair: tuple[np.ndarray, np.ndarray]
+    inner: Inner
+
+
+@outlined
+def weigh(bundle, factor, out):
+    """What a kernel can ask of the arrays of a bundle that it was passed."""
+    shapes = 0
+    for index in range(3):
+        shapes = shapes * 100 + bundle.block.shape[index] * 10 + bundle.block.strides[index]
+    out[0] += shapes * factor
+    out[1] += bundle.table.size + bundle.table.nbytes * bundle.table.itemsize + bundle.table.strides[0]
+    for row in range(bundle.table.shape[0]):
+        out[2] += bundle.table[row, bundle.table.shape[1] - 1] * factor + bundle.table[row].sum()
+    out[3] += bundle.part[1, 1] * factor + bundle.part.strides[0] + bundle.part.shape[0]
+    out[4] += bundle.rows[2]["b"] + bundle.rows.strides[0] + bundle.pair[1][0] + len(bundle.pair[0])
+    out[5] += bundle.inner.few[0] * bundle.inner.number + len(bundle.inner.few)
+    for index in range(len(bundle.line)):
+        out[6] += np.int64(bundle.line[index]) << index
+    bundle.rows[0]["a"] += factor
+    bundle.table[0, 0] += factor
+
+
+@kernel
+def weigh_twice(bundle, out):
+    """Passes a bundle on, with two constants."""
+    weigh(bundle, 3, out)
+    weigh(bundle, 5, out)
+
+
+def make_bundle(seed, length):
+    """Arrays of random numbers."""
+    random = np.random.default_rng(seed)
+    rows = np.zeros(3, np.dtype([("a", "i8"), ("b", "i4"), ("c", "u1")], align=True))
+    rows["b"] = random.integers(-1000, 1000, 3)
+    return Bundle(
+        random.integers(0, 200, length).astype(np.uint8),
+        random.integers(-1000, 1000, (4, 7)),
+        random.integers(0, 9, (2, 3, 5)).astype(np.int16),
+        random.integers(-1000, 1000, (6, 3))[::2],
+        rows,
+        (random.integers(0, 9, 2), random.integers(0, 9, 3)),
+        Inner(random.integers(0, 9, 2), 7),
+    )
+
+
+@pytest.mark.parametrize("length", [0, 1, 9])
+def test_a_bundle_arrives_as_it_was_passed(length):
+    ours, plain = make_bundle(length, length), make_bundle(length, length)
+    out, expected = np.zeros(7, np.int64), np.zeros(7, np.int64)
+    weigh_twice(ours, out)
+    for factor in (3, 5):  # the same by plain Python
+        getattr(weigh, "py_func", weigh)(plain, factor, expected)
+    assert out.tolist() == expected.tolist()
+    assert ours.rows.tolist() == plain.rows.tolist() and ours.table.tolist() == plain.table.tolist()
+
+
+@pytest.mark.compiled
+def test_what_kernels_call_is_compiled_once_for_all_constants(package):
+    (package / "top.py").write_text(TOP.replace("middle(x) + 1", "middle(1) - middle(2) + middle(x)"))
+    assert run_all(package) == [30, 0, 1, 0, 1]
+
+
 def test_an_allocation_in_a_kernel_does_not_compile():
     if not JIT:
         return  # nothing is compiled
-    import numpy as np
 
     @kernel
     def allocate(n):
