@@ -22,6 +22,7 @@ SUITES = {
         *("indicators", "decision", "breaker", "risk", "order_write"),
         *("each_32", "each_breaker", "each_risk"),
     },
+    "matching": {"book_1k", "book_50k", "fills", "mixed", "each_book", "each_mixed"},
     "tick_to_intent": {
         f"{kind}_{moment}" for kind in ("trade", "quote", "open_100000", "open_5000") for moment in ("written", "read")
     },
@@ -59,7 +60,7 @@ def result(tmp_path_factory):
 
 
 def check_figures(figures: dict) -> None:
-    assert figures["unit"] in ("ns", "ms", "MB", "messages/s", "steps/s")
+    assert figures["unit"] in ("ns", "ms", "MB", "messages/s", "steps/s", "commands/s", "fills/s")
     assert isinstance(figures["n"], int) and figures["n"] > 0
     if figures["unit"].endswith("/s"):
         assert figures["rate"] > 0 and not set(PERCENTILES) & set(figures)
