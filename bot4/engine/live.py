@@ -141,7 +141,8 @@ class LiveFeed:
         self._index = {name: index for index, name in enumerate(symbols)}
         self._connections: dict[int, Connection] = {}
         self._parts: dict[int, bytearray] = {}
-        self._behind: dict[int, int] = {}  # connections of which something is left to take, and since when
+        self._left: set[int] = set()  # connections of which something that was read is left to take
+        self._behind: dict[int, int] = {}  # connections that bring more than a turn takes, and since when
         self._asked_ns = [0] * len(symbols)
         self._tries = [0] * len(symbols)  # requests since the book was last whole
         self._stale_ns = [0] * len(symbols)  # since when it is not, or its connection was given up
@@ -198,17 +199,21 @@ class LiveFeed:
         """One turn: what has come is read and published, what is stale is asked for. Returns messages taken."""
         handled = 0
         answer_readers(self.memory, self.wires, self.instruments, self.session)
-        behind = [self._connections[slot] for slot in self._behind]
-        for event in self.pool.turn(0.0 if behind else WAIT_S):
+        left = [self._connections[slot] for slot in self._left]
+        idle = self._behind.keys() - self._left
+        for event in self.pool.turn(0.0 if left else WAIT_S):
             if isinstance(event, Readable):
-                if event.connection not in behind:
+                if event.connection not in left:
+                    idle.discard(event.connection.id)
                     self._read(event.connection)
                     handled += self._take(event.connection)
             elif isinstance(event, Opened):
                 self._open(event.connection)
             elif isinstance(event, Closed):
                 self._forget(event.connection.id)
-        for connection in behind:
+        for slot in idle:
+            self._behind.pop(slot, None)
+        for connection in left:
             handled += self._take(connection)
         now_ns = self._now_ns()
         self._take_bodies(now_ns)
@@ -259,6 +264,7 @@ class LiveFeed:
         """The pool has closed it."""
         if self._connections.pop(slot, None) is not None:
             self._parts.pop(slot, None)
+            self._left.discard(slot)
             self._behind.pop(slot, None)
             forget_connection(
                 self.memory, self.wires, self.instruments, self.session, np.int64(slot), np.int64(self._now_ns())
@@ -291,6 +297,7 @@ class LiveFeed:
         handled = slow = 0
         while self._connections.get(slot) is connection:
             if slow == MOST_SLOW:
+                self._left.add(slot)
                 if ts_ns - self._behind.setdefault(slot, int(ts_ns)) > BEHIND_NS:
                     self._drop(connection, "more messages that have to be read slowly than can be")
                 break
@@ -303,8 +310,10 @@ class LiveFeed:
                 self._answer(connection, row, buffer, int(ts_ns))
             elif needs == NEEDS_DECODER:
                 self._decode(connection, buffer[row["first"] : row["last"]].tobytes(), int(ts_ns))
-            elif needs != NEEDS_CLOSING and taken < BATCH:
-                self._behind.pop(slot, None)  # no whole frame is left
+            elif needs != NEEDS_CLOSING and taken < BATCH:  # no whole frame is left
+                if slot not in self._left:
+                    self._behind.pop(slot, None)  # all that a read brought was taken in its turn
+                self._left.discard(slot)
                 break
             slow += needs != NEEDS_NOTHING
             if slot in self._connections and int(row["needs"]) == NEEDS_CLOSING:
