@@ -152,6 +152,16 @@ def consumer(ring: np.ndarray, result: np.ndarray, width: int, _: int) -> None:
     (consume_ticks if width == TICK_WORDS else consume_orders)(ring, np.zeros(width, np.int64), result)
 
 
+def pushed(ring: np.ndarray, _: np.ndarray) -> int:
+    """How far the producers have come."""
+    return int(load_acquire(ring, RING_HEAD))
+
+
+def taken(_: np.ndarray, result: np.ndarray) -> int:
+    """How far the consumers have come."""
+    return int(load_acquire(result, HANDLED))
+
+
 def born(work, core: int, *arguments) -> int:
     """Fork one life, pinned; it ends at the latest with this process."""
     parent = os.getpid()
@@ -182,14 +192,18 @@ def hammer(width: int, capacity: int, count: int, victim: str, kills: int, seed:
 
     cores = sorted(os.sched_getaffinity(0))
     lives = {"producer": producer, "consumer": consumer}
+    done = {"producer": pushed, "consumer": taken}[victim]
     place = {"producer": cores[0], "consumer": cores[-1]}
     count = INT64_MAX if kills else count
     running = {name: born(work, place[name], ring, result, width, count) for name, work in lives.items()}
     killed = 0
     deadline = time.monotonic() + 60  # a hang is a failure, not a wait
     try:
-        for _ in range(kills):
+        for kill in range(kills):
             time.sleep(rng.uniform(0.000_2, 0.004))
+            goal = done(ring, result) + 32
+            while kill % 2 and done(ring, result) < goal and time.monotonic() < deadline:
+                time.sleep(0.000_1)  # every second life gets somewhere, however busy the machine
             os.kill(running[victim], signal.SIGKILL)
             _, status = os.waitpid(running.pop(victim), 0)
             killed += os.WIFSIGNALED(status)
