@@ -3,13 +3,14 @@
 Sizes are given, or found: as fine as the finest number of the file. What is no multiple of a given size is refused with
 its line. A row of the archive has no receive time; the recording says that its clock is the venue's. Bars become one
 file each, `SYMBOL-....parquet`: open time in ns, prices in ticks, volume in lots, the sizes in `bars.json` beside it.
+A sum that somebody took in binary floats (0.0058000000000000005) is read as the number that it stands for, and counted.
 """
 
 import heapq
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from decimal import Decimal
+from decimal import Context, Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,8 @@ from bot4.ports.store import Raw
 BLOCK = 262_144
 _NO_RAW = Raw(np.zeros(0, np.uint8), np.zeros((0, 4), np.int64))
 _MAX_DECIMALS = 18
+_VENUE_DECIMALS = 8  # no venue's bars are counted finer
+_FLOAT_DIGITS = 15  # significant digits that every binary float of 64 bits holds
 
 
 class Sizes(NamedTuple):
@@ -147,12 +150,15 @@ def convert_bars(file: BarFile, folder: Path, sizes: Sizes) -> dict[str, Any]:
     if file.funding:
         raise RecordingError(f"{path}: holds rates of funding, no bars; leave it out")
     name = re.sub(r"(\.csv)?(\.gz|\.zip)?$", "", path.name)
-    rows = []
+    rows: list[tuple[Any, ...]] = []
+    floats = 0
     for number, row in enumerate(file.rows(), start=1):
         bar = file.bar(row)
         if isinstance(bar, str):
             raise RecordingError(f"{path}, row {number}: {bar}: {','.join(row)[:100]}; mend or remove it")
-        rows.append(bar)
+        exact = tuple(_of_float(value) for value in bar[1:])
+        floats += exact != bar[1:]
+        rows.append((bar[0], *exact))
     tick = Decimal(from_e8(sizes.tick_e8)) if sizes.tick_e8 else _finest(path, [bar[1:5] for bar in rows])
     lot = Decimal(from_e8(sizes.lot_e8)) if sizes.lot_e8 else _finest(path, [bar[5:] for bar in rows])
     columns: dict[str, list[int]] = {key: [] for key in COLUMNS}
@@ -168,11 +174,19 @@ def convert_bars(file: BarFile, folder: Path, sizes: Sizes) -> dict[str, Any]:
     packed = io.BytesIO()
     pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.Int64)).write_parquet(packed, compression="zstd")
     write_whole(folder / f"{name}.parquet", packed.getvalue())
-    listed = ListedBars(name, len(rows), f"{tick:f}", f"{lot:f}")
+    listed = ListedBars(name, len(rows), f"{tick:f}", f"{lot:f}", floats)
     listing = read_list(folder / BARS_NAME) if (folder / BARS_NAME).exists() else {}
     text = msgspec.json.format(msgspec.json.encode(listing | {name: listed}), indent=1)
     write_whole(folder / BARS_NAME, text + b"\n")
     return msgspec.structs.asdict(listed)
+
+
+def _of_float(value: Decimal) -> Decimal:
+    """The number that was meant, where the digits are those of a binary float: too many, and finer than a venue's."""
+    _, digits, exponent = value.normalize().as_tuple()
+    if len(digits) <= _FLOAT_DIGITS or int(exponent) >= -_VENUE_DECIMALS:
+        return value
+    return Context(prec=_FLOAT_DIGITS).create_decimal(value)
 
 
 def _finest(path: Path, rows: Sequence[tuple[Decimal, ...]]) -> Decimal:
@@ -182,6 +196,6 @@ def _finest(path: Path, rows: Sequence[tuple[Decimal, ...]]) -> Decimal:
         decimals = max(decimals, *(-int(value.normalize().as_tuple().exponent) for value in row))
         if decimals > _MAX_DECIMALS:
             raise RecordingError(
-                f"{path}, row {number}: a number of {decimals} decimals was no exact one; leave it out"
+                f"{path}, row {number}: a number of {decimals} decimals cannot be counted in units; mend or remove it"
             )
     return Decimal(1).scaleb(-decimals)

@@ -22,6 +22,7 @@ class ListedBars(msgspec.Struct, forbid_unknown_fields=True):
     bars: int
     tick_size: str
     lot_size: str
+    float_rows: int  # with a number that was written as a binary float
 
 
 class ConvertedBars(NamedTuple):

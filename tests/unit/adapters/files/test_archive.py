@@ -201,6 +201,20 @@ def test_bars_become_integers_that_give_the_same_numbers_back(tmp_path):
     assert json.loads((tmp_path / "bars.json").read_text())["BTCUSDT-1m"]["bars"] == 2
 
 
+def test_sums_of_binary_floats_are_the_numbers_that_were_meant_and_are_counted(tmp_path):
+    path = tmp_path / "X-1m.csv"
+    volumes = {
+        "0.0058000000000000005": "0.0058", "0.5146644499999999": "0.51466445", "218102.59507500002": "218102.595075",
+        "12345678.12345601": "12345678.12345601", "46780258.1338": "46780258.1338",
+    }  # fmt: skip
+    rows = [f"{1704067200000 + 60_000 * n},1,1,1,1,{volume}" for n, volume in enumerate(volumes)]
+    path.write_text("\n".join(["open_time_ms,open,high,low,close,volume", *rows, ""]))
+    said = convert_bars(BarFile("X", (path,)), tmp_path, sizes_of(None, None))
+    found = pl.read_parquet(tmp_path / "X-1m.parquet")["volume_lots"]
+    assert [Decimal(lots) * Decimal(said["lot_size"]) for lots in found] == [Decimal(one) for one in volumes.values()]
+    assert said["float_rows"] == 3
+
+
 @pytest.mark.parametrize(("row", "sizes", "said"), [
     ("1704067260000,1,1.01,1,1.005,1", ("0.01", None), "row 2: price: 1.005 is not a multiple"),
     ("1704067260000,1,1,1,1,0.5", (None, "1"), "row 2: volume: 0.5 is not a multiple"),
