@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bot4.adapters.system.affinity import pin
+from bot4.adapters.system.affinity import favour, pin
 from bot4.adapters.system.process import sharpen_timers
 from bot4.model.errors import Bot4Error
 from bot4.settings.schema import IDLE_STRATEGIES
@@ -161,6 +161,8 @@ def worker_main(plan: Plan, wires: Wires, spec: WorkerSpec, attempt: int) -> Non
     rows = [row for name in spec.agents for row in rows_of(name, plan.n_shards)]
     heartbeats = [wires.gauges[row] for row in rows]
     pin(spec.core)
+    if not plan.replayed and kind_of(spec.agents[0]) in ("feed", "shard"):
+        favour()
     sharpen_timers()
     agents = build_agents(plan, wires, spec.agents, attempt)
     gc.collect()

@@ -28,6 +28,7 @@ from rig.live_session import (
 )
 from rig.replayer import Plan, binance_tape, certificates, serve_apart
 
+from bot4.adapters.system.affinity import favour
 from bot4.model.enums import ACTION_PLACE, FLAG_SNAPSHOT, LEG_ENTRY, STATUS_STALE, STATUS_WHOLE, TICK_STATUS
 from bot4.ports.store import NUMBERS_APART
 
@@ -108,15 +109,26 @@ def hour_ahead(message):
     return message._replace(payload=body)
 
 
+def may_be_favoured():
+    """The place that a process gets here when it asks."""
+    pid = os.fork()
+    if pid == 0:
+        favour()
+        os._exit(-os.getpriority(os.PRIO_PROCESS, 0))
+    return -os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
 def test_a_live_session_trades_and_leaves_nothing_behind(tmp_path, tape, capsys):
     made = certificates(tmp_path)
     messages = list(tape[0])
     for number in [n for n, message in enumerate(messages) if message.topic.endswith("@trade")][50::100]:
         messages[number] = hour_ahead(messages[number])
     with served((messages, tape[1]), tmp_path) as venue, live_session(tmp_path, venue.port, made.ca_file) as running:
-        running.until(traded(ORDERS))
+        line = running.until(traded(ORDERS))
+        places = {name: os.getpriority(os.PRIO_PROCESS, worker["pid"]) for name, worker in line["workers"].items()}
         report = ended(running, tmp_path)
         assert venue.end()[2] > 1_000
+    assert {places.pop("feed"), places.pop("shard-0")} == {may_be_favoured()} and set(places.values()) <= {0, 10}
     assert report["feed"]["source"] == "live" and report["dropped"] == 0, report["feed"]
     stood = next(line for line in reversed(running.lines) if status(line) and line["orders"] < report["orders"])
     assert {"connected": True, "books": 1}.items() <= stood["venues"][VENUE].items()

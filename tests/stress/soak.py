@@ -9,9 +9,10 @@ Prints one JSON object:
 
     taken, dropped          messages accepted or refused by name; records lost in rings
     trades_recorded         of the trades taken; out_of_row: holes in their numbers
-    wire_to_feed_us         from the moment a trade was due to its receive time, as recorded
+    sender_late_us          from the moment a trade was due to the call that put it into the socket
+    socket_to_feed_us       from that call to its receive time, as recorded
     feed_to_shard_us        from publication to the shard's step (the session's own histogram)
-    socket_to_shard_p99_us  both together
+    socket_to_shard_p99_us  the last two together
     memory                  RssAnon of each process: MB at a quarter of the run and at its end, slope between them
 """
 
@@ -104,33 +105,33 @@ def snapshot(number):
 def sender(listener, chain_file, shared, rate):
     """Serve one websocket and its snapshots.
 
-    shared: int64[8 + n]: [0] messages sent, [2] 1: end; from 8 on when each was due
+    shared: int64[n, 2]: [0, 0] messages sent, [0, 1] 1: end; from row 1 on when each was due, and when it was sent
     """
     context, frames = server_context(chain_file), prepared()
     listener.settimeout(0.0)
     peer, number, covered = None, 0, 0
     due = time.monotonic_ns()
-    while not shared[2]:
+    while not shared[0, 1]:
         with suppress(BlockingIOError, OSError):
             taken = accept(context, listener, number)
             if taken is not None:
                 peer, due = taken, time.monotonic_ns()
-        if peer is None or shared[0] >= len(shared) - 8:
+        if peer is None or number + rate // STEPS >= len(shared):
             time.sleep(0.001)
             continue
         while (now := time.monotonic_ns()) < due:
             time.sleep((due - now) * 1e-9)
-        block = bytearray()
+        block, first = bytearray(), number + 1
         for _ in range(rate // STEPS):
             number += 1
             raw, covered = ids_put_in(frames[number % PREPARED], number, covered)
             block += raw
-            shared[8 + number] = due
+        shared[first : number + 1] = due, time.monotonic_ns()
         try:
             peer.sendall(block)
         except OSError:
             peer = None
-        shared[0] = number
+        shared[0, 0] = number
         due += 1_000_000_000 // STEPS
 
 
@@ -222,7 +223,7 @@ def run(seconds, rate, folder):
     listener = socket.create_server(("127.0.0.1", 0), backlog=16)
     port = listener.getsockname()[1]
     path = Path(f"/dev/shm/soak.{os.getpid()}")
-    shared = np.memmap(path, np.int64, "w+", shape=(int((seconds + 60) * rate) + 64,))
+    shared = np.memmap(path, np.int64, "w+", shape=(int((seconds + 60) * rate) + 64, 2))
     parent, child = os.getpid(), os.fork()
     if child == 0:
         with suppress(KeyboardInterrupt):
@@ -245,7 +246,7 @@ def run(seconds, rate, folder):
                 held = {name: anonymous_mb(worker["pid"]) for name, worker in line["workers"].items() if worker["pid"]}
                 samples.append((time.monotonic() - begun, held))
             stop = [sys.executable, "-m", "bot4.cli.supervisor", "stop", "--config", str(config)]
-            first = int(shared[0])
+            first = int(shared[0, 0])
             subprocess.run(stop, check=True, capture_output=True, timeout=120)
             code, _, error = running.finish()
             assert code == 0, error
@@ -255,7 +256,7 @@ def run(seconds, rate, folder):
         report = json.loads((folder / "report" / "session.json").read_text())
         return judged(report, folder, np.array(shared), first, offset_ns, samples)
     finally:
-        shared[2] = 1
+        shared[0, 1] = 1
         with suppress(ChildProcessError):
             os.kill(child, signal.SIGTERM)
             os.waitpid(child, 0)
@@ -268,12 +269,12 @@ def judged(report, folder, shared, sent, offset_ns, samples):
     trades = [block[block["kind"] == TICK_TRADE][["ts_recv_ns", "w2"]] for block in Recording([path]).blocks()]
     trades = np.concatenate(trades)
     numbers = trades["w2"] - FIRST_TRADE
-    waits = trades["ts_recv_ns"] - offset_ns - shared[8 + numbers]
+    due, sent_ns = shared[numbers].T
+    wire = percentiles(trades["ts_recv_ns"] - offset_ns - sent_ns)
     messages = report["messages"]["BTCUSDT"]
     refused = sum(report["rejected_input"].values())
     taken = sum(messages.values()) + refused
     shard = report["latency_ns"]["feed_to_shard"]
-    wire = percentiles(waits)
     return {
         "seconds": round(samples[-1][0], 1),
         "sent_at_the_stop": sent,
@@ -287,7 +288,8 @@ def judged(report, folder, shared, sent, offset_ns, samples):
         "trades_out_of_row": int(np.count_nonzero(np.diff(numbers) > np.where(numbers[:-1] % 10 == 8, 9, 1))),
         "orders": report["orders"],
         "restarts": sum(worker["restarts"] for worker in report["workers"].values()),
-        "wire_to_feed_us": wire,
+        "sender_late_us": percentiles(sent_ns - due),
+        "socket_to_feed_us": wire,
         "feed_to_shard_us": {name: round(shard[name] / 1e3, 1) for name in ("p50", "p99", "max")},
         "socket_to_shard_p99_us": round(wire["p99"] + shard["p99"] / 1e3, 1),
         "memory": slopes(samples),

@@ -1,8 +1,16 @@
-"""Pinning: a worker pins itself and reports the core the kernel says it has. `settings.topology` decides where to."""
+"""Pinning: a worker pins itself and reports the core the kernel says it has. `settings.topology` decides where to.
+
+Feed and shards, on the wall clock, also ask to be run before others that share their core: on a core of its own that
+changes nothing, beside others it halves the slowest hundredth of what waits in the socket.
+"""
 
 import os
+from contextlib import suppress
 
 from bot4.model.errors import SettingsError
+
+FAVOURED = -10  # as `nice` counts
+
 
 
 def available_cores() -> list[int]:
@@ -19,6 +27,12 @@ def pin(core: int | None) -> int | None:
             usable = ", ".join(map(str, available_cores()))
             raise SettingsError(f"topology: core {core} cannot be used here; usable are {usable}") from None
     return pinned_core(0)
+
+
+def favour() -> None:
+    """Ask that this process be run before others; where that is not allowed it is not, and `bot4-doctor` says so."""
+    with suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, FAVOURED)
 
 
 def pinned_core(pid: int) -> int | None:

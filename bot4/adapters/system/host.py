@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from bot4.adapters.system.affinity import FAVOURED
+
 OK, MIND, BAD, UNKNOWN = "ok", "mind", "bad", "unknown"
 MIN_CORES = 4  # feed, shard, execution and the rest of the machine
 SHARED_BYTES = 256 << 20  # rings of a session with room to grow
@@ -37,7 +39,7 @@ def examine(root: Path = Path("/")) -> list[Finding]:
     """Everything, in the order in which a person would look."""
     checks: tuple[Callable[[Path], Finding], ...] = (
         cores, siblings, isolation, clock_source, tsc, governor, huge_pages, interrupts, irq_balance, throttling, swap,
-        stolen_time, lockable_memory, shared_memory, open_files, time_synchronisation,
+        stolen_time, priorities, lockable_memory, shared_memory, open_files, time_synchronisation,
     )  # fmt: skip
     return [check(root) for check in checks]
 
@@ -219,6 +221,15 @@ def stolen_time(root: Path) -> Finding:
     return Finding(
         "stolen time", MIND, f"{share:.2%} since boot", "take a machine of your own, or dedicated virtual cores"
     )
+
+
+def priorities(root: Path) -> Finding:
+    """May feed and shards be run before others?"""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NICE)
+    if os.geteuid() == 0 or soft == resource.RLIM_INFINITY or 20 - soft <= FAVOURED:
+        return Finding("priorities", OK, f"feed and shards run at nice {FAVOURED}")
+    fix = f"LimitNICE={FAVOURED} in the unit, or nice in /etc/security/limits.d"
+    return Finding("priorities", MIND, f"nice {max(-20, min(0, 20 - soft))} at best, {FAVOURED} wanted", fix)
 
 
 def lockable_memory(root: Path) -> Finding:

@@ -12,7 +12,7 @@ from bot4.adapters.system.host import BAD, MIND, OK, UNKNOWN, examine, parse_lis
 
 CPU = "sys__devices__system__cpu__"
 CLOCK = "sys__devices__system__clocksource__clocksource0__"
-ASKED = {"lockable memory", "/dev/shm", "open files", "time synchronisation"}  # of this process and machine
+ASKED = {"priorities", "lockable memory", "/dev/shm", "open files", "time synchronisation"}  # of this process
 
 FAULTS = [
     ("cores", MIND, {CPU + "online": "0-1"}, "2 online"),
@@ -43,7 +43,7 @@ FAULTS = [
 
 def test_a_tuned_host_has_no_finding(tmp_path):
     findings = examine(make_host(tmp_path))
-    assert len({finding.name for finding in findings}) == len(findings) == 16
+    assert len({finding.name for finding in findings}) == len(findings) == 17
     assert all(finding.state == OK for finding in findings if finding.name not in ASKED), findings
 
 
@@ -69,15 +69,16 @@ def test_an_empty_host_is_unknown_and_never_raises(tmp_path):
     assert states["/dev/shm"] == BAD and states["cores"] == states["stolen time"] == UNKNOWN
 
 
-@pytest.mark.parametrize(("limit", "check", "state", "words"), [
-    (resource.RLIMIT_NOFILE, host.open_files, BAD, "512, 1,024 wanted"),
-    (resource.RLIMIT_MEMLOCK, host.lockable_memory, MIND, "0 MB, 256 MB wanted"),
+@pytest.mark.parametrize(("limit", "value", "check", "state", "words"), [
+    (resource.RLIMIT_NOFILE, 512, host.open_files, BAD, "512, 1,024 wanted"),
+    (resource.RLIMIT_MEMLOCK, 512, host.lockable_memory, MIND, "0 MB, 256 MB wanted"),
+    (resource.RLIMIT_NICE, 0, host.priorities, MIND, "nice 0 at best, -10 wanted"),
 ])  # fmt: skip
-def test_limits_of_this_process(limit, check, state, words, monkeypatch):
+def test_limits_of_this_process(limit, value, check, state, words, monkeypatch):
     before = resource.getrlimit(limit)
     monkeypatch.setattr(os, "geteuid", lambda: 1_000)
     try:
-        resource.setrlimit(limit, (512, before[1]))
+        resource.setrlimit(limit, (value, before[1]))
         found = check(Path("/"))
     finally:
         resource.setrlimit(limit, before)
