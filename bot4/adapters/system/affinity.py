@@ -12,7 +12,6 @@ from bot4.model.errors import SettingsError
 FAVOURED = -10  # as `nice` counts
 
 
-
 def available_cores() -> list[int]:
     """Cores this process may run on."""
     return sorted(os.sched_getaffinity(0))
