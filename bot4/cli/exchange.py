@@ -79,7 +79,7 @@ def _ready(made: "Assembly", port: int, ca_file: Path | None, folder: Path) -> d
     return {
         "rest": f"{rest}://{host}",
         "ws": f"{ws}://{host}",
-        "ws_api": f"{ws}://{host}/ws-api/v3",
+        **{name: f"{ws}://{host}{path}" for name, path in made.protocol.addresses.items()},
         "control": f"{rest}://{host}/control",
         "ca": str(ca_file) if ca_file else None,
         **first,
@@ -94,7 +94,7 @@ async def _serve(made: "Assembly", port: int, tls: bool, ready: Path | None, jso
 
     loop = asyncio.get_running_loop()
     folder = Path(tempfile.mkdtemp(prefix="bot4-exchange-"))
-    server = Server(made.gateway, made.market)
+    server = Server(made.gateway, made.market, made.protocol)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stopped.set)
     try:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot4.adapters.exchange.agent import AGENT_COINS_E8, AGENT_USDT_E8, AGENTS, GeneratedMarket
-from bot4.adapters.exchange.gateway import Gateway
+from bot4.adapters.exchange.front import Front
 from bot4.adapters.exchange.key import Key, new_key
 from bot4.adapters.exchange.ledger import Ledger
 from bot4.adapters.exchange.owner import Owner
+from bot4.adapters.exchange.protocol import BINANCE, VenueProtocol
 from bot4.adapters.exchange.scenario import Scenario
-from bot4.adapters.exchange.symbol import Symbol, default_symbols
+from bot4.adapters.exchange.symbol import Symbol
 from bot4.adapters.exchange.venue import Account, Venue
 
 
@@ -18,10 +19,11 @@ from bot4.adapters.exchange.venue import Account, Venue
 class Assembly:
     """Everything but the connections."""
 
-    gateway: Gateway
+    gateway: Front
     keys: list[Key]
     owners: list[Owner]
     market: GeneratedMarket | None
+    protocol: VenueProtocol
 
 
 def assemble(
@@ -33,6 +35,7 @@ def assemble(
     speed: float = 1.0,
     keys: list[Key] | None = None,
     symbols: list[Symbol] | None = None,
+    protocol: VenueProtocol = BINANCE,
 ) -> Assembly:
     """A venue that is ready to be asked.
 
@@ -43,7 +46,7 @@ def assemble(
     keys : in place of fresh ones, for those who want the same bytes twice
     """
     ledger = Ledger(ledger_path)
-    chosen = default_symbols() if symbols is None else symbols
+    chosen = protocol.symbols() if symbols is None else symbols
     accounts = [
         Account(index, owner.name, scenario.limits, owner.fees_ppm, is_agent=False)
         for index, owner in enumerate(owners)
@@ -57,8 +60,9 @@ def assemble(
             accounts.append(agents[-1])
             balances.append(money)
     venue = Venue(chosen, accounts, balances, scenario.limits, ledger, now_ns, scenario.seed)
+    venue.words = protocol.words(venue)
     made = [new_key(index) for index in range(len(owners))] if keys is None else keys
-    gateway = Gateway(venue, made, scenario)
+    gateway = protocol.gateway(venue, made, scenario)
     gateway.check_scenario()
     market = None if market_seed is None else GeneratedMarket(venue, agents, market_seed, speed)
-    return Assembly(gateway, made, owners, market)
+    return Assembly(gateway, made, owners, market, protocol)

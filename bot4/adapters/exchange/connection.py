@@ -8,6 +8,7 @@ for everybody who hears it.
 import asyncio
 import struct
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import httptools
@@ -19,10 +20,11 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from bot4.adapters.exchange.api import SIGNED, WITH_KEY
-from bot4.adapters.exchange.gateway import Answer, Session, identity_of
+from bot4.adapters.exchange.front import Answer
+from bot4.adapters.exchange.gateway import Gateway, Session, identity_of
 from bot4.adapters.exchange.refusal import Refused, not_valid
 from bot4.adapters.exchange.scenario import Fault
-from bot4.adapters.exchange.stream import MAX_STREAMS
+from bot4.adapters.exchange.stream import MAX_STREAMS, Streams
 from bot4.adapters.exchange.venue import Account
 
 if TYPE_CHECKING:
@@ -77,9 +79,10 @@ class Connection(asyncio.Protocol):
         self._unread = 0  # bytes since the parser last had a body or a request: it keeps unfinished lines itself
         self._target = b""
         self._body = bytearray()
-        self._api_key: str | None = None
+        self._said: dict[bytes, bytes] = {}  # headers that say who asks
+        self._wanted = server.gateway.said
         self._too_large = 0
-        self._waiting: deque[tuple[str, bytes, bytes, str | None, bool]] = deque()
+        self._waiting: deque[tuple[str, bytes, bytes, dict[bytes, bytes], bool]] = deque()
         self._busy = False  # an answer is on its way, later
         self.socket: Socket | None = None
 
@@ -143,7 +146,7 @@ class Connection(asyncio.Protocol):
         self._unread = 0
         self._target = b""
         self._body.clear()
-        self._api_key = None
+        self._said = {}
         self._too_large = 0
         self._head_size = 0
 
@@ -159,8 +162,9 @@ class Connection(asyncio.Protocol):
         self._head_size += len(name) + len(value or b"")
         if self._head_size > MAX_HEAD:
             self._too_large = 431
-        if len(name) == 12 and name.lower() == b"x-mbx-apikey":
-            self._api_key = (value or b"").decode("latin-1")
+        lower = name.lower()
+        if lower in self._wanted:
+            self._said[lower] = value or b""
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
@@ -180,7 +184,7 @@ class Connection(asyncio.Protocol):
             self._fail(self._too_large)
             return
         request = (
-            parser.get_method().decode("latin-1"), self._target, bytes(self._body), self._api_key,
+            parser.get_method().decode("latin-1"), self._target, bytes(self._body), self._said,
             parser.should_keep_alive(),
         )  # fmt: skip
         if self._busy:
@@ -191,7 +195,7 @@ class Connection(asyncio.Protocol):
             return
         self._serve(*request)
 
-    def _serve(self, method: str, target: bytes, body: bytes, api_key: str | None, keep_alive: bool) -> None:
+    def _serve(self, method: str, target: bytes, body: bytes, said: dict[bytes, bytes], keep_alive: bool) -> None:
         if self._transport is None or self._transport.is_closing():
             return
         path, _, query = target.decode("latin-1").partition("?")
@@ -200,13 +204,14 @@ class Connection(asyncio.Protocol):
             self._write(gateway.control(method, path, body), keep_alive)
             self._server.react()
             return
-        gateway.note(api_key, method, target.decode("latin-1"), body)
+        who = gateway.who(said)
+        gateway.note(who, method, target.decode("latin-1"), body)
         struck = gateway.fault_of(f"{method} {path}")
         if struck is None:
-            self._write(self._server.answer(method, path, query, body, api_key), keep_alive)
+            self._write(self._server.answer(method, path, query, body, who), keep_alive)
             return
         self._busy = True
-        self._spoil(struck[0], struck[1], (method, path, query, body, api_key), keep_alive)
+        self._spoil(struck[0], struck[1], (method, path, query, body, who), keep_alive)
 
     def _spoil(self, fault: Fault, noise: bytes, request: tuple, keep_alive: bool) -> None:
         """What a fault makes of a request."""
@@ -282,7 +287,7 @@ class Connection(asyncio.Protocol):
             self._fail(400)
             return
         path, _, query = events[0].path.partition("?")
-        made = self._server.open_socket(self, protocol, path, query)
+        made = self._server.protocol.socket(self._server, self, protocol, path, query)
         if made is None:
             protocol.send_response(protocol.reject(404, "no such stream\n"))
         else:
@@ -377,6 +382,33 @@ class Socket:
         """End without a word."""
         self._connection._abort()
 
+    def spoil(self, fault: Fault, noise: bytes, answer: Callable[[], bytes], error: bytes) -> None:
+        """What a fault makes of a request; `answer` does it, `error` is what some faults say instead."""
+        kind = fault.kind
+        if kind in ("error_before", "rate_limit"):
+            self.send(error)
+        elif kind == "error_after":
+            answer()
+            self.send(error)
+        elif kind == "timeout_after":
+            answer()
+        elif kind == "reset_before":
+            self.drop()
+        elif kind == "reset_after":
+            answer()
+            self.drop()
+        elif kind == "garbage":
+            answer()
+            self.send(noise.hex().encode())
+        elif kind == "empty":
+            answer()
+            self.send(b"")
+        elif kind == "late_before":
+            self.server.later(fault.delay_ms / 1_000, lambda: self.send(answer()))
+        elif kind == "late_after":
+            late = answer()
+            self.server.later(fault.delay_ms / 1_000, lambda: self.send(late))
+
 
 class StreamSocket(Socket):
     """`/ws` and `/stream`: market streams, and user data by listen key."""
@@ -385,6 +417,8 @@ class StreamSocket(Socket):
         self, server: "Server", connection: Connection, protocol: ServerProtocol, combined: bool, names: list[str]
     ) -> None:
         super().__init__(server, connection, protocol)
+        assert isinstance(server.gateway, Gateway) and isinstance(server.streams, Streams)
+        self.gateway, self.streams = server.gateway, server.streams
         self.combined = combined
         self._names: dict[str, Account | None] = {}
         self._first = names
@@ -402,11 +436,11 @@ class StreamSocket(Socket):
     def _add(self, name: str) -> None:
         if name in self._names:
             return
-        account = self.server.gateway.listener(name)
+        account = self.gateway.listener(name)
         if account is not None:
             self._names[name] = account
             self.server.user.add(account, (self, name))
-        elif self.server.streams.add(name, self):
+        elif self.streams.add(name, self):
             self._names[name] = None
 
     def _remove(self, name: str) -> None:
@@ -414,7 +448,7 @@ class StreamSocket(Socket):
         if account is not None:
             self.server.user.remove(account, (self, name))
         else:
-            self.server.streams.remove(name, self)
+            self.streams.remove(name, self)
 
     def hear(self, name: object, event: dict) -> None:
         """An event of the account, under the listen key that asked for it."""
@@ -425,7 +459,7 @@ class StreamSocket(Socket):
         """SUBSCRIBE and its like."""
         identity: Any = None
         try:
-            request = self.server.gateway.read_socket(text)
+            request = self.gateway.read_socket(text)
             identity = identity_of(request)
             answer: dict[str, Any] = {"result": self._command(request), "id": identity}
         except Refused as refused:
@@ -465,7 +499,9 @@ class ApiSocket(Socket):
 
     def __init__(self, server: "Server", connection: Connection, protocol: ServerProtocol, show_limits: bool) -> None:
         super().__init__(server, connection, protocol)
-        self.session = Session(connected_ms=server.gateway.venue.now_ms(), show_limits=show_limits)
+        assert isinstance(server.gateway, Gateway)
+        self.gateway = server.gateway
+        self.session = Session(connected_ms=self.gateway.venue.now_ms(), show_limits=show_limits)
         self._subscriptions: dict[int, Account] = {}
         self._next = 0
         self._late = 0
@@ -485,7 +521,7 @@ class ApiSocket(Socket):
 
     def request(self, text: bytes) -> None:
         """One request."""
-        gateway = self.server.gateway
+        gateway = self.gateway
         try:
             request = gateway.read_socket(text)
         except Refused as refused:
@@ -498,47 +534,27 @@ class ApiSocket(Socket):
         gateway.note(api_key if isinstance(api_key, str) else None, "WS", name[:128], text)
         struck = gateway.fault_of(name)
         if struck is None:
-            self.send(orjson.dumps(self._answer(name, request)))
+            self.send(self._answer(name, request))
         else:
-            self._spoil(struck[0], struck[1], name, request)
+            failure = gateway.failure(struck[0])
+            error = {"id": identity_of(request), "status": failure.status, "error": orjson.loads(failure.body)}
+            self.spoil(struck[0], struck[1], lambda: self._answer(name, request), orjson.dumps(error))
 
-    def _spoil(self, fault: Fault, noise: bytes, name: str, request: dict[str, Any]) -> None:
-        kind = fault.kind
-        failure = self.server.gateway.failure(fault)
-        error = {"id": identity_of(request), "status": failure.status, "error": orjson.loads(failure.body)}
-        if kind in ("error_before", "rate_limit"):
-            self.send(orjson.dumps(error))
-        elif kind == "error_after":
-            self._answer(name, request)
-            self.send(orjson.dumps(error))
-        elif kind == "timeout_after":
-            self._answer(name, request)
-        elif kind == "reset_before":
-            self.drop()
-        elif kind == "reset_after":
-            self._answer(name, request)
-            self.drop()
-        elif kind == "garbage":
-            self._answer(name, request)
-            self.send(noise.hex().encode())
-        elif kind == "empty":
-            self._answer(name, request)
-            self.send(b"")
-        elif kind == "late_before":
-            self.server.later(fault.delay_ms / 1_000, lambda: self.send(orjson.dumps(self._answer(name, request))))
-        elif kind == "late_after":
-            late = orjson.dumps(self._answer(name, request))
-            self.server.later(fault.delay_ms / 1_000, lambda: self.send(late))
-
-    def _answer(self, name: str, request: dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, name: str, request: dict[str, Any]) -> bytes:
         handler = _OF_CONNECTION.get(name.removeprefix("v3/"))
-        if handler is None:
-            return self.server.guard(lambda: self.server.gateway.socket(self.session, request), identity_of(request))
-        return self.server.guard(lambda: self._own(handler, request), identity_of(request))
+
+        def action() -> dict[str, Any]:
+            return self.gateway.socket(self.session, request) if handler is None else self._own(handler, request)
+
+        def broken() -> dict[str, Any]:
+            error = orjson.loads(self.gateway.broken().body)
+            return {"id": identity_of(request), "status": 500, "error": error}
+
+        return orjson.dumps(self.server.guard(action, broken))
 
     def _own(self, handler: Any, request: dict[str, Any]) -> dict[str, Any]:
         """A request about the connection itself."""
-        gateway = self.server.gateway
+        gateway = self.gateway
         answer: dict[str, Any] = {"id": identity_of(request)}
         try:
             _, params = gateway.request_parts(request)
@@ -556,9 +572,9 @@ class ApiSocket(Socket):
     # --- methods of the connection ---
 
     def _logon(self, params: dict[str, str]) -> Any:
-        key = self.server.gateway.socket_key(Session(), params, SIGNED, ed25519_only=True)
+        key = self.gateway.socket_key(Session(), params, SIGNED, ed25519_only=True)
         self.session.key = key
-        self.session.since_ms = self.server.gateway.venue.now_ms()
+        self.session.since_ms = self.gateway.venue.now_ms()
         return self._status(params)
 
     def _status(self, params: dict[str, str]) -> Any:
@@ -568,7 +584,7 @@ class ApiSocket(Socket):
             "authorizedSince": session.since_ms if session.key else None,
             "connectedSince": session.connected_ms,
             "returnRateLimits": session.show_limits,
-            "serverTime": self.server.gateway.venue.now_ms(),
+            "serverTime": self.gateway.venue.now_ms(),
             "userDataStream": bool(self._subscriptions),
         }
 
@@ -584,12 +600,12 @@ class ApiSocket(Socket):
     def _subscribe_signed(self, params: dict[str, str]) -> Any:
         if "apiKey" not in params:
             raise Refused(-1102, "Mandatory parameter 'apiKey' was not sent, was empty/null, or malformed.")
-        key = self.server.gateway.socket_key(self.session, params, SIGNED)
+        key = self.gateway.socket_key(self.session, params, SIGNED)
         assert key is not None
         return self._begin(key.account)
 
     def _begin(self, index: int) -> Any:
-        account = self.server.gateway.venue.accounts[index]
+        account = self.gateway.venue.accounts[index]
         number = self._next
         self._next += 1
         self._subscriptions[number] = account
@@ -612,20 +628,20 @@ class ApiSocket(Socket):
         return [{"subscriptionId": number} for number in self._subscriptions]
 
     def _listen_start(self, params: dict[str, str]) -> Any:
-        return {"listenKey": self.server.gateway.listen_key(self._listen_account(params))}
+        return {"listenKey": self.gateway.listen_key(self._listen_account(params))}
 
     def _listen_ping(self, params: dict[str, str]) -> Any:
-        self.server.gateway.keep_listening(params.get("listenKey", ""), self._listen_account(params), alive=True)
+        self.gateway.keep_listening(params.get("listenKey", ""), self._listen_account(params), alive=True)
         return {}
 
     def _listen_stop(self, params: dict[str, str]) -> Any:
-        self.server.gateway.keep_listening(params.get("listenKey", ""), self._listen_account(params), alive=False)
+        self.gateway.keep_listening(params.get("listenKey", ""), self._listen_account(params), alive=False)
         return {}
 
     def _listen_account(self, params: dict[str, str]) -> Account:
-        key = self.server.gateway.socket_key(self.session, params, WITH_KEY)
+        key = self.gateway.socket_key(self.session, params, WITH_KEY)
         assert key is not None
-        return self.server.gateway.venue.accounts[key.account]
+        return self.gateway.venue.accounts[key.account]
 
 
 _OF_CONNECTION = {
@@ -640,3 +656,19 @@ _OF_CONNECTION = {
     "userDataStream.ping": ApiSocket._listen_ping,
     "userDataStream.stop": ApiSocket._listen_stop,
 }
+
+
+def binance_socket(
+    server: "Server", connection: Connection, protocol: ServerProtocol, path: str, query: str
+) -> Socket | None:
+    """The kind of websocket that a path of Binance Spot asks for; None if there is none."""
+    fields = dict(part.partition("=")[::2] for part in query.split("&") if part)
+    if path in ("/ws-api/v3", "/ws-api/v3/"):
+        return ApiSocket(server, connection, protocol, fields.get("returnRateLimits") != "false")
+    if path == "/ws" or path.startswith("/ws/"):
+        names = [name for name in path[4:].split("/") if name]
+        return StreamSocket(server, connection, protocol, False, names)
+    if path == "/stream" or path.startswith("/stream/"):
+        names = [name for name in fields.get("streams", "").split("/") if name]
+        return StreamSocket(server, connection, protocol, True, names)
+    return None

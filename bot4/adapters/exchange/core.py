@@ -14,6 +14,7 @@ from bot4.kernels.exchange.state import (
     COMMAND,
     EVENT,
     LIQUIDITY_MAKER,
+    MAX_INSTRUMENTS,
     MAX_PRICE_TICKS,
     VALUE_BOUND,
     MarketRules,
@@ -30,6 +31,7 @@ from bot4.model.enums import (
     LIST_OTO,
     LIST_OTOCO,
     ORDER_POST_ONLY,
+    ORDER_REDUCE_ONLY,
     TIF_FOK,
     TIF_GTC,
     TIF_IOC,
@@ -105,6 +107,16 @@ class OrderWish(NamedTuple):
     trailing_bips: int = 0
     quote_qty_e8: int = 0
     stp_mode: str = "NONE"
+    reduce_only: bool = False
+
+
+class Position(NamedTuple):
+    """What an account holds of a contract, at average cost."""
+
+    lots: int  # below zero: short
+    cost_e8: int  # of the quote asset, with the position's sign
+    realised_e8: int  # all that closing has made so far, before fees
+    open_lots: tuple[int, int]  # of open buys and sells that may open
 
 
 class Core:
@@ -114,17 +126,23 @@ class Core:
         """`fees_ppm` holds maker and taker fee of every account, in parts per million."""
         place = {asset: index for index, asset in enumerate(assets)}
         rules = []
+        n_linear = sum(1 for symbol in symbols if symbol.is_linear)
         for symbol in symbols:
             max_ticks = min(symbol.filters.max_price_e8 // symbol.tick_e8, MAX_PRICE_TICKS)
             lots = min(symbol.filters.max_qty_e8 // symbol.lot_e8, VALUE_BOUND // (max_ticks * symbol.value_e8))
+            held = VALUE_BOUND // (max_ticks * symbol.value_e8) // n_linear if symbol.is_linear else 0
             rules.append(
-                MarketRules(place[symbol.base], place[symbol.quote], symbol.lot_e8, symbol.value_e8, max_ticks, lots)
-            )
+                MarketRules(
+                    place[symbol.base], place[symbol.quote], symbol.lot_e8, symbol.value_e8, max_ticks,
+                    min(lots, held) if held else lots, held,
+                )
+            )  # fmt: skip
         memory = exchange_memory(rules, len(fees_ppm), len(assets))
         for account, (maker, taker) in enumerate(fees_ppm):
             set_account(memory, account, maker, taker)
         self.memory: Any = memory.base  # the array of one that the record was taken out of
         self._events, self._balances, self._fees = memory["events"], memory["balances"], memory["fees"]
+        self._seats = memory["seats"]
         self._command = np.zeros(1, COMMAND)
         self._levels = np.zeros((DEPTH_BOUND, 2), np.int64)
         self.depth(symbols[0], True, 1)  # compiled now, not when the first order waits for it
@@ -150,11 +168,14 @@ class Core:
              (0, 0, 0))
         )  # fmt: skip
 
-    def amend(self, ts_ns: int, account: int, symbol: Symbol, number: int, qty_e8: int) -> list[CoreEvent]:
-        """Less quantity at the same price: the order keeps its place."""
+    def amend(
+        self, ts_ns: int, account: int, symbol: Symbol, number: int, qty_e8: int, price_e8: int, stop_e8: int
+    ) -> list[CoreEvent]:
+        """Another quantity, limit or trigger; 0 leaves each. Less at the same price keeps its place."""
+        tick, lot = symbol.tick_e8, symbol.lot_e8
         return self._step(
-            (ts_ns, account, symbol.index, ACTION_AMEND, 0, 0, 0, 0, 0, 0, 0, 0, number, 0, 0, 0,
-             qty_e8 // symbol.lot_e8, 0, 0, 0, 0, (0, 0, 0))
+            (ts_ns, account, symbol.index, ACTION_AMEND, 0, 0, 0, 0, 0, 0, 0, 0, number, 0, price_e8 // tick,
+             stop_e8 // tick, qty_e8 // lot, 0, 0, 0, 0, (0, 0, 0))
         )  # fmt: skip
 
     def deposit(self, ts_ns: int, account: int, asset: int, amount_e8: int) -> list[CoreEvent]:
@@ -175,7 +196,7 @@ class Core:
             _TYPES[wish.type],
             _TIFS[wish.tif],
             1 if wish.is_buy else -1,
-            ORDER_POST_ONLY if wish.type == "LIMIT_MAKER" else 0,
+            (ORDER_POST_ONLY if wish.type == "LIMIT_MAKER" else 0) | (ORDER_REDUCE_ONLY if wish.reduce_only else 0),
             _STP[wish.stp_mode],
             list_kind,
             leg,
@@ -202,6 +223,12 @@ class Core:
     def balance(self, account: int, asset: int) -> tuple[int, int]:
         """Free and locked, in 1e-8."""
         return self._balances[account, asset].item()
+
+    def position(self, account: int, symbol: Symbol) -> Position:
+        """What an account holds of a contract."""
+        lots, cost, realised, opening, *_ = self._seats[account * MAX_INSTRUMENTS + symbol.index].item()
+        buys, sells = opening
+        return Position(lots, cost * symbol.value_e8, realised * symbol.value_e8, (int(buys), int(sells)))
 
     def fees(self, asset: int) -> int:
         """What the venue has earned in an asset, in 1e-8."""

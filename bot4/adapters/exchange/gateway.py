@@ -5,26 +5,25 @@ REST and websocket API meet here. The same requests at the same times give the s
 
 import re
 import secrets
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import orjson
 
 from bot4.adapters.exchange.api import PUBLIC, SIGNED, Call, Endpoint
-from bot4.adapters.exchange.key import Key, KeyRing, check_signature, check_time
+from bot4.adapters.exchange.front import Answer, Front
+from bot4.adapters.exchange.key import Key, check_signature, check_time
 from bot4.adapters.exchange.limit import AddressLimit
 from bot4.adapters.exchange.number import parse_whole
 from bot4.adapters.exchange.parameter import read_parameters, split_text
 from bot4.adapters.exchange.refusal import Refused, missing
-from bot4.adapters.exchange.scenario import Fault, Scenario, read_fault
-from bot4.adapters.exchange.symbol import Filters
+from bot4.adapters.exchange.scenario import Fault, Scenario
 from bot4.adapters.exchange.table import REST, SOCKET
 from bot4.adapters.exchange.venue import Account, Venue
-from bot4.model.errors import SettingsError
 
 LISTEN_KEY_MS = 3_600_000
-JSON = b"application/json;charset=UTF-8"
 _SIGNATURE = re.compile(r"(?:^|&)signature=([^&]*)")
 _LISTEN_PATH = "/api/v3/userDataStream"
 _KEY_WEIGHT = 2
@@ -37,16 +36,6 @@ _FIVE = {
 }
 _DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=str)
 _PLACES_ORDERS = frozenset(("/api/v3/order", "/api/v3/order/cancelReplace", "/api/v3/order/oco"))
-
-
-@dataclass(slots=True)
-class Answer:
-    """What goes back to an HTTP client."""
-
-    status: int
-    body: bytes
-    headers: list[tuple[str, str]] = field(default_factory=list)
-    content: bytes = JSON
 
 
 @dataclass(slots=True)
@@ -71,29 +60,31 @@ def identity_of(request: dict[str, Any]) -> str | int | None:
     return identity if isinstance(identity, str | int) else None
 
 
-class Gateway:
-    """The venue behind its protocol."""
+class Gateway(Front):
+    """The venue behind Binance Spot's protocol."""
+
+    said = frozenset((b"x-mbx-apikey",))
 
     def __init__(self, venue: Venue, keys: list[Key], scenario: Scenario) -> None:
-        self.venue = venue
-        self.scenario = scenario
-        self._ring = KeyRing(keys)
+        super().__init__(venue, keys, scenario)
         self._address = AddressLimit(venue.limits)
         self._listen: dict[str, tuple[Account, int]] = {}
-        self.hide_ms = 0  # orders younger than that are not found by queries
-        self._usual: dict[str, Filters] = {symbol.name: symbol.filters for symbol in venue.by_index}
+
+    def who(self, said: Mapping[bytes, bytes]) -> str | None:
+        """The API key."""
+        api_key = said.get(b"x-mbx-apikey")
+        return None if api_key is None else api_key.decode("latin-1")
+
+    def key_of(self, who: str | None) -> Key | None:
+        """The key of that name."""
+        return self._ring.known(who)
 
     # --- REST ---
 
-    def fault_of(self, endpoint: str) -> tuple[Fault, bytes] | None:
-        """What a scenario does to a request of this endpoint."""
-        if self.scenario.is_quiet:
-            return None
-        found = self.scenario.request(endpoint, self.venue.clock_ns() // 1_000_000)
-        if found is not None:
-            self.venue.ledger.add(self.venue.clock_ns(), "fault", reason=found[0].kind, target=endpoint)
-            self.venue.ledger.flush()
-        return found
+    def broken(self) -> Answer:
+        """-1000."""
+        code, text = _FIVE[500]
+        return self._refused(Refused(code, text, 500), [])
 
     def failure(self, fault: Fault) -> Answer:
         """The answer of a request that a fault answers."""
@@ -135,13 +126,6 @@ class Gateway:
             return self._refused(refused, headers)
         finally:
             venue.ledger.flush()
-
-    def note(self, api_key: str | None, method: str, target: str, body: bytes) -> None:
-        """A request has come: a line of the ledger, whatever becomes of it."""
-        if self.venue.ledger.is_kept:
-            key = self._ring.known(api_key)
-            name = self.venue.accounts[key.account].name if key else None
-            self.venue.ledger.request(self.venue.clock_ns(), name, method, target, body)
 
     @staticmethod
     def _read(endpoint: Endpoint, sent: dict[str, str]) -> tuple[dict[str, Any], int, Refused | None]:
@@ -375,65 +359,6 @@ class Gateway:
             parse_whole(params["timestamp"], "timestamp"),
             parse_whole(window, "recvWindow") if window else None,
         )
-
-    # --- control ---
-
-    def control(self, method: str, path: str, body: bytes) -> Answer:
-        """The server's own endpoint: faults are put in and taken out, and money is counted. `states` has to follow."""
-        now_ms = self.venue.clock_ns() // 1_000_000
-        if method == "POST" and path == "/control/fault":
-            try:
-                fault = read_fault(body)
-                self._check_fault(fault)
-            except SettingsError as error:
-                return Answer(400, _dumps({"error": str(error)}))
-            self.scenario.add(fault, now_ms)
-            return Answer(200, _dumps({"faults": self.scenario.report()}))
-        if method == "DELETE" and path == "/control/fault":
-            self.scenario.clear(now_ms)
-            return Answer(200, _dumps({"faults": self.scenario.report()}))
-        if method == "GET" and path == "/control/fault":
-            return Answer(200, _dumps({"faults": self.scenario.report()}))
-        if method == "GET" and path == "/control/money":
-            return Answer(200, _dumps(self.venue.money()))
-        return Answer(404, _dumps({"error": "POST, GET or DELETE /control/fault, GET /control/money"}))
-
-    def _check_fault(self, fault: Fault) -> None:
-        if fault.symbol and fault.symbol not in self.venue.symbols:
-            raise SettingsError(f"fault: symbol {fault.symbol!r} is not one of {', '.join(self.venue.symbols)}")
-        known = Filters.__dataclass_fields__
-        for name in fault.filters:
-            if name not in known:
-                raise SettingsError(f"fault: filters: {name!r} is not one of {', '.join(known)}")
-
-    def check_scenario(self) -> None:
-        """Raises SettingsError if a fault of the file names what there is not."""
-        for fault in self.scenario.faults():
-            self._check_fault(fault)
-
-    def states(self) -> bool:
-        """Faults of state begin and end; True if connections have to be dropped now."""
-        venue = self.venue
-        drop = False
-        for fault, is_on in self.scenario.states(venue.clock_ns() // 1_000_000):
-            venue.ledger.add(venue.clock_ns(), "fault", reason=fault.kind, target="on" if is_on else "off")
-            symbols = [symbol for symbol in venue.by_index if fault.symbol in ("", symbol.name)]
-            if fault.kind == "clock_skew":
-                venue.skew_ms = fault.skew_ms if is_on else 0
-            elif fault.kind == "replica_lag":
-                self.hide_ms = fault.delay_ms if is_on else 0
-            elif fault.kind == "halt":
-                for symbol in symbols:
-                    symbol.status = "HALT" if is_on else "TRADING"
-            elif fault.kind == "filters":
-                for symbol in symbols:
-                    symbol.filters = self._usual[symbol.name]
-                    if is_on:
-                        symbol.change_filters(**fault.filters)
-            else:
-                drop = drop or is_on
-        venue.ledger.flush()
-        return drop
 
 
 def _order_headers(account: Account, now_s: float) -> list[tuple[str, str]]:

@@ -102,6 +102,8 @@ class Order:
     working_ms: int = -1
     strategy_id: int | None = None
     strategy_type: int | None = None
+    reduce_only: bool = False
+    reason: int = 0  # the core's code of what it refused or ended, VENUE_*
     fills: list[Fill] = field(default_factory=list)
 
     @property

@@ -6,19 +6,17 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-from websockets.server import ServerProtocol
-
 from bot4.adapters.exchange.agent import GeneratedMarket
-from bot4.adapters.exchange.connection import ApiSocket, Connection, Socket, StreamSocket
-from bot4.adapters.exchange.gateway import Answer, Gateway
+from bot4.adapters.exchange.connection import Connection, Socket
+from bot4.adapters.exchange.front import Answer, Front
+from bot4.adapters.exchange.protocol import VenueProtocol
 from bot4.adapters.exchange.scenario import Fault
-from bot4.adapters.exchange.stream import TICK_MS, Streams
 from bot4.adapters.exchange.venue import Account
 from bot4.model.errors import Bot4Error
 
 HOST = "127.0.0.1"
 MARKET_S = 0.005
-PING_TICKS = 20_000 // TICK_MS
+PING_MS = 20_000
 BACKLOG = 512
 
 
@@ -51,10 +49,11 @@ class UserStreams:
 class Server:
     """Connections, streams and the market on one loop."""
 
-    def __init__(self, gateway: Gateway, market: GeneratedMarket | None) -> None:
+    def __init__(self, gateway: Front, market: GeneratedMarket | None, protocol: VenueProtocol) -> None:
         self.gateway = gateway
+        self.protocol = protocol
         self.loop = asyncio.get_running_loop()
-        self.streams = Streams(gateway.venue)
+        self.streams = protocol.streams(gateway.venue)
         self.user = UserStreams()
         self.connections: dict[Connection, None] = {}
         self.failure: Bot4Error | None = None
@@ -98,17 +97,17 @@ class Server:
                     self._end(error)
 
     async def _run_clock(self) -> None:
-        begin = self.loop.time()
+        begin, tick_ms = self.loop.time(), self.streams.tick_ms
         while True:
             self._ticks += 1
-            await asyncio.sleep(max(0.0, begin + self._ticks * TICK_MS / 1_000 - self.loop.time()))
+            await asyncio.sleep(max(0.0, begin + self._ticks * tick_ms / 1_000 - self.loop.time()))
             try:
                 self.react()
                 self.streams.tick(self._ticks)
                 self.gateway.venue.ledger.flush()  # tells of a failure wherever it was met
             except Bot4Error as error:
                 self._end(error)
-            if self._ticks % PING_TICKS == 0:
+            if self._ticks * tick_ms % PING_MS == 0:
                 for connection in list(self.connections):
                     if connection.socket is not None:
                         connection.socket.ping()
@@ -129,41 +128,27 @@ class Server:
         self.failure = self.failure or error
         self.stopped.set()
 
-    def answer(self, method: str, path: str, query: str, body: bytes, api_key: str | None) -> Answer:
+    def answer(self, method: str, path: str, query: str, body: bytes, who: Any) -> Answer:
         """One HTTP request."""
         try:
-            return self.gateway.rest(method, path, query, body, api_key)
+            return self.gateway.rest(method, path, query, body, who)
         except Bot4Error as error:
             self._end(error)
         except Exception:
             logging.getLogger("bot4").exception("a request could not be answered: %s %s", method, path)
-        return Answer(500, b'{"code":-1000,"msg":"An unknown error occurred while processing the request."}')
+        return self.gateway.broken()
 
-    def guard(self, action: Callable[[], dict[str, Any]], identity: object) -> dict[str, Any]:
-        """One request of the websocket API."""
+    def guard(self, action: Callable[[], Any], broken: Callable[[], Any]) -> Any:
+        """One request of a websocket; `broken` is the answer if this server fails at it."""
         try:
             return action()
         except Bot4Error as error:
             self._end(error)
         except Exception:
             logging.getLogger("bot4").exception("a request could not be answered")
-        error_body = {"code": -1000, "msg": "An unknown error occurred while processing the request."}
-        return {"id": identity, "status": 500, "error": error_body}
+        return broken()
 
     # --- websockets ---
-
-    def open_socket(self, connection: Connection, protocol: ServerProtocol, path: str, query: str) -> Socket | None:
-        """The kind of websocket that a path asks for; None if there is none."""
-        fields = dict(part.partition("=")[::2] for part in query.split("&") if part)
-        if path in ("/ws-api/v3", "/ws-api/v3/"):
-            return ApiSocket(self, connection, protocol, fields.get("returnRateLimits") != "false")
-        if path == "/ws" or path.startswith("/ws/"):
-            names = [name for name in path[4:].split("/") if name]
-            return StreamSocket(self, connection, protocol, False, names)
-        if path == "/stream" or path.startswith("/stream/"):
-            names = [name for name in fields.get("streams", "").split("/") if name]
-            return StreamSocket(self, connection, protocol, True, names)
-        return None
 
     def push(self, socket: Socket, text: bytes, kind: str) -> None:
         """An event on its way out: what a fault leaves of it."""

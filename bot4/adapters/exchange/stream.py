@@ -38,6 +38,8 @@ class Listener(Protocol):
 class Streams:
     """All market streams of a venue."""
 
+    tick_ms = TICK_MS
+
     def __init__(self, venue: Venue) -> None:
         self._venue = venue
         self._listeners: dict[str, dict[Listener, None]] = {}

@@ -48,11 +48,22 @@ class Symbol:
     start_price_e8: int
     filters: Filters
     status: str = "TRADING"
+    category: str = "spot"  # or linear: a contract with positions that settles in the quote asset
     value_e8: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.value_e8, rest = divmod(self.tick_e8 * self.lot_e8, E8)
         assert rest == 0, "a tick of a lot is a whole number of 1e-8"
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether it is a contract."""
+        return self.category == "linear"
+
+    @property
+    def key(self) -> str:
+        """What no other symbol of the venue has: a name may stand for a coin and for a contract on it."""
+        return f"{self.category}:{self.name}"
 
     # --- the filters, in the order in which the venue looks at them ---
 

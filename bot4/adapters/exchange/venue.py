@@ -1,7 +1,7 @@
 """The venue: accounts, orders with their texts and history, and what everybody is told, over the matching core.
 
-The core knows numbers and amounts; here are names, times and events. Whatever happens goes through `_apply`: the
-ledger first, then the order's state, then those who listen.
+The core knows numbers and amounts; here are names, times and events, which the protocol puts into words. Whatever
+happens goes through `_apply`: the ledger first, then the order's state, then those who listen.
 """
 
 import hashlib
@@ -15,8 +15,9 @@ from bot4.adapters.exchange.limit import Limits, OrderLimit
 from bot4.adapters.exchange.market import Aggregate, Tape, Trade
 from bot4.adapters.exchange.number import text_e8
 from bot4.adapters.exchange.order import Fill, Order, OrderList
-from bot4.adapters.exchange.refusal import NO_BALANCE, UNKNOWN_ORDER, Refused, order_refused
+from bot4.adapters.exchange.refusal import Refused
 from bot4.adapters.exchange.symbol import Symbol
+from bot4.adapters.exchange.words import BinanceWords, Words
 from bot4.kernels.exchange.state import AT_LIST
 from bot4.model.enums import (
     REJECT_NAMES,
@@ -31,28 +32,12 @@ from bot4.model.enums import (
     REPORT_REJECT,
     REPORT_REPLACED,
     REPORT_TRIGGERED,
-    VENUE_BALANCE,
-    VENUE_DUPLICATE_ID,
-    VENUE_NO_MARKET,
-    VENUE_POST_ONLY,
     VENUE_SELF_TRADE,
     VENUE_SPENT,
-    VENUE_STOP_WOULD_TRIGGER,
-    VENUE_TOO_MANY_ORDERS,
-    VENUE_UNKNOWN_ORDER,
 )
 
 HISTORY = 50_000  # finished orders of one account that can still be asked for
 PREVENTED = 1_000
-_REFUSALS = {
-    VENUE_POST_ONLY: "Order would immediately match and take.",
-    VENUE_BALANCE: NO_BALANCE,
-    VENUE_DUPLICATE_ID: "Duplicate order sent.",
-    VENUE_STOP_WOULD_TRIGGER: "Order would trigger immediately.",
-    VENUE_NO_MARKET: "Order book liquidity is less than symbol minimum quantity.",
-    VENUE_UNKNOWN_ORDER: UNKNOWN_ORDER,
-    VENUE_TOO_MANY_ORDERS: "The exchange has too many open orders.",
-}
 _STATUS = {
     REPORT_ACK: "accepted", REPORT_FILL: "filled", REPORT_CANCELED: "canceled", REPORT_EXPIRED: "expired",
     REPORT_TRIGGERED: "triggered", REPORT_REPLACED: "replaced", REPORT_PREVENTED: "prevented",
@@ -116,6 +101,7 @@ class Venue:
         self.accounts = accounts
         self.limits = limits
         self.ledger = ledger
+        self.words: Words = BinanceWords()
         self.clock_ns = now_ns
         self.skew_ms = 0
         self.core = Core(symbols, self.assets, [(account.maker_ppm, account.taker_ppm) for account in accounts])
@@ -204,10 +190,11 @@ class Venue:
         now = self.clock_ns()
         self._apply(now, self.core.cancel(now, account.index, order.symbol, order.order_id), cancel_id)
 
-    def amend(self, account: Account, order: Order, qty_e8: int) -> None:
-        """Less of an order; it keeps its place in the queue."""
+    def amend(self, account: Account, order: Order, qty_e8: int = 0, price_e8: int = 0, stop_e8: int = 0) -> None:
+        """Another quantity, price or trigger; 0 leaves each. A smaller quantity alone keeps its place in the queue."""
         now = self.clock_ns()
-        self._apply(now, self.core.amend(now, account.index, order.symbol, order.order_id, qty_e8))
+        events = self.core.amend(now, account.index, order.symbol, order.order_id, qty_e8, price_e8, stop_e8)
+        self._apply(now, events)
 
     def new_list_number(self) -> int:
         """A number for an order list that comes."""
@@ -232,10 +219,18 @@ class Venue:
         return bids[0] if bids else (0, 0), asks[0] if asks else (0, 0)
 
     def money(self) -> dict[str, dict[str, int]]:
-        """Every asset: what was paid in, and what accounts and fees hold; the two are equal or something is wrong."""
+        """Every asset: what was paid in, and what accounts and fees hold; the two are equal or something is wrong.
+
+        An account holds a position at its cost, which its balance has not paid: what positions are worth is nobody's
+        until they are closed.
+        """
         found = {}
         for asset, index in self.asset_index.items():
             held_e8 = sum(sum(self.core.balance(account.index, index)) for account in self.accounts)
+            for symbol in self.by_index:
+                if symbol.is_linear and symbol.quote == asset:
+                    costs = [self.core.position(account.index, symbol).cost_e8 for account in self.accounts]
+                    held_e8 -= sum(costs)
             found[asset] = {"paid_in_e8": self._paid_in_e8[asset], "held_e8": held_e8, "fees_e8": self.core.fees(index)}
         return found
 
@@ -254,7 +249,7 @@ class Venue:
             if kind == REPORT_REJECT or kind == REPORT_CANCEL_REJECT:
                 self._note(now_ns, event, None)
                 if refusal is None:
-                    refusal = _refusal(kind, event.code)
+                    refusal = self.words.refusal(kind == REPORT_CANCEL_REJECT, event.code)
                 continue
             if kind == REPORT_LIST_STARTED or kind == REPORT_LIST_DONE:
                 self._list_event(event, now_ms, news)
@@ -287,14 +282,17 @@ class Venue:
                 order.status = "NEW"
                 name = "NEW"
             elif kind == REPORT_REPLACED:
-                order.qty_e8 = event.qty_lots * order.symbol.lot_e8
+                self._replace(order, event, touched)
                 name = "REPLACED"
             elif kind == REPORT_PREVENTED:
                 self._prevent(account, order, event, now_ms)
                 name = "TRADE_PREVENTION"
             order.update_ms = now_ms
+            if event.code:
+                order.reason = event.code
             self._note(now_ns, event, order, fill)
-            changed[(order.account, order.symbol.base)] = None
+            if not order.symbol.is_linear:
+                changed[(order.account, order.symbol.base)] = None
             changed[(order.account, order.symbol.quote)] = None
             if order.price_e8:
                 touched[(order.symbol.index, order.is_buy, order.price_e8)] = None
@@ -304,7 +302,7 @@ class Venue:
                 number = self._next_execution
                 self._next_execution += 1
                 told = cancel_id if kind == REPORT_CANCELED and cancel_id else ""
-                news.append((account, order.event(name, now_ms, number, fill, told)))
+                news.extend((account, one) for one in self.words.order(order, name, now_ms, number, fill, told))
         books = self._look(touched)
         self._tell(now_ns, now_ms, news, changed)
         if trades:
@@ -319,7 +317,7 @@ class Venue:
     def _accept(self, account: Account, order: Order, event: CoreEvent, now_ms: int) -> None:
         self.orders[order.order_id] = order
         account.open[order.order_id] = order
-        if not account.is_agent:
+        if not account.is_agent and order.client_id:
             account.by_client[order.client_id] = order
         if event.place == AT_LIST:
             order.status = "PENDING_NEW"
@@ -346,8 +344,8 @@ class Venue:
             trades[-1] = (symbol, trade, order.order_id)
         quote_e8 = value_of(symbol, event.last_ticks, event.last_lots)
         fill = Fill(
-            trade.trade_id, price_e8, qty_e8, quote_e8, event.fee_e8, symbol.base if order.is_buy else symbol.quote,
-            event.is_maker, now_ms,
+            trade.trade_id, price_e8, qty_e8, quote_e8, event.fee_e8,
+            symbol.base if order.is_buy and not symbol.is_linear else symbol.quote, event.is_maker, now_ms,
         )  # fmt: skip
         order.executed_e8 = event.cum_lots * symbol.lot_e8
         order.quote_e8 = event.cum_value_e8
@@ -363,15 +361,21 @@ class Venue:
             account.trades.append((order, fill))
         return fill
 
-    @staticmethod
-    def _spent(order: Order, news: list[tuple[Account, dict]]) -> None:
+    def _spent(self, order: Order, news: list[tuple[Account, dict]]) -> None:
         """An order by amount has bought or sold all that it can: its last trade filled it."""
         order.status = "FILLED"
         order.qty_e8 = order.executed_e8
-        for _, event in reversed(news):
-            if event.get("i") == order.order_id:
-                event["X"], event["q"], event["w"] = "FILLED", text_e8(order.qty_e8), False
-                break
+        self.words.spent(order, [event for _, event in news])
+
+    @staticmethod
+    def _replace(order: Order, event: CoreEvent, touched: dict[tuple[int, bool, int], None]) -> None:
+        """The order's numbers are others now, and so is the level that it has left."""
+        if order.price_e8:
+            touched[(order.symbol.index, order.is_buy, order.price_e8)] = None
+        order.qty_e8 = event.qty_lots * order.symbol.lot_e8
+        order.price_e8 = event.price_ticks * order.symbol.tick_e8
+        if not order.trailing_bips:
+            order.stop_e8 = event.stop_ticks * order.symbol.tick_e8
 
     @staticmethod
     def _prevent(account: Account, order: Order, event: CoreEvent, now_ms: int) -> None:
@@ -406,7 +410,7 @@ class Venue:
         else:
             order_list.status_type = order_list.status = "ALL_DONE"
         if account.listeners:
-            news.append((account, order_list.event(now_ms)))
+            news.append((account, self.words.order_list(order_list, now_ms)))
 
     def _look(self, touched: dict[tuple[int, bool, int], None]) -> dict[int, None]:
         """Which levels of the books are other than before; each is an update. The symbols they belong to."""
@@ -445,7 +449,7 @@ class Venue:
         self, now_ns: int, now_ms: int, news: list[tuple[Account, dict]], changed: dict[tuple[int, str], None]
     ) -> None:
         """Balances into the ledger, the ledger to disk, then everybody's events."""
-        by_account: dict[int, list[dict[str, Any]]] = {}
+        by_account: dict[int, dict[str, tuple[int, int]]] = {}
         for index, asset in changed:
             account = self.accounts[index]
             if account.is_agent:
@@ -455,15 +459,16 @@ class Venue:
             self.ledger.add(now_ns, "balance", account=account.name, asset=asset, reason="change", free_e8=free_e8,
                             locked_e8=locked_e8)  # fmt: skip
             if account.listeners:
-                by_account.setdefault(index, []).append({"a": asset, "f": text_e8(free_e8), "l": text_e8(locked_e8)})
+                by_account.setdefault(index, {})[asset] = (free_e8, locked_e8)
         self.ledger.flush()
         for account, event in news:
             for listener in account.listeners:
                 listener(event)
         for index, balances in by_account.items():
-            position = {"e": "outboundAccountPosition", "E": now_ms, "u": now_ms, "B": balances}
-            for listener in self.accounts[index].listeners:
-                listener(position)
+            account = self.accounts[index]
+            for event in self.words.balances(account.index, balances, now_ms):
+                for listener in account.listeners:
+                    listener(event)
 
     def _note(self, now_ns: int, event: CoreEvent, order: Order | None, fill: Fill | None = None) -> None:
         """The ledger's line of an event."""
@@ -477,7 +482,7 @@ class Venue:
             "symbol": symbol.name if symbol else None,
             "side": "buy" if event.side > 0 else "sell",
             "account": self.accounts[event.account].name,
-            "contract": "spot",
+            "contract": symbol.category if symbol else None,
             "scale": self._scales[symbol.index] if symbol else None,
             "type": _TYPE_NAMES[order.type] if order else None,
             "price_ticks": event.last_ticks if fill else event.price_ticks,
@@ -509,14 +514,5 @@ def _wish(order: Order) -> OrderWish:
     return OrderWish(
         order.account, order.symbol, order.order_id, order.is_buy, order.type, order.tif, order.price_e8,
         0 if order.quote_qty_e8 else order.qty_e8, order.stop_e8, order.iceberg_e8, order.trailing_bips,
-        order.quote_qty_e8, order.stp_mode,
+        order.quote_qty_e8, order.stp_mode, order.reduce_only,
     )  # fmt: skip
-
-
-def _refusal(kind: int, code: int) -> Refused:
-    if kind == REPORT_CANCEL_REJECT:
-        return Refused(-2011, _REFUSALS.get(code, UNKNOWN_ORDER))
-    text = _REFUSALS.get(code)
-    if text is None:
-        return Refused(-2010, f"Order was rejected by the matching engine: {REJECT_NAMES.get(code, code)}.")
-    return order_refused(text)

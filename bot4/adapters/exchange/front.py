@@ -1,0 +1,143 @@
+"""What every venue's gateway shares: the ledger of requests, faults by scenario, and the server's own endpoint.
+
+A venue's protocol is its gateway (endpoints, signing, words of refusal), its streams and its websockets; `protocol`
+puts them together.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from bot4.adapters.exchange.key import Key, KeyRing
+from bot4.adapters.exchange.scenario import Fault, Scenario, read_fault
+from bot4.adapters.exchange.symbol import Filters
+from bot4.adapters.exchange.venue import Venue
+from bot4.model.errors import SettingsError
+
+JSON = b"application/json;charset=UTF-8"
+
+
+@dataclass(slots=True)
+class Answer:
+    """What goes back to an HTTP client."""
+
+    status: int
+    body: bytes
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    content: bytes = JSON
+
+
+def _dumps(value: Any) -> bytes:
+    return orjson.dumps(value)
+
+
+class Front(ABC):
+    """A venue behind some protocol."""
+
+    said: frozenset[bytes] = frozenset()  # headers, in lower case, that say who asks
+
+    def __init__(self, venue: Venue, keys: list[Key], scenario: Scenario) -> None:
+        self.venue = venue
+        self.scenario = scenario
+        self._ring = KeyRing(keys)
+        self.hide_ms = 0  # orders younger than that are not found by queries
+        self._usual: dict[str, Filters] = {symbol.key: symbol.filters for symbol in venue.by_index}
+
+    @abstractmethod
+    def who(self, said: Mapping[bytes, bytes]) -> Any:
+        """Who asks, by the headers that say so."""
+
+    @abstractmethod
+    def key_of(self, who: Any) -> Key | None:
+        """The key of whoever asks, if it is one of the venue's."""
+
+    @abstractmethod
+    def rest(self, method: str, path: str, query: str, body: bytes, who: Any) -> Answer:
+        """One HTTP request, answered; whatever is wrong with it is an answer too."""
+
+    @abstractmethod
+    def failure(self, fault: Fault) -> Answer:
+        """The answer of a request that a fault answers."""
+
+    @abstractmethod
+    def broken(self) -> Answer:
+        """The answer of a request that this server has failed at."""
+
+    def fault_of(self, endpoint: str) -> tuple[Fault, bytes] | None:
+        """What a scenario does to a request of this endpoint."""
+        if self.scenario.is_quiet:
+            return None
+        found = self.scenario.request(endpoint, self.venue.clock_ns() // 1_000_000)
+        if found is not None:
+            self.venue.ledger.add(self.venue.clock_ns(), "fault", reason=found[0].kind, target=endpoint)
+            self.venue.ledger.flush()
+        return found
+
+    def note(self, who: Any, method: str, target: str, body: bytes) -> None:
+        """A request has come: a line of the ledger, whatever becomes of it."""
+        if self.venue.ledger.is_kept:
+            key = self.key_of(who)
+            name = self.venue.accounts[key.account].name if key else None
+            self.venue.ledger.request(self.venue.clock_ns(), name, method, target, body)
+
+    # --- control ---
+
+    def control(self, method: str, path: str, body: bytes) -> Answer:
+        """The server's own endpoint: faults are put in and taken out, and money is counted. `states` has to follow."""
+        now_ms = self.venue.clock_ns() // 1_000_000
+        if method == "POST" and path == "/control/fault":
+            try:
+                fault = read_fault(body)
+                self._check_fault(fault)
+            except SettingsError as error:
+                return Answer(400, _dumps({"error": str(error)}))
+            self.scenario.add(fault, now_ms)
+            return Answer(200, _dumps({"faults": self.scenario.report()}))
+        if method == "DELETE" and path == "/control/fault":
+            self.scenario.clear(now_ms)
+            return Answer(200, _dumps({"faults": self.scenario.report()}))
+        if method == "GET" and path == "/control/fault":
+            return Answer(200, _dumps({"faults": self.scenario.report()}))
+        if method == "GET" and path == "/control/money":
+            return Answer(200, _dumps(self.venue.money()))
+        return Answer(404, _dumps({"error": "POST, GET or DELETE /control/fault, GET /control/money"}))
+
+    def _check_fault(self, fault: Fault) -> None:
+        if fault.symbol and fault.symbol not in self.venue.symbols:
+            raise SettingsError(f"fault: symbol {fault.symbol!r} is not one of {', '.join(self.venue.symbols)}")
+        known = Filters.__dataclass_fields__
+        for name in fault.filters:
+            if name not in known:
+                raise SettingsError(f"fault: filters: {name!r} is not one of {', '.join(known)}")
+
+    def check_scenario(self) -> None:
+        """Raises SettingsError if a fault of the file names what there is not."""
+        for fault in self.scenario.faults():
+            self._check_fault(fault)
+
+    def states(self) -> bool:
+        """Faults of state begin and end; True if connections have to be dropped now."""
+        venue = self.venue
+        drop = False
+        for fault, is_on in self.scenario.states(venue.clock_ns() // 1_000_000):
+            venue.ledger.add(venue.clock_ns(), "fault", reason=fault.kind, target="on" if is_on else "off")
+            symbols = [symbol for symbol in venue.by_index if fault.symbol in ("", symbol.name)]
+            if fault.kind == "clock_skew":
+                venue.skew_ms = fault.skew_ms if is_on else 0
+            elif fault.kind == "replica_lag":
+                self.hide_ms = fault.delay_ms if is_on else 0
+            elif fault.kind == "halt":
+                for symbol in symbols:
+                    symbol.status = "HALT" if is_on else "TRADING"
+            elif fault.kind == "filters":
+                for symbol in symbols:
+                    symbol.filters = self._usual[symbol.key]
+                    if is_on:
+                        symbol.change_filters(**fault.filters)
+            else:
+                drop = drop or is_on
+        venue.ledger.flush()
+        return drop
