@@ -3,6 +3,7 @@
 #   make test       linters, types, import rules, all tests       make coverage   the tests without the compiler, and a figure
 #   make stress     the hammers at their full counts              make bench      the benches
 #   make mutants    do the tests notice when a check is removed?   make clients   other people's clients on bot4-exchange
+#   make adversary  hostile intents by the million, judged by the ledger: INTENTS=1000000 REPORT=build/adversary.json
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -20,7 +21,7 @@ REPORT ?= report
 
 export BOT4_DATA
 
-.PHONY: run test stress bench lint mutants clients coverage requirements clean
+.PHONY: run test stress bench lint mutants clients adversary coverage requirements clean
 .DEFAULT_GOAL := run
 
 run: $(RUNTIME)
@@ -48,6 +49,11 @@ mutants: $(DEVELOPMENT)
 
 clients: $(DEVELOPMENT)
 	$(BIN)/python -m pytest -m stress tests/clients
+
+adversary: INTENTS = 1000000
+adversary: REPORT = build/adversary.json
+adversary: $(DEVELOPMENT)
+	$(BIN)/python tests/stress/adversary.py --intents $(INTENTS) --report "$(REPORT)"
 
 coverage: $(DEVELOPMENT)
 	$(BIN)/coverage erase

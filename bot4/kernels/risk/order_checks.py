@@ -4,10 +4,10 @@ Pure function of four records. Everything is compared in integers, exactly at th
 for losses it is not); nothing here can overflow, see the bounds in `view`. Cheap checks first, divisions last. Stands
 between sizing and the intent ring. Budget: 15 ns (`bot4-bench step`).
 
-Two kinds of order. One that can only reduce the position passes kill, breaker, losses, cool-down, rate, position and
-value limits, for getting out must always be possible; it needs sane fields, a price within the collar and room among
-the open orders (so that a shard gone mad cannot send exits without end). Every other order opens risk and passes all
-checks.
+Two kinds of order. One that can only reduce the position, since the venue clips it (reduce-only), passes kill, breaker,
+losses, cool-down, rate, position and value limits, for getting out must always be possible; it needs sane fields, a
+price within the collar and room among the open orders (so that a shard gone mad cannot send exits without end). Every
+other order opens risk and passes all checks.
 """
 
 import numpy as np
@@ -106,11 +106,10 @@ def check_order(order, view, instrument, limits):
         return code
     now_ns = order["ts_ns"]
     quoted = has_quote(now_ns, view, limits)
-    if is_reducing(order, view):
-        if order["flags"] & ORDER_REDUCE_ONLY:
-            code = check_reduce_only(order, view)
-            if code != OK:
-                return code
+    if is_reducing(order):
+        code = check_reduce_only(order, view)
+        if code != OK:
+            return code
         if view["open_orders"] >= limits["open_orders"]:
             return RISK_OPEN_ORDERS
         if quoted:
@@ -163,7 +162,7 @@ def note_order(order, view, limits):
     view : RISK_VIEW, changed
     limits : LIMITS
     """
-    if not is_reducing(order, view):
+    if not is_reducing(order):
         view["last_open_ns"] = order["ts_ns"]
         take_token(order["ts_ns"], view, limits)
     if order["side"] > 0:

@@ -1,7 +1,8 @@
-"""The position that an order could lead to: reducing or opening, its size against equity, no short on spot.
+"""The position that an order could lead to: its size against equity, no short on spot, exits no larger than it.
 
-Worst case of an order: the position plus everything pending on the order's side plus the order itself. Orders on the
-other side do not help, for nothing says that they fill.
+Worst case of an order: everything pending on its side and the order itself, on top of what is held on that side. What
+is held or pending on the other side does not help: nothing says that an order fills, and a position may be gone before,
+by its own stop. So what may only reduce has to say so to the venue, which then clips it (reduce-only).
 """
 
 from bot4.jit import inlined
@@ -12,22 +13,15 @@ from bot4.model.enums import OK, ORDER_REDUCE_ONLY, RISK_POSITION, RISK_SHORT_SP
 
 @inlined
 def worst_lots(side, qty, view):
-    """Signed position in lots if the order and everything pending on its side fills; int64."""
-    if side > 0:
-        return view["position_lots"] + view["pending_buy_lots"] + qty
-    return view["position_lots"] - view["pending_sell_lots"] - qty
+    """Lots on the order's side if it and everything pending there fill; int64 > 0."""
+    held = max(view["position_lots"] * side, 0)
+    return held + (view["pending_buy_lots"] if side > 0 else view["pending_sell_lots"]) + qty
 
 
 @inlined
-def is_reducing(order, view):
-    """True if the order can only bring the position nearer to zero.
-
-    Either the venue clips it (reduce-only) or, together with what is pending on its side, it cannot cross zero.
-    """
-    if order["flags"] & ORDER_REDUCE_ONLY:
-        return True
-    side = order["side"]
-    return worst_lots(side, order["qty_lots"], view) * side <= 0
+def is_reducing(order):
+    """True if the order can only bring the position nearer to zero: the venue clips it."""
+    return order["flags"] & ORDER_REDUCE_ONLY != 0
 
 
 @inlined
@@ -41,8 +35,9 @@ def check_reduce_only(order, view):
 @inlined
 def check_short_spot(order, view, instrument):
     """RISK_SHORT_SPOT if a spot holding could go below zero."""
-    if instrument["is_spot"] and order["side"] < 0 and worst_lots(-1, order["qty_lots"], view) < 0:
-        return RISK_SHORT_SPOT
+    if instrument["is_spot"] and order["side"] < 0:
+        if view["position_lots"] - view["pending_sell_lots"] < order["qty_lots"]:
+            return RISK_SHORT_SPOT
     return OK
 
 
@@ -55,8 +50,7 @@ def check_position(order, view, instrument, limits):
     Compared as lots * twice the mid * value <= twice the share; doubled in bps and not in the result, so that the half
     tick of an odd mid is not lost. The caller has made sure of a quote and of a value unit. Complexity: O(1).
     """
-    side = order["side"]
-    lots = worst_lots(side, order["qty_lots"], view) * side
+    lots = worst_lots(order["side"], order["qty_lots"], view)
     most_e8 = share_floor(view["equity_e8"], 2 * min(limits["position_bps"], MAX_BPS))
     if is_worth_more(lots, view["bid_ticks"] + view["ask_ticks"], instrument["value_e8"], most_e8):
         return RISK_POSITION

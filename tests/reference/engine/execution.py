@@ -508,7 +508,7 @@ class RefExecution:
 
     def note_opening(self, intent: Message) -> None:
         """An order that opens risk starts the pause and takes a token."""
-        if not reducing(intent, self.view(intent["instrument"])):
+        if not reducing(intent):
             holding = self.holdings[intent["instrument"]]
             holding.last_open_ns = intent["ts_ns"]
             holding.bucket_ns = max(holding.bucket_ns, intent["ts_ns"]) + self.limits["bucket_refill_ns"]

@@ -531,7 +531,7 @@ class RefShard:
             assert line.order
             line.order.cancel_ns = out["ts_ns"]
             return
-        if not risk.reducing(out, line.risk):
+        if not risk.reducing(out):
             line.risk["last_open_ns"] = out["ts_ns"]
             line.risk["bucket_ns"] = max(line.risk["bucket_ns"], out["ts_ns"]) + self.limits["bucket_refill_ns"]
         line.pending(out["side"], out["qty_lots"])

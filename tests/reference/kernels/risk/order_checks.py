@@ -41,15 +41,14 @@ def bad_fields(order, instrument):
 
 
 def worst(order, view):
-    """Position if the order and everything pending on its side fills."""
-    if order["side"] > 0:
-        return view["position_lots"] + view["pending_buy_lots"] + order["qty_lots"]
-    return view["position_lots"] - view["pending_sell_lots"] - order["qty_lots"]
+    """Lots on the order's side if it and everything pending there fills; what is held on the other may be gone."""
+    pending = view["pending_buy_lots"] if order["side"] > 0 else view["pending_sell_lots"]
+    return max(view["position_lots"] * order["side"], 0) + pending + order["qty_lots"]
 
 
-def reducing(order, view):
-    """True if the order cannot carry the position across zero."""
-    return bool(order["flags"] & REDUCE_ONLY) or worst(order, view) * order["side"] <= 0
+def reducing(order):
+    """True if the venue clips the order at the position."""
+    return bool(order["flags"] & REDUCE_ONLY)
 
 
 def collar(order, view, limits):
@@ -72,10 +71,8 @@ def check(order, view, instrument, limits):
     bid, ask = view["bid_ticks"], view["ask_ticks"]
     quoted = 0 < bid < ask < TOO_LARGE and now - view["quote_ts_ns"] <= limits["quote_age_ns"]
     crowded = view["open_orders"] >= limits["open_orders"]
-    if reducing(order, view):
-        if order["flags"] & REDUCE_ONLY and not (
-            view["position_lots"] * side < 0 and qty <= abs(view["position_lots"])
-        ):
+    if reducing(order):
+        if not (view["position_lots"] * side < 0 and qty <= abs(view["position_lots"])):
             return POSITION
         if crowded:
             return OPEN_ORDERS
@@ -91,7 +88,7 @@ def check(order, view, instrument, limits):
         (crowded, OPEN_ORDERS),
         (view["last_open_ns"] > 0 and now - view["last_open_ns"] < limits["cool_down_ns"], COOL_DOWN),
         (view["bucket_ns"] - now > (limits["bucket_tokens"] - 1) * limits["bucket_refill_ns"], RATE),
-        (instrument["is_spot"] and side < 0 and worst(order, view) < 0, SHORT_SPOT),
+        (instrument["is_spot"] and side < 0 and view["position_lots"] - view["pending_sell_lots"] < qty, SHORT_SPOT),
         (qty > limits["order_lots"], SIZE),
         (order["stop_ticks"] <= 0, STOP_MISSING),
     ):
@@ -111,6 +108,6 @@ def check(order, view, instrument, limits):
         return MIN_NOTIONAL
     mid = Fraction(bid + ask, 2)
     share = min(view["equity_e8"], MOST_MONEY) * Fraction(limits["position_bps"], 10_000)
-    if abs(worst(order, view)) * mid * instrument["value_e8"] > share:
+    if worst(order, view) * mid * instrument["value_e8"] > share:
         return POSITION
     return 0

@@ -307,17 +307,17 @@ def test_position_does_not_lose_the_half_tick_of_an_odd_mid():
         assert case.set(equity_e8=equity + change).code() == code
 
 
-def test_turning_a_position_counts_only_what_is_left():
-    """Short 2,000, buying: beyond zero the usual limit holds."""
-    for lots, code in ((2_000 + POSITION_LOTS, OK), (2_001 + POSITION_LOTS, RISK_POSITION)):
+def test_turning_a_position_counts_all_of_the_order():
+    """Short 2,000 with a stop that may go off before the order arrives."""
+    for lots, code in ((POSITION_LOTS, OK), (POSITION_LOTS + 1, RISK_POSITION)):
         assert Case(position_lots=-2_000, qty_lots=lots).code() == code
 
 
-def test_an_unflagged_order_that_cannot_cross_zero_is_an_exit():
+def test_an_order_that_is_not_flagged_as_an_exit_is_none():
     case = sell(position_lots=5_000, qty_lots=5_000, killed=1, stop_ticks=0)
-    assert case.code() == OK
-    assert case.set(qty_lots=5_001).code() == RISK_KILLED
-    assert case.set(qty_lots=5_000, pending_sell_lots=1).code() == RISK_KILLED
+    assert case.code() == RISK_KILLED
+    assert case.set(killed=0, qty_lots=1_000).code() == RISK_STOP_MISSING
+    assert case.set(flags=ORDER_REDUCE_ONLY, killed=1).code() == OK
 
 
 def test_reduce_only_does_not_exceed_the_position():

@@ -1,0 +1,230 @@
+"""What an account was allowed to do, judged from the venue's ledger and the market alone: orders over a limit.
+
+Knows nothing of execution: positions, equity, high-water mark and day follow from the ledger's fills; what is open
+from its requests and ends; all in whole numbers of any size. Whoever plays the market tells at which moments somebody
+decided (`Decision`), and how much of the ledger he had been told by then. What was pending then counts as if it all
+filled, a protective order on the other side as if it had gone off before.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+Line = dict[str, Any]
+
+DAY_NS = 86_400 * 10**9
+PROTECTIVE = ("stop", "flatten")
+CHECKS = (
+    "position", "order_notional", "min_notional", "order_lots", "collar", "stop_missing", "stop_side", "short_spot",
+    "reduce_only", "open_orders", "cool_down", "rate", "duplicate", "drawdown", "daily_loss", "no_equity", "killed",
+    "stale", "quote_age", "bad_order",
+)  # fmt: skip
+
+
+@dataclass
+class Decision:
+    """A moment at which shards' orders were judged: the market as it was, and what the ledger had told."""
+
+    now_ns: int
+    known: int  # lines of the ledger that had been reported
+    ids: set[str]  # client order ids that were sent in then
+    killed: bool
+    quotes: list[tuple[int, int, int, int]]  # since the decision before: time, instrument, bid, ask
+    whole: list[tuple[int, bool]]  # ... and books that broke or were whole again, before the quotes
+
+
+@dataclass
+class Held:
+    """One instrument."""
+
+    lots: int = 0
+    cost: int = 0
+    realised: int = 0
+    cash: int = 0  # fees and funding, signed
+    bid: int = 0
+    ask: int = 0
+    quote_ns: int = 0
+    whole: bool = False
+    worth: Fraction = Fraction(0)
+    last_open_ns: int = 0
+    bucket_ns: int = 0
+    open: dict[str, Line] = field(default_factory=dict)  # orders of shards by client id
+
+
+class Audit:
+    """Breaches by limit over one ledger."""
+
+    def __init__(self, symbols: list[str], instruments: list[Line], limits: Line, session: Line) -> None:
+        self.index = {symbol: index for index, symbol in enumerate(symbols)}
+        self.instruments, self.limits = instruments, limits
+        self.start_e8, self.there_ns = session["start_equity_e8"], session["order_latency_ns"]
+        self.way_ns = session["report_latency_ns"]
+        self.held = [Held() for _ in symbols]
+        self.breaches: Counter[str] = Counter(dict.fromkeys(CHECKS, 0))
+        self.high = self.start_e8
+        self.day, self.day_start = 0, 0
+        self.sent = 0  # orders of shards
+
+    # --- money ---
+    @property
+    def equity(self) -> int:
+        """As execution can know it."""
+        return self.start_e8 + sum(
+            held.realised * instrument["value_e8"] + held.worth + held.cash
+            for held, instrument in zip(self.held, self.instruments, strict=True)
+        )
+
+    def mark(self, index: int, now_ns: int) -> None:
+        """The price or the position is another: what it is worth, and what follows from that."""
+        held = self.held[index]
+        held.worth = 0
+        if held.lots and held.bid > 0:
+            double = held.lots * (held.bid + held.ask) - 2 * held.cost
+            held.worth = double * self.instruments[index]["value_e8"] // 2
+        equity = self.equity
+        self.high = max(self.high, equity)
+        if now_ns // DAY_NS > self.day:
+            self.day, self.day_start = now_ns // DAY_NS, equity
+
+    def fill(self, line: Line) -> None:
+        """Average cost, to the unit."""
+        held = self.held[self.index[line["symbol"]]]
+        side = 1 if line["side"] == "buy" else -1
+        left = line["qty_lots"]
+        if held.lots * side < 0:
+            closing = min(abs(held.lots), left)
+            sign = 1 if held.lots > 0 else -1
+            removed = abs(held.cost) * closing // abs(held.lots)
+            held.realised += sign * (line["price_ticks"] * closing - removed)
+            held.cost -= sign * removed
+            held.lots -= sign * closing
+            left -= closing
+        held.lots += side * left
+        held.cost += side * left * line["price_ticks"]
+        held.cash -= line["fee_e8"]
+        if held.lots < 0 and self.instruments[self.index[line["symbol"]]]["is_spot"]:
+            self.breaches["short_spot"] += 1
+
+    # --- the ledger ---
+    def learn(self, line: Line) -> None:
+        """A line that execution has been told of."""
+        if line["symbol"] is None:
+            return
+        index = self.index[line["symbol"]]
+        now_ns = line["t_ns"] + self.way_ns
+        if line["kind"] == "fill":
+            self.fill(line)
+            order = self.held[index].open.get(line["client_order_id"])
+            if order is not None:
+                order["leaves"] = line["leaves_lots"]
+                if not line["leaves_lots"]:
+                    del self.held[index].open[line["client_order_id"]]
+            self.mark(index, now_ns)
+        elif line["kind"] == "order" and line["status"] in ("rejected", "canceled", "expired"):
+            self.held[index].open.pop(line["client_order_id"], None)
+
+    def run(self, ledger: list[Line], decisions: list[Decision]) -> Counter[str]:
+        """Count the breaches."""
+        requests: dict[str, list[Line]] = {}
+        for line in ledger:
+            if line["kind"] == "request" and line["action"] == "place" and line["leg"] not in PROTECTIVE:
+                requests.setdefault(line["client_order_id"], []).append(line)
+        self.sent = sum(map(len, requests.values()))
+        self.breaches["duplicate"] += sum(len(lines) - 1 for lines in requests.values())
+        moments = {decision.now_ns: number for number, decision in enumerate(decisions)}
+        decided: dict[int, list[Line]] = {}
+        for line in sorted((lines[0] for lines in requests.values()), key=lambda line: line["seq"]):
+            number = moments.get(line["t_ns"] - self.there_ns, -1)
+            if number < 0 or line["client_order_id"] not in decisions[number].ids:
+                self.breaches["bad_order"] += 1  # nobody asked for it
+            else:
+                decided.setdefault(number, []).append(line)
+        read = 0
+        for number, decision in enumerate(decisions):
+            news = ledger[read : decision.known]
+            read = decision.known
+            quotes = list(decision.quotes)
+            for index, whole in decision.whole:
+                self.held[index].whole = whole
+            for line in news:
+                while quotes and quotes[0][0] < line["t_ns"] + self.way_ns:
+                    self.quote(*quotes.pop(0))
+                self.learn(line)
+            for quote in quotes:
+                self.quote(*quote)
+            for line in decided.get(number, []):
+                self.judge(line, decision)
+        return self.breaches
+
+    def quote(self, now_ns: int, index: int, bid: int, ask: int) -> None:
+        """Best bid and ask."""
+        held = self.held[index]
+        held.bid, held.ask, held.quote_ns = bid, ask, now_ns
+        self.mark(index, now_ns)
+
+    # --- one order ---
+    def judge(self, line: Line, decision: Decision) -> None:
+        """An order of a shard that went out: was it allowed?"""
+        index = self.index[line["symbol"]]
+        held, instrument, limits = self.held[index], self.instruments[index], self.limits
+        side = 1 if line["side"] == "buy" else -1
+        qty, price, stop = line["qty_lots"], line["price_ticks"], line["stop_ticks"]
+        market = line["type"] == "market"
+        mid = Fraction(held.bid + held.ask, 2)
+        quoted = 0 < held.bid < held.ask and decision.now_ns - held.quote_ns <= limits["quote_age_ns"]
+        found = set()
+        if len(held.open) >= limits["open_orders"]:
+            found.add("open_orders")
+        if not market and quoted and abs(price - mid) > mid * limits["collar_bps"] / 10_000:
+            found.add("collar")
+        if qty <= 0 or qty > instrument["max_qty_lots"] or line["type"] not in ("market", "limit"):
+            found.add("bad_order")
+        reduces = "reduce_only" in line["flags"]
+        if reduces:
+            if qty > -held.lots * side:
+                found.add("reduce_only")
+        else:
+            found |= self.judge_opening(line, decision, quoted, mid)
+            held.last_open_ns = decision.now_ns
+            held.bucket_ns = max(held.bucket_ns, decision.now_ns) + limits["bucket_refill_ns"]
+            if stop <= 0:
+                found.add("stop_missing")
+        held.open[line["client_order_id"]] = {"side": side, "leaves": qty, "reduces": reduces}
+        self.breaches.update(found)
+
+    def judge_opening(self, line: Line, decision: Decision, quoted: bool, mid: Fraction) -> set[str]:
+        """What holds for an order that opens risk."""
+        index = self.index[line["symbol"]]
+        held, instrument, limits = self.held[index], self.instruments[index], self.limits
+        side = 1 if line["side"] == "buy" else -1
+        qty, stop, now_ns, equity = line["qty_lots"], line["stop_ticks"], decision.now_ns, self.equity
+        market = line["type"] == "market"
+        touch = held.ask if side > 0 else held.bid
+        price = touch if market else line["price_ticks"]
+        pending = sum(order["leaves"] for order in held.open.values() if order["side"] == side and not order["reduces"])
+        lots = max(held.lots * side, 0) + pending + qty
+        edge = held.bid if side > 0 else held.ask
+        if not market:
+            edge = min(price, edge) if side > 0 else max(price, edge)
+        value = instrument["value_e8"]
+        dearest = price if side > 0 else max(price, held.bid)
+        loss = {
+            "drawdown": (self.high, limits["drawdown_bps"]),
+            "daily_loss": (self.day_start, limits["daily_loss_bps"]),
+        }
+        wrong = {
+            "killed": decision.killed,
+            "stale": not held.whole,
+            "quote_age": not quoted,
+            "no_equity": equity <= 0,
+            "cool_down": held.last_open_ns > 0 and now_ns - held.last_open_ns < limits["cool_down_ns"],
+            "rate": held.bucket_ns - now_ns > (limits["bucket_tokens"] - 1) * limits["bucket_refill_ns"],
+            "order_lots": qty > limits["order_lots"],
+            "stop_side": not side * (edge - stop) > 0,
+            "order_notional": qty * dearest * value > limits["order_notional_e8"],
+            "min_notional": qty * price * value < instrument["min_notional_e8"],
+            "position": lots * mid * value > Fraction(equity * limits["position_bps"], 10_000),
+            **{name: mark > equity and (mark - equity) * 10_000 >= mark * bps for name, (mark, bps) in loss.items()},
+        }
+        return {name for name, is_so in wrong.items() if is_so}
