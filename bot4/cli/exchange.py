@@ -154,7 +154,7 @@ def exchange(
         faults = Scenario(scenario, time.time_ns() // 1_000_000)
         from bot4.adapters.exchange.assembly import assemble  # and the kernels with it
 
-        made = assemble(owners, faults, ledger, time.time_ns, seed, factor)
+        made = assemble(owners.accounts, faults, ledger, time.time_ns, seed, factor, token=owners.token)
         uvloop.run(_serve(made, port, tls, ready, json))
     except Bot4Error as error:
         typer.echo(f"bot4-exchange: {error}", err=True)

@@ -41,6 +41,7 @@ ACTION_QUERY_BALANCE = 9  # cash, then QUERY_END
 ACTION_LEG = 10  # one leg of an order list; the list is placed whole with its last leg
 ACTION_DEPOSIT = 11  # to an account's balance, or from it
 ACTION_EXPIRE = 12  # nothing but the time that has come
+ACTION_FUNDING = 13  # every position of a contract pays or receives
 
 TYPE_MARKET = 1
 TYPE_LIMIT = 2

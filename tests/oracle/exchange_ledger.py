@@ -15,6 +15,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
+TOKEN = "BNB"  # what fees may be paid in instead
 ASSETS = {"BTCUSDT": ("BTC", "USDT"), "ETHUSDT": ("ETH", "USDT")}
 
 
@@ -63,7 +64,7 @@ def recompute(path: Path) -> Money:
             sign = 1 if line["side"] == "buy" else -1
             balances[line["account"], base] += sign * amount
             balances[line["account"], quote] -= sign * value
-            assert line["asset"] == (base if sign > 0 else quote), f"line {number}: asset of the fee"
+            assert line["asset"] in (base if sign > 0 else quote, TOKEN), f"line {number}: asset of the fee"
             balances[line["account"], line["asset"]] -= line["fee_e8"]
             fees[line["asset"]] += line["fee_e8"]
             filled[line["venue_order_id"]] += line["qty_lots"]

@@ -11,11 +11,13 @@ from bot4.kernels.exchange.state import (
     AT_BOOK,
     AT_TRIGGER,
     COMMAND,
+    FEE_IN_TOKEN,
     MAX_INSTRUMENTS,
     ROW_BITS,
     MarketRules,
     exchange_memory,
     set_account,
+    set_token,
 )
 from bot4.kernels.exchange.step import exchange_step
 from bot4.kernels.exchange.tree import key_of, root_of, tree_after
@@ -31,23 +33,29 @@ MIDDLES = (100, 4_093, 40_000)  # one at the edge of two nodes
 FEES = ((213, 457), (-57, 1_003), (0, 0), (99_000, 100_000), (100, 100))
 GROUPS = (0, 0, 7, 7, 0)
 N_ASSETS = 3
-ORDER_ID = 13  # field of the event
+TOKEN, DISCOUNT_PPM, TOKEN_PRICES = 1, 250_000, {0: 99_999_989}
+PAYS_TOKEN = (0, 3)
+LIQUIDITY, ORDER_ID = 9, 13  # fields of the event
 
 
 class Pair:
     """Exchange and twin with the same past."""
 
-    def __init__(self, max_orders: int = 256, markets=MARKETS, fees=FEES, groups=GROUPS):
+    def __init__(self, max_orders: int = 256, markets=MARKETS, fees=FEES, groups=GROUPS, token=True):
         self.memory = exchange_memory(list(markets), len(fees), N_ASSETS, max_orders)
         for account, (maker, taker) in enumerate(fees):
-            set_account(self.memory, account, maker, taker, groups[account])
+            set_account(self.memory, account, maker, taker, groups[account], token and account in PAYS_TOKEN)
         rules = [Rules(*one) for one in markets]
         self.twin = RefExchange(rules, len(fees), N_ASSETS, max_orders, fees, groups)
+        if token:
+            set_token(self.memory, TOKEN, DISCOUNT_PPM, TOKEN_PRICES)
+            self.twin.pays_token = {account for account in PAYS_TOKEN if account < len(fees)}
+            self.twin.token, self.twin.discount_ppm, self.twin.token_prices = TOKEN, DISCOUNT_PPM, TOKEN_PRICES
         self.record = np.zeros(1, COMMAND)
         self.ids = {0: 0}  # the twin's number to the id
         self.now = 1_000
         self.counts = {}
-        self.n_events = self.most_events = 0
+        self.n_events = self.most_events = self.in_token = 0
         self.hash = hashlib.sha256()
 
     def do(self, action, **fields):
@@ -76,6 +84,7 @@ class Pair:
         for event in said:
             key = event[2], event[12]
             self.counts[key] = self.counts.get(key, 0) + 1
+            self.in_token += event[LIQUIDITY] & FEE_IN_TOKEN != 0
         self.hash.update(repr(said).encode())
         return said
 
@@ -292,5 +301,10 @@ class RandomScript:
     def money(self):
         """In and out."""
         r = self.random
+        if r.random() < 0.3:
+            rate = r.choice((0, 1, -1, 10_000, -75_003, 10**8, 10**8 + 1))
+            price = r.choice((0, 1, 40_000, 40_007, 90_000, 90_001))
+            self.pair.do(e.ACTION_FUNDING, instrument=r.choice((-1, 0, 2, 2, 2, 2, 3)), price=price, amount=rate)
+            return
         amount = r.choice((0, 10**6, 3 * 10**7, -(10**6), -(10**8), 2**60, -(2**60)))
         self.pair.do(e.ACTION_DEPOSIT, account=r.randrange(-1, 6), instrument=r.randrange(-1, 4), amount=amount)

@@ -10,10 +10,11 @@ from urllib.parse import quote, urlencode
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bot4.adapters.exchange.assembly import assemble
+from bot4.adapters.exchange.commission import Tier
 from bot4.adapters.exchange.gateway import Answer, Session
 from bot4.adapters.exchange.key import Key
 from bot4.adapters.exchange.number import E8
-from bot4.adapters.exchange.owner import Owner
+from bot4.adapters.exchange.owner import Owner, Owners
 from bot4.adapters.exchange.scenario import Scenario
 
 START_NS = 1_760_000_000_000_000_000
@@ -38,6 +39,7 @@ class Desk:
         fees_ppm: tuple[int, int] = (1_000, 1_000),
         ledger: str = "ledger.jsonl",
         speed: float = 1.0,
+        owners: Owners | None = None,
     ) -> None:
         self.now_ns = START_NS
         self.ledger = folder / ledger
@@ -46,13 +48,18 @@ class Desk:
             path = folder / "scenario.toml"
             path.write_text(scenario)
         money = {"USDT": 1_000_000 * E8, "BTC": 100 * E8, "ETH": 1_000 * E8}
-        owners = [Owner(chr(97 + index), dict(money), fees_ppm) for index in range(accounts)]
-        self.keys = [fixed_key(index) for index in range(accounts)]
+        if owners is None:
+            owners = Owners(
+                [Owner(chr(97 + index), dict(money), (Tier(0, *fees_ppm),)) for index in range(accounts)]
+            )
+        self.keys = [fixed_key(index) for index in range(len(owners.accounts))]
         faults = Scenario(path, self.now_ms)
-        self.made = assemble(owners, faults, self.ledger, lambda: self.now_ns, market_seed, speed, self.keys)
+        self.made = assemble(
+            owners.accounts, faults, self.ledger, lambda: self.now_ns, market_seed, speed, self.keys, token=owners.token
+        )
         self.gateway = self.made.gateway
         self.venue = self.gateway.venue
-        self.events: list[list[dict]] = [[] for _ in owners]
+        self.events: list[list[dict]] = [[] for _ in owners.accounts]
         for index, heard in enumerate(self.events):
             self.venue.accounts[index].listeners.append(heard.append)
         self.answer: Answer | None = None
@@ -60,6 +67,7 @@ class Desk:
     def tick(self, seconds: float) -> None:
         """Time goes on, and the market with it."""
         self.now_ns += int(seconds * 1e9)
+        self.venue.begin()
         if self.made.market is not None:
             self.made.market.advance(self.now_ns)
 
@@ -81,6 +89,10 @@ class Desk:
         return answer
 
     def signed(self, account: int, method: str, path: str, ed25519: bool = False, **params: object):
+        """A signed request below /api/v3/. Returns (status, JSON)."""
+        return self.signed_at(account, method, "/api/v3/" + path, ed25519, **params)
+
+    def signed_at(self, account: int, method: str, path: str, ed25519: bool = False, **params: object):
         """A signed request. Returns (status, JSON)."""
         key = self.keys[account]
         query = urlencode({"timestamp": self.now_ms} | params)
@@ -88,7 +100,7 @@ class Desk:
             signature = quote(base64.b64encode(key.private.sign(query.encode())).decode(), safe="")
         else:
             signature = hmac.new(key.secret, query.encode(), "sha256").hexdigest()
-        return self.raw(method, "/api/v3/" + path, f"{query}&signature={signature}", b"", key.api_key)
+        return self.raw(method, path, f"{query}&signature={signature}", b"", key.api_key)
 
     def done(self, account: int, method: str, path: str, **params: object):
         """A signed request that is answered well."""
@@ -122,12 +134,17 @@ class Desk:
         for asset, money in self.venue.money().items():
             assert money["paid_in_e8"] == money["held_e8"] + money["fees_e8"], (asset, money)
 
+    def socket_params(self, account: int, **params: object) -> dict[str, object]:
+        """Parameters of the websocket API with key and signature."""
+        key = self.keys[account]
+        params = params | {"apiKey": key.api_key, "timestamp": self.now_ms}
+        payload = "&".join(f"{name}={params[name]}" for name in sorted(params))
+        params["signature"] = hmac.new(key.secret, payload.encode(), "sha256").hexdigest()
+        return params
+
     def socket(self, account: int | None, method: str, session: Session | None = None, **params: object) -> dict:
         """A request of the websocket API, signed with HMAC if there is an account."""
         if account is not None:
-            key = self.keys[account]
-            params = params | {"apiKey": key.api_key, "timestamp": self.now_ms}
-            payload = "&".join(f"{name}={params[name]}" for name in sorted(params))
-            params["signature"] = hmac.new(key.secret, payload.encode(), "sha256").hexdigest()
+            params = self.socket_params(account, **params)
         text = json.dumps({"id": 1, "method": method, "params": params})
         return self.gateway.socket(session or Session(), self.gateway.read_socket(text))

@@ -12,8 +12,10 @@ import random
 from bot4.adapters.exchange.number import E8
 from bot4.adapters.exchange.order import Order
 from bot4.adapters.exchange.refusal import Refused
+from bot4.adapters.exchange.scenario import Impact
 from bot4.adapters.exchange.symbol import Symbol
 from bot4.adapters.exchange.venue import Account, Venue
+from bot4.kernels.impact import IMPACT_LINEAR, IMPACT_SQUARE_ROOT, impact_share
 
 AGENTS = 4  # accounts that the market consists of
 AGENT_USDT_E8 = 200_000_000 * E8
@@ -37,7 +39,10 @@ TURN_BOUND = 500  # orders a turn: a market that is too fast for the machine is 
 class SymbolMarket:
     """The agents of one symbol."""
 
-    def __init__(self, venue: Venue, symbol: Symbol, accounts: list[Account], seed: int, speed: float) -> None:
+    def __init__(
+        self, venue: Venue, symbol: Symbol, accounts: list[Account], seed: int, speed: float, impact: Impact | None
+    ) -> None:
+        self._impact = impact
         self._venue = venue
         self._symbol = symbol
         self._accounts = accounts
@@ -68,6 +73,20 @@ class SymbolMarket:
             done += 1
             self._draw()
         return done
+
+    def taken(self, is_buy: bool, qty_e8: int) -> None:
+        """One order of a client has taken so much: the fair price moves for good, as the impact's model says."""
+        impact = self._impact
+        if impact is None:
+            return
+        quantity = qty_e8 / E8
+        if impact.model == "almgren_chriss":
+            move = impact.gamma * quantity * E8 / self._symbol.tick_e8
+        else:
+            model = IMPACT_LINEAR if impact.model == "linear" else IMPACT_SQUARE_ROOT
+            move = self._fair * impact_share(model, quantity, impact.daily_quantity, impact.coefficient)
+        fair = self._fair + (move if is_buy else -move)
+        self._fair = min(max(fair, self._floor()), self._ceiling())
 
     def rest(self, to_ns: int) -> None:
         """The market is closed: nothing happens until then."""
@@ -179,9 +198,17 @@ class SymbolMarket:
 class GeneratedMarket:
     """The agents of all symbols, on one clock."""
 
-    def __init__(self, venue: Venue, accounts: list[Account], seed: int, speed: float) -> None:
-        self._markets = [SymbolMarket(venue, symbol, accounts, seed, speed) for symbol in venue.by_index]
+    def __init__(
+        self, venue: Venue, accounts: list[Account], seed: int, speed: float, impacts: list[Impact] | None = None
+    ) -> None:
+        chosen = {impact.symbol: impact for impact in impacts or ()}
+        self._markets = [
+            SymbolMarket(venue, symbol, accounts, seed, speed, chosen.get(symbol.name, chosen.get("")))
+            for symbol in venue.by_index
+        ]
         self._symbols = venue.by_index
+        if chosen:
+            venue.on_taken = lambda symbol, is_buy, qty_e8: self._markets[symbol.index].taken(is_buy, qty_e8)
 
     def advance(self, to_ns: int) -> None:
         """Everything until then."""

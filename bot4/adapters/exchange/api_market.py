@@ -34,6 +34,11 @@ def time(venue: Venue, call: Call) -> Any:
     return {"serverTime": call.now_ms}
 
 
+def system_status(venue: Venue, call: Call) -> Any:
+    """Whether the venue is closed for maintenance."""
+    return {"status": 1, "msg": "system_maintenance"} if venue.is_closed else {"status": 0, "msg": "normal"}
+
+
 def exchange_info(venue: Venue, call: Call) -> Any:
     """Symbols, their filters, and the limits."""
     values = call.values

@@ -3,6 +3,7 @@
 from typing import Any
 
 from bot4.adapters.exchange.api import Call
+from bot4.adapters.exchange.commission import COUNTED_IN
 from bot4.adapters.exchange.entry import DEFAULT_STP, check_counts, check_ids, read_amend, read_order
 from bot4.adapters.exchange.number import E8, text_e8
 from bot4.adapters.exchange.order import Fill, Order, OrderList
@@ -30,7 +31,7 @@ def _answer(order: Order, fills: list[Fill], wanted: str | None) -> dict:
 
 def _read(venue: Venue, account: Account, values: dict[str, Any], leaving: Order | None = None) -> Order:
     order = read_order(venue, account, venue.symbol(values["symbol"]), values)
-    check_ids(account, [order], leaving)
+    check_ids(venue, account, [order], leaving)
     check_counts(venue, account, [order], leaving)
     return order
 
@@ -44,22 +45,36 @@ def place(venue: Venue, call: Call) -> Any:
     return _answer(order, fills, call.values.get("newOrderRespType"))
 
 
-def _commission(account: Account) -> dict:
-    rates = {"maker": text_e8(account.maker_ppm * E8 // _PPM), "taker": text_e8(account.taker_ppm * E8 // _PPM)}
-    nothing = {"maker": text_e8(0), "taker": text_e8(0)}
+def _rates(venue: Venue, account: Account) -> dict[str, str]:
+    """Maker's and taker's fee as shares."""
+    venue.grade()
+    tier = account.rates.tier
+    return {"maker": text_e8(tier.maker_ppm * E8 // _PPM), "taker": text_e8(tier.taker_ppm * E8 // _PPM)}
+
+
+def _discount(venue: Venue, account: Account, symbol: Symbol) -> dict:
+    """What is left of a fee that is paid in the token, and whether it is."""
+    token = venue.token
     return {
-        "standardCommissionForOrder": rates,
-        "specialCommissionForOrder": nothing,
-        "taxCommissionForOrder": nothing,
-        "discount": {"enabledForAccount": False, "enabledForSymbol": False, "discountAsset": "BNB",
-                     "discount": text_e8(0)},
-    }  # fmt: skip
+        "enabledForAccount": account.rates.pays_token,
+        "enabledForSymbol": token is not None and symbol.quote == COUNTED_IN,
+        "discountAsset": "BNB" if token is None else token.asset,
+        "discount": text_e8(0 if token is None else (_PPM - token.discount_ppm) * E8 // _PPM),
+    }
 
 
 def test(venue: Venue, call: Call) -> Any:
     """A new order, checked and not sent."""
-    _read(venue, call.owner, call.values)
-    return _commission(call.owner) if call.values.get("computeCommissionRates") else {}
+    order = _read(venue, call.owner, call.values)
+    if not call.values.get("computeCommissionRates"):
+        return {}
+    nothing = {"maker": text_e8(0), "taker": text_e8(0)}
+    return {
+        "standardCommissionForOrder": _rates(venue, call.owner),
+        "specialCommissionForOrder": nothing,
+        "taxCommissionForOrder": nothing,
+        "discount": _discount(venue, call.owner, order.symbol),
+    }
 
 
 _BY_ID = ("orderId", "origClientOrderId")
@@ -303,7 +318,7 @@ def _begin_list(venue: Venue, call: Call, kind: str, contingency: str) -> OrderL
 
 def _send_list(venue: Venue, call: Call, order_list: OrderList) -> Any:
     account = call.owner
-    check_ids(account, order_list.orders)
+    check_ids(venue, account, order_list.orders)
     check_counts(venue, account, order_list.orders)
     account.limit.take(_now_s(venue), len(order_list.orders))
     venue.place_list(account, order_list)
@@ -468,7 +483,7 @@ def cancel_list(venue: Venue, call: Call) -> Any:
 
 def open_lists(venue: Venue, call: Call) -> Any:
     """Every open order list."""
-    return [one.info() for one in call.owner.lists.values() if one.status != "ALL_DONE"]
+    return [one.info() for one in call.owner.open_lists.values()]
 
 
 def all_lists(venue: Venue, call: Call) -> Any:
@@ -499,18 +514,14 @@ def account(venue: Venue, call: Call) -> Any:
         if call.values.get("omitZeroBalances") and not free_e8 and not locked_e8:
             continue
         balances.append({"asset": asset, "free": text_e8(free_e8), "locked": text_e8(locked_e8)})
-    maker, taker = owner.maker_ppm, owner.taker_ppm
+    rates = _rates(venue, owner)
+    tier = owner.rates.tier
     return {
-        "makerCommission": maker // 100,
-        "takerCommission": taker // 100,
+        "makerCommission": tier.maker_ppm // 100,
+        "takerCommission": tier.taker_ppm // 100,
         "buyerCommission": 0,
         "sellerCommission": 0,
-        "commissionRates": {
-            "maker": text_e8(maker * E8 // _PPM),
-            "taker": text_e8(taker * E8 // _PPM),
-            "buyer": text_e8(0),
-            "seller": text_e8(0),
-        },
+        "commissionRates": rates | {"buyer": text_e8(0), "seller": text_e8(0)},
         "canTrade": True,
         "canWithdraw": False,
         "canDeposit": False,
@@ -529,32 +540,35 @@ def commission(venue: Venue, call: Call) -> Any:
     """Rates of one symbol."""
     owner = call.owner
     symbol = venue.symbol(call.values["symbol"])
-    rates = {
-        "maker": text_e8(owner.maker_ppm * E8 // _PPM),
-        "taker": text_e8(owner.taker_ppm * E8 // _PPM),
-        "buyer": text_e8(0),
-        "seller": text_e8(0),
-    }
+    rates = _rates(venue, owner) | {"buyer": text_e8(0), "seller": text_e8(0)}
     nothing = dict.fromkeys(rates, text_e8(0))
     return {
         "symbol": symbol.name,
         "standardCommission": rates,
         "specialCommission": nothing,
         "taxCommission": nothing,
-        "discount": {"enabledForAccount": False, "enabledForSymbol": False, "discountAsset": "BNB",
-                     "discount": text_e8(0)},
-    }  # fmt: skip
+        "discount": _discount(venue, owner, symbol),
+    }
+
+
+def fees_in_token(venue: Venue, call: Call) -> Any:
+    """Whether the account pays its fees in the token, and the switch for it."""
+    owner = call.owner
+    wanted = call.values.get("spotBNBBurn")
+    if wanted is not None:
+        venue.pay_in_token(owner, wanted)
+    return {"spotBNBBurn": owner.rates.pays_token, "interestBNBBurn": False}
 
 
 def trade_fee(venue: Venue, call: Call) -> Any:
     """Rates of one symbol or of all, in the form of the wallet's endpoint."""
-    owner = call.owner
+    rates = _rates(venue, call.owner)
     names = [call.values["symbol"]] if "symbol" in call.values else list(venue.symbols)
     return [
         {
             "symbol": venue.symbol(name).name,
-            "makerCommission": text_e8(owner.maker_ppm * E8 // _PPM),
-            "takerCommission": text_e8(owner.taker_ppm * E8 // _PPM),
+            "makerCommission": rates["maker"],
+            "takerCommission": rates["taker"],
         }
         for name in names
     ]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot4.adapters.exchange.agent import AGENT_COINS_E8, AGENT_USDT_E8, AGENTS, GeneratedMarket
+from bot4.adapters.exchange.commission import FeeToken, Rates, Tier
 from bot4.adapters.exchange.front import Front
 from bot4.adapters.exchange.key import Key, new_key
 from bot4.adapters.exchange.ledger import Ledger
@@ -36,6 +37,7 @@ def assemble(
     keys: list[Key] | None = None,
     symbols: list[Symbol] | None = None,
     protocol: VenueProtocol = BINANCE,
+    token: FeeToken | None = None,
 ) -> Assembly:
     """A venue that is ready to be asked.
 
@@ -44,11 +46,12 @@ def assemble(
     owners : the accounts; each gets a key of its own
     market_seed : of the generated market, None: nobody trades but those who come
     keys : in place of fresh ones, for those who want the same bytes twice
+    token : what fees may be paid in too
     """
     ledger = Ledger(ledger_path)
     chosen = protocol.symbols() if symbols is None else symbols
     accounts = [
-        Account(index, owner.name, scenario.limits, owner.fees_ppm, is_agent=False)
+        Account(index, owner.name, scenario.limits, Rates(owner.tiers, owner.pays_token), is_agent=False)
         for index, owner in enumerate(owners)
     ]
     balances = [owner.balances for owner in owners]
@@ -56,13 +59,15 @@ def assemble(
     if market_seed is not None:
         money = {symbol.base: AGENT_COINS_E8 for symbol in chosen} | {symbol.quote: AGENT_USDT_E8 for symbol in chosen}
         for number in range(AGENTS):
-            agents.append(Account(len(accounts), f"market-{number}", scenario.limits, (0, 0), is_agent=True))
+            free = Rates((Tier(0, 0, 0),))
+            agents.append(Account(len(accounts), f"market-{number}", scenario.limits, free, is_agent=True))
             accounts.append(agents[-1])
             balances.append(money)
-    venue = Venue(chosen, accounts, balances, scenario.limits, ledger, now_ns, scenario.seed)
+    venue = Venue(chosen, accounts, balances, scenario.limits, ledger, now_ns, scenario.seed, token)
     venue.words = protocol.words(venue)
+    venue.client_ids_once = scenario.client_ids_once
     made = [new_key(index) for index in range(len(owners))] if keys is None else keys
     gateway = protocol.gateway(venue, made, scenario)
     gateway.check_scenario()
-    market = None if market_seed is None else GeneratedMarket(venue, agents, market_seed, speed)
+    market = None if market_seed is None else GeneratedMarket(venue, agents, market_seed, speed, scenario.impacts)
     return Assembly(gateway, made, owners, market, protocol)

@@ -35,6 +35,7 @@ MAX_BODY = 65_536
 MAX_FRAME = 65_536
 PIECE = 4_096  # bytes of one client that are read before others get their turn
 MAX_WAITING = 64  # requests that a client has sent ahead
+MAX_SUBSCRIPTIONS = 65_535  # to user data, of one connection's life; as many at once as it has accounts
 MAX_UNSENT = 8 * 1024 * 1024  # bytes that a client has not taken; beyond it it is cut off
 PONG_LIMIT_S = 60.0
 _STATUS = {
@@ -65,6 +66,28 @@ def text_frame(payload: bytes) -> bytes:
     if size < 65_536:
         return b"\x81\x7e" + struct.pack("!H", size) + payload
     return b"\x81\x7f" + struct.pack("!Q", size) + payload
+
+
+class Line:
+    """What is late on one way; nothing overtakes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[tuple[float, Callable[[], Any]]] = deque()
+
+    def put(self, seconds: float | None, action: Callable[[], Any]) -> None:
+        """Do something in so many seconds, and after all that was put here before; None: as soon as that allows."""
+        if not self._waiting:
+            if seconds is None:
+                action()
+                return
+            self._loop.call_later(seconds, self._go)
+        self._waiting.append((self._loop.time() + (seconds or 0.0), action))
+
+    def _go(self) -> None:
+        self._waiting.popleft()[1]()
+        if self._waiting:
+            self._loop.call_later(max(0.0, self._waiting[0][0] - self._loop.time()), self._go)
 
 
 class Connection(asyncio.Protocol):
@@ -208,7 +231,13 @@ class Connection(asyncio.Protocol):
         gateway.note(who, method, target.decode("latin-1"), body)
         struck = gateway.fault_of(f"{method} {path}")
         if struck is None:
-            self._write(self._server.answer(method, path, query, body, who), keep_alive)
+            request = (method, path, query, body, who)
+            way = gateway.way(f"{method} {path}") if gateway.scenario.has_latencies else None
+            if way is None:
+                self._write(self._server.answer(*request), keep_alive)
+            else:
+                self._busy = True
+                self._server.later(self._server.latency_s(way) or 0.0, lambda: self._answer_late(request, keep_alive))
             return
         self._busy = True
         self._spoil(struck[0], struck[1], (method, path, query, body, who), keep_alive)
@@ -242,6 +271,10 @@ class Connection(asyncio.Protocol):
             late = answer(*request)
             self._server.later(fault.delay_ms / 1_000, lambda: self._done(late, keep_alive))
         # timeout_before: nothing lands and nothing comes
+
+    def _answer_late(self, request: tuple, keep_alive: bool) -> None:
+        answer = self._server.answer(*request)
+        self._server.later(self._server.latency_s("answer") or 0.0, lambda: self._done(answer, keep_alive))
 
     def _done(self, answer: Answer, keep_alive: bool) -> None:
         self._busy = False
@@ -316,6 +349,7 @@ class Socket:
         self._protocol = protocol
         self.heard_s = server.loop.time()
         self._parts: list[bytes] = []
+        self.inward, self.outward = Line(server.loop), Line(server.loop)
 
     def opened(self) -> None:
         """The handshake is done."""
@@ -363,6 +397,18 @@ class Socket:
     def push(self, text: bytes, kind: str) -> None:
         """An event to the client, unless a fault has it."""
         self.server.push(self, text, kind)
+
+    def answer_in_time(self, way: str | None, answer: Callable[[], bytes]) -> None:
+        """Answer a request: at once, or when the scenario's latencies of its way have passed."""
+
+        def land() -> None:
+            made = answer()
+            self.outward.put(self.server.latency_s("answer"), lambda: self.send(made))
+
+        if way is None:
+            self.send(answer())
+        else:
+            self.inward.put(self.server.latency_s(way), land)
 
     def ping(self) -> None:
         """Ask whether the client is there; one that has not answered for long is cut off."""
@@ -534,7 +580,8 @@ class ApiSocket(Socket):
         gateway.note(api_key if isinstance(api_key, str) else None, "WS", name[:128], text)
         struck = gateway.fault_of(name)
         if struck is None:
-            self.send(self._answer(name, request))
+            way = gateway.way(name) if gateway.scenario.has_latencies else None
+            self.answer_in_time(way, lambda: self._answer(name, request))
         else:
             failure = gateway.failure(struck[0])
             error = {"id": identity_of(request), "status": failure.status, "error": orjson.loads(failure.body)}
@@ -606,7 +653,11 @@ class ApiSocket(Socket):
 
     def _begin(self, index: int) -> Any:
         account = self.gateway.venue.accounts[index]
+        if account in self._subscriptions.values():
+            raise Refused(-2035, "User Data Stream subscription already active.")
         number = self._next
+        if number == MAX_SUBSCRIPTIONS:
+            raise Refused(-1034, f"Too many subscriptions; at most {MAX_SUBSCRIPTIONS} over a connection's life.")
         self._next += 1
         self._subscriptions[number] = account
         self.server.user.add(account, (self, number))

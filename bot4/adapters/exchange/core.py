@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bot4.adapters.exchange.commission import COUNTED_IN, FeeToken, Rates
 from bot4.adapters.exchange.symbol import Symbol
 from bot4.kernels.exchange.door import door_depth, door_shown, door_step
 from bot4.kernels.exchange.state import (
+    ALL_INSTRUMENTS,
     COMMAND,
     EVENT,
+    FEE_IN_TOKEN,
     LIQUIDITY_MAKER,
     MAX_INSTRUMENTS,
     MAX_PRICE_TICKS,
@@ -20,10 +23,12 @@ from bot4.kernels.exchange.state import (
     MarketRules,
     exchange_memory,
     set_account,
+    set_token,
 )
 from bot4.model.enums import (
     ACTION_AMEND,
     ACTION_CANCEL,
+    ACTION_CANCEL_ALL,
     ACTION_DEPOSIT,
     ACTION_LEG,
     ACTION_PLACE,
@@ -85,7 +90,12 @@ class CoreEvent(NamedTuple):
     @property
     def is_maker(self) -> bool:
         """Of a fill: whether this side was waiting."""
-        return self.liquidity == LIQUIDITY_MAKER
+        return self.liquidity & LIQUIDITY_MAKER != 0
+
+    @property
+    def in_token(self) -> bool:
+        """Of a fill: whether its fee was paid in the token."""
+        return self.liquidity & FEE_IN_TOKEN != 0
 
 
 assert CoreEvent._fields == EVENT.names
@@ -122,8 +132,10 @@ class Position(NamedTuple):
 class Core:
     """The exchange's memory and its one step."""
 
-    def __init__(self, symbols: list[Symbol], assets: list[str], fees_ppm: list[tuple[int, int]]) -> None:
-        """`fees_ppm` holds maker and taker fee of every account, in parts per million."""
+    def __init__(
+        self, symbols: list[Symbol], assets: list[str], rates: list[Rates], token: FeeToken | None = None
+    ) -> None:
+        """`rates` : what every account pays; `token` : what it may pay in."""
         place = {asset: index for index, asset in enumerate(assets)}
         rules = []
         n_linear = sum(1 for symbol in symbols if symbol.is_linear)
@@ -137,9 +149,12 @@ class Core:
                     min(lots, held) if held else lots, held,
                 )
             )  # fmt: skip
-        memory = exchange_memory(rules, len(fees_ppm), len(assets))
-        for account, (maker, taker) in enumerate(fees_ppm):
-            set_account(memory, account, maker, taker)
+        self._record = memory = exchange_memory(rules, len(rates), len(assets))
+        if token is not None:
+            prices = {place[COUNTED_IN]: token.price_e8} if COUNTED_IN in place else {}
+            set_token(memory, place[token.asset], token.discount_ppm, prices)
+        for account, one in enumerate(rates):
+            self.set_rates(account, one)
         self.memory: Any = memory.base  # the array of one that the record was taken out of
         self._events, self._balances, self._fees = memory["events"], memory["balances"], memory["fees"]
         self._seats = memory["seats"]
@@ -147,6 +162,11 @@ class Core:
         self._levels = np.zeros((DEPTH_BOUND, 2), np.int64)
         self.depth(symbols[0], True, 1)  # compiled now, not when the first order waits for it
         self.level(symbols[0], True, symbols[0].tick_e8)
+
+    def set_rates(self, account: int, rates: Rates) -> None:
+        """What an account pays from now on."""
+        tier = rates.tier
+        set_account(self._record, account, tier.maker_ppm, tier.taker_ppm, pays_token=rates.pays_token)
 
     # --- commands; each returns what happened, in order ---
 
@@ -167,6 +187,11 @@ class Core:
             (ts_ns, account, symbol.index, ACTION_CANCEL, 0, 0, 0, 0, 0, 0, 0, 0, number, 0, 0, 0, 0, 0, 0, 0, 0,
              (0, 0, 0))
         )  # fmt: skip
+
+    def cancel_all(self, ts_ns: int, account: int, symbol: Symbol | None) -> list[CoreEvent]:
+        """Every open order of an account, of a symbol or of all."""
+        instrument = ALL_INSTRUMENTS if symbol is None else symbol.index
+        return self._step((ts_ns, account, instrument, ACTION_CANCEL_ALL, *(0,) * 17, (0, 0, 0)))
 
     def amend(
         self, ts_ns: int, account: int, symbol: Symbol, number: int, qty_e8: int, price_e8: int, stop_e8: int

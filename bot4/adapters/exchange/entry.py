@@ -96,17 +96,19 @@ def check_counts(venue: Venue, account: Account, orders: list[Order], instead_of
         if coming and coming + sum(1 for order in here if order.type in ALGO_TYPES) > rules.max_algo_orders:
             raise filter_failure("MAX_NUM_ALGO_ORDERS")
     if orders[0].order_list is not None:
-        lists = sum(1 for one in account.lists.values() if one.symbol is symbol and one.status != "ALL_DONE")
+        lists = sum(1 for one in account.open_lists.values() if one.symbol is symbol)
         if lists + 1 > rules.max_order_lists:
             raise filter_failure("MAX_NUM_ORDER_LISTS")
 
 
-def check_ids(account: Account, orders: list[Order], leaving: Order | None = None) -> None:
-    """No open order of the account has the same client id: the venue's own, laxer rule."""
+def check_ids(venue: Venue, account: Account, orders: list[Order], leaving: Order | None = None) -> None:
+    """No open order of the account has the same client id: the venue's own rule; by the strict one none of a day."""
     seen: set[str] = set()
     for order in orders:
         known = account.by_client.get(order.client_id)
         if (known is not None and known.is_open and known is not leaving) or order.client_id in seen:
+            raise order_refused("Duplicate order sent.")
+        if venue.client_ids_once and account.has_used(order.client_id, venue.now_ms()):
             raise order_refused("Duplicate order sent.")
         seen.add(order.client_id)
 

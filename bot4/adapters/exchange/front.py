@@ -37,6 +37,7 @@ def _dumps(value: Any) -> bytes:
 class Front(ABC):
     """A venue behind some protocol."""
 
+    user_events: frozenset[str] = frozenset()  # kinds of events of an account, which take the way of answers
     said: frozenset[bytes] = frozenset()  # headers, in lower case, that say who asks
 
     def __init__(self, venue: Venue, keys: list[Key], scenario: Scenario) -> None:
@@ -65,6 +66,10 @@ class Front(ABC):
     @abstractmethod
     def broken(self) -> Answer:
         """The answer of a request that this server has failed at."""
+
+    def way(self, endpoint: str) -> str | None:
+        """The way of a scenario's latencies that a request takes: order, cancel, None for others."""
+        return None
 
     def fault_of(self, endpoint: str) -> tuple[Fault, bytes] | None:
         """What a scenario does to a request of this endpoint."""
@@ -117,6 +122,9 @@ class Front(ABC):
         """Raises SettingsError if a fault of the file names what there is not."""
         for fault in self.scenario.faults():
             self._check_fault(fault)
+        for impact in self.scenario.impacts:
+            if impact.symbol and impact.symbol not in self.venue.symbols:
+                raise SettingsError(f"impact: symbol {impact.symbol!r} is not one of {', '.join(self.venue.symbols)}")
 
     def states(self) -> bool:
         """Faults of state begin and end; True if connections have to be dropped now."""
@@ -131,7 +139,10 @@ class Front(ABC):
                 self.hide_ms = fault.delay_ms if is_on else 0
             elif fault.kind == "halt":
                 for symbol in symbols:
-                    symbol.status = "HALT" if is_on else "TRADING"
+                    venue.close(symbol, fault.symbol_status, is_on)
+            elif fault.kind == "maintenance":
+                venue.maintain(is_on, fault.cancels_orders)
+                drop = drop or is_on
             elif fault.kind == "filters":
                 for symbol in symbols:
                     symbol.filters = self._usual[symbol.key]

@@ -20,13 +20,15 @@ from bot4.adapters.exchange.number import parse_whole
 from bot4.adapters.exchange.parameter import read_parameters, split_text
 from bot4.adapters.exchange.refusal import Refused, missing
 from bot4.adapters.exchange.scenario import Fault, Scenario
-from bot4.adapters.exchange.table import REST, SOCKET
+from bot4.adapters.exchange.table import REST, SOCKET, SYSTEM_STATUS
 from bot4.adapters.exchange.venue import Account, Venue
 
 LISTEN_KEY_MS = 3_600_000
 _SIGNATURE = re.compile(r"(?:^|&)signature=([^&]*)")
 _LISTEN_PATH = "/api/v3/userDataStream"
 _KEY_WEIGHT = 2
+_UNREAD_WEIGHT = 1  # of what names no endpoint, no key, or is not signed by it
+_CLOSED = (-1016, "This service is no longer available.", 503)
 _FOUND = frozenset(path for _, path in REST) | {_LISTEN_PATH}
 _FIVE = {
     500: (-1000, "An unknown error occurred while processing the request."),
@@ -35,6 +37,12 @@ _FIVE = {
     504: (-1007, "Timeout waiting for response from backend server. Send status unknown; execution status unknown."),
 }
 _DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=str)
+_ORDER_PATHS = frozenset(path for method, path in REST if method != "GET" and path.startswith("/api/v3/order"))
+_CANCEL_PATHS = frozenset(path for method, path in REST if method == "DELETE")
+_ORDERS = frozenset(
+    name for name in SOCKET if name.startswith(("order.place", "order.cancelReplace", "order.amend", "orderList.place"))
+)
+_CANCELS = frozenset(("order.cancel", "openOrders.cancelAll", "orderList.cancel"))
 _PLACES_ORDERS = frozenset(("/api/v3/order", "/api/v3/order/cancelReplace", "/api/v3/order/oco"))
 
 
@@ -63,6 +71,7 @@ def identity_of(request: dict[str, Any]) -> str | int | None:
 class Gateway(Front):
     """The venue behind Binance Spot's protocol."""
 
+    user_events = frozenset(("executionReport", "listStatus", "outboundAccountPosition"))
     said = frozenset((b"x-mbx-apikey",))
 
     def __init__(self, venue: Venue, keys: list[Key], scenario: Scenario) -> None:
@@ -78,6 +87,15 @@ class Gateway(Front):
     def key_of(self, who: str | None) -> Key | None:
         """The key of that name."""
         return self._ring.known(who)
+
+    def way(self, endpoint: str) -> str | None:
+        """The way of `METHOD path`, or of a method of the websocket API."""
+        name = endpoint.removeprefix("v3/")
+        if name in _ORDERS or (name.startswith(("POST ", "PUT ")) and name.partition(" ")[2] in _ORDER_PATHS):
+            return "order"
+        if name in _CANCELS or (name.startswith("DELETE ") and name.partition(" ")[2] in _CANCEL_PATHS):
+            return "cancel"
+        return None
 
     # --- REST ---
 
@@ -104,11 +122,21 @@ class Gateway(Front):
             if path.startswith(_LISTEN_PATH):
                 return self._listen_request(method, path, query, text, api_key, headers)
             endpoint = REST.get((method, path))
-            if endpoint is None:
-                return self._no_such(method, path)
             now_s = now_ns / 1e9
             self._address.check_ban(now_s)
-            account, sent = self._authorise(endpoint, query, text, api_key)
+            venue.begin()
+            if endpoint is None:
+                self._address.take(now_s, _UNREAD_WEIGHT)
+                return self._no_such(method, path)
+            if venue.is_closed and endpoint is not SYSTEM_STATUS:
+                self._address.take(now_s, _UNREAD_WEIGHT)
+                raise Refused(*_CLOSED)
+            try:
+                account, sent = self._authorise(endpoint, query, text, api_key)
+            except Refused:
+                self._address.take(now_s, _UNREAD_WEIGHT)
+                self._used(headers)
+                raise
             values, weight, refused = self._read(endpoint, sent)
             try:
                 self._address.take(now_s, weight)
@@ -200,13 +228,14 @@ class Gateway(Front):
         self, method: str, path: str, query: str, text: str, api_key: str | None, headers: list[tuple[str, str]]
     ) -> Answer:
         now_s = self.venue.clock_ns() / 1e9
-        if path != _LISTEN_PATH or method not in ("POST", "PUT", "DELETE"):
-            return self._no_such(method, path)
-        self._address.check_ban(now_s)
-        key = self._ring.find(api_key or "")
-        sent = split_text(query) | split_text(text)
         self._address.take(now_s, _KEY_WEIGHT)
         self._used(headers)
+        if path != _LISTEN_PATH or method not in ("POST", "PUT", "DELETE"):
+            return self._no_such(method, path)
+        if self.venue.is_closed:
+            raise Refused(*_CLOSED)
+        key = self._ring.find(api_key or "")
+        sent = split_text(query) | split_text(text)
         account = self.venue.accounts[key.account]
         if method == "POST":
             return Answer(200, _dumps({"listenKey": self.listen_key(account)}), headers)
@@ -262,15 +291,21 @@ class Gateway(Front):
         now_s = venue.clock_ns() / 1e9
         show = session.show_limits
         try:
-            method, params = self.request_parts(request)
-            if "returnRateLimits" in params:
-                show = params["returnRateLimits"] == "true"
-            endpoint = SOCKET.get(method.removeprefix("v3/"))
             self._address.check_ban(now_s)
-            if endpoint is None:
-                self._address.take(now_s, 1)
-                raise Refused(-1100, f"Invalid method: {method[:64]}" if method else "Invalid request")
-            key = self.socket_key(session, params, endpoint.security)
+            venue.begin()
+            try:
+                method, params = self.request_parts(request)
+                if "returnRateLimits" in params:
+                    show = params["returnRateLimits"] == "true"
+                endpoint = SOCKET.get(method.removeprefix("v3/"))
+                if endpoint is None:
+                    raise Refused(-1100, f"Invalid method: {method[:64]}" if method else "Invalid request")
+                if venue.is_closed:
+                    raise Refused(*_CLOSED)
+                key = self.socket_key(session, params, endpoint.security)
+            except Refused:
+                self._address.take(now_s, _UNREAD_WEIGHT)
+                raise
             account = venue.accounts[key.account] if key else None
             params.pop("returnRateLimits", None)  # it is signed with the rest
             values, weight, refused = self._read(endpoint, params)

@@ -20,18 +20,19 @@ from typing import Annotated, Literal
 import msgspec
 
 from bot4.adapters.exchange.limit import Limits
-from bot4.model.errors import SettingsError
+from bot4.kernels.latency import MAX_LATENCY_NS, Latency, constant, interpolated, latency_ns, log_normal, recorded
+from bot4.model.errors import InputError, SettingsError
 
 REQUEST_KINDS = (
     "timeout_before", "timeout_after", "error_before", "error_after", "reset_before", "reset_after", "garbage", "empty",
     "late_before", "late_after", "rate_limit",
 )  # fmt: skip
 EVENT_KINDS = ("event_drop", "event_duplicate", "event_late", "event_reorder", "silence")
-STATE_KINDS = ("clock_skew", "halt", "filters", "replica_lag", "disconnect")
+STATE_KINDS = ("clock_skew", "halt", "maintenance", "filters", "replica_lag", "disconnect")
 _Kind = Literal[
     "timeout_before", "timeout_after", "error_before", "error_after", "reset_before", "reset_after", "garbage", "empty",
     "late_before", "late_after", "rate_limit", "event_drop", "event_duplicate", "event_late", "event_reorder",
-    "silence", "clock_skew", "halt", "filters", "replica_lag", "disconnect",
+    "silence", "clock_skew", "halt", "maintenance", "filters", "replica_lag", "disconnect",
 ]  # fmt: skip
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=86_400_000)]
@@ -52,6 +53,8 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True):
     status: Annotated[int, msgspec.Meta(ge=400, le=599)] = 504  # error_*
     skew_ms: Annotated[int, msgspec.Meta(ge=-86_400_000, le=86_400_000)] = 0
     symbol: str = ""  # halt, filters: none names all
+    symbol_status: Literal["HALT", "BREAK"] = "HALT"  # halt: what the symbol is said to be
+    cancels_orders: bool = False  # maintenance: every open order ends with its beginning
     filters: dict[str, Annotated[int, msgspec.Meta(ge=0, le=2**62)]] = {}  # names of symbol.Filters
 
 
@@ -62,9 +65,53 @@ class _LimitTable(msgspec.Struct, forbid_unknown_fields=True):
     raw_requests_5m: Annotated[int, msgspec.Meta(ge=1, le=10**9)] = 61_000
 
 
+class _RuleTable(msgspec.Struct, forbid_unknown_fields=True):
+    client_ids_once: bool = False
+
+
+Positive = Annotated[float, msgspec.Meta(gt=0.0, le=1e15)]
+
+
+class Impact(msgspec.Struct, forbid_unknown_fields=True):
+    """What those who take from the generated market leave behind in its price."""
+
+    model: Literal["linear", "square_root", "almgren_chriss"]
+    symbol: str = ""  # none names all
+    coefficient: Positive = 0.0  # linear, square_root: share of the price for a day's turnover taken by one order
+    daily_quantity: Positive = 0.0  # linear, square_root: a day's turnover in the base asset
+    gamma: Positive = 0.0  # almgren_chriss: price for a unit of the base asset
+
+    def __post_init__(self) -> None:
+        mine = {"gamma": self.gamma} if self.model == "almgren_chriss" else {
+            "coefficient": self.coefficient, "daily_quantity": self.daily_quantity
+        }  # fmt: skip
+        for name in ("coefficient", "daily_quantity", "gamma"):
+            if (getattr(self, name) != 0.0) != (name in mine):
+                raise ValueError(f"{name} is {'needed' if name in mine else 'not used'} by model {self.model}")
+
+
+class LatencyTable(msgspec.Struct, forbid_unknown_fields=True):
+    """How long messages of one way are under way."""
+
+    way: Literal["order", "cancel", "answer", "data"]  # data: markets; answer: to orders, and user data
+    model: Literal["constant", "log_normal", "recorded", "interpolated"]
+    us: Annotated[int, msgspec.Meta(ge=1, le=MAX_LATENCY_NS // 1_000)] | None = None  # constant; log_normal: the median
+    sigma: Annotated[float, msgspec.Meta(gt=0.0, le=5.0)] | None = None  # log_normal
+    file: str | None = None  # recorded, interpolated; beside the scenario's own file
+
+    def __post_init__(self) -> None:
+        mine = {"constant": ("us",), "log_normal": ("us", "sigma")}.get(self.model, ("file",))
+        for name in ("us", "sigma", "file"):
+            if (getattr(self, name) is not None) != (name in mine):
+                raise ValueError(f"{name} is {'needed' if name in mine else 'not used'} by model {self.model}")
+
+
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     limits: _LimitTable = msgspec.field(default_factory=_LimitTable)
+    rules: _RuleTable = msgspec.field(default_factory=_RuleTable)
+    impact: list[Impact] = []
+    latency: list[LatencyTable] = []
     fault: list[Fault] = []
 
 
@@ -110,6 +157,39 @@ class _Armed:
         return self._random.randbytes(self._random.randrange(1, 200))
 
 
+class _Way:
+    """The latencies of one way, message after message; those by time over and over from the server's start."""
+
+    def __init__(self, latency: Latency, start_ms: int) -> None:
+        self._latency = latency
+        self._start_ns = start_ms * 1_000_000
+        self._sent = 0
+        self._span_ns = int(latency.times[-1] - latency.times[0]) + 1
+        self.next_s(self._start_ns)  # compiled now, not when the first order waits for it
+        self._sent = 0
+
+    def next_s(self, now_ns: int) -> float:
+        """Of the next message."""
+        kind, times, values = self._latency
+        number, self._sent = self._sent, self._sent + 1
+        return latency_ns(kind, times, values, number, times[0] + (now_ns - self._start_ns) % self._span_ns) / 1e9
+
+
+def _latency(table: LatencyTable, seed: int, path: Path | None) -> Latency:
+    us = (table.us or 0) * 1_000
+    if table.model == "constant":
+        return constant(us)
+    if table.model == "log_normal":
+        return log_normal(us, table.sigma or 0.0, f"{seed}.{table.way}")
+    file = (path.parent if path else Path()) / (table.file or "")
+    try:
+        if table.model == "recorded":
+            return recorded(file)
+        return interpolated(file, answers=table.way in ("answer", "data"))
+    except InputError as error:
+        raise SettingsError(f"--scenario {path}: latency: {error}") from None
+
+
 class Scenario:
     """All faults of a server, from its file and from its control endpoint."""
 
@@ -128,6 +208,13 @@ class Scenario:
             except ValueError as error:  # tomllib's own
                 raise SettingsError(f"--scenario {path}: {error}") from None
         self.seed = self._file.seed
+        self.client_ids_once = self._file.rules.client_ids_once  # a day long; the venue itself lets them be used again
+        self.impacts = self._file.impact
+        self._latencies: dict[str, _Way] = {
+            table.way: _Way(_latency(table, self.seed, path), start_ms) for table in self._file.latency
+        }
+        if len(self._latencies) != len(self._file.latency):
+            raise SettingsError(f"--scenario {path}: latency: a way is there twice; keep one table of each")
         table = self._file.limits
         self.limits = Limits(table.request_weight_1m, table.orders_10s, table.orders_1d, table.raw_requests_5m)
         self._armed: list[_Armed] = []
@@ -144,6 +231,16 @@ class Scenario:
         """No fault any more; states go back with the next `states`."""
         for armed in self._armed:
             armed.end_ms = now_ms
+
+    def latency_s(self, way: str, now_ns: int) -> float | None:
+        """How long the next message of a way is under way; None: no longer than the machine takes."""
+        found = self._latencies.get(way)
+        return None if found is None else found.next_s(now_ns)
+
+    @property
+    def has_latencies(self) -> bool:
+        """Whether any way is slower than the machine."""
+        return bool(self._latencies)
 
     def request(self, endpoint: str, now_ms: int) -> tuple[Fault, bytes] | None:
         """What happens to a request, with noise for those who need some; None: nothing."""

@@ -102,6 +102,7 @@ class Server:
             self._ticks += 1
             await asyncio.sleep(max(0.0, begin + self._ticks * tick_ms / 1_000 - self.loop.time()))
             try:
+                self.gateway.venue.begin()
                 self.react()
                 self.streams.tick(self._ticks)
                 self.gateway.venue.ledger.flush()  # tells of a failure wherever it was met
@@ -154,25 +155,36 @@ class Server:
         """An event on its way out: what a fault leaves of it."""
         scenario = self.gateway.scenario
         if scenario.is_quiet:
-            socket.send(text)
+            self._send(socket, text, kind)
             return
         held = self._held.pop((id(socket), kind), None)
         fault = scenario.event(kind, self.gateway.venue.clock_ns() // 1_000_000)
         if fault is None:
-            socket.send(text)
+            self._send(socket, text, kind)
         else:
             self._spoil(fault, socket, text, kind)
         if held is not None:
-            held[0].send(held[1])
+            self._send(*held, kind)
+
+    def latency_s(self, way: str) -> float | None:
+        """How long the next message of a way is under way."""
+        return self.gateway.scenario.latency_s(way, self.gateway.venue.clock_ns())
+
+    def _send(self, socket: Socket, text: bytes, kind: str) -> None:
+        if self.gateway.scenario.has_latencies:
+            way = "answer" if kind in self.gateway.user_events else "data"
+            socket.outward.put(self.latency_s(way), lambda: socket.send(text))
+        else:
+            socket.send(text)
 
     def _spoil(self, fault: Fault, socket: Socket, text: bytes, kind: str) -> None:
         ledger = self.gateway.venue.ledger
         ledger.add(self.gateway.venue.clock_ns(), "fault", reason=fault.kind, target=kind)
         ledger.flush()
         if fault.kind == "event_duplicate":
-            socket.send(text)
-            socket.send(text)
+            self._send(socket, text, kind)
+            self._send(socket, text, kind)
         elif fault.kind == "event_late":
-            self.later(fault.delay_ms / 1_000, lambda: socket.send(text))
+            self.later(fault.delay_ms / 1_000, lambda: self._send(socket, text, kind))
         elif fault.kind == "event_reorder":
             self._held[(id(socket), kind)] = (socket, text)  # until the next of its kind has gone

@@ -98,7 +98,11 @@ ALL_LISTS = endpoint(trade.all_lists, 20, SIGNED, fromId=p.whole, **_SPAN)
 ACCOUNT = endpoint(trade.account, 20, SIGNED, omitZeroBalances=p.boolean)
 COMMISSION = endpoint(trade.commission, 20, SIGNED, ("symbol",), **_SYMBOL)
 TRADE_FEE = endpoint(trade.trade_fee, 1, SIGNED, **_SYMBOL)
+FEES_IN_TOKEN = endpoint(trade.fees_in_token, 1, SIGNED)
+SWITCH_TOKEN = endpoint(trade.fees_in_token, 1, SIGNED, spotBNBBurn=p.boolean, interestBNBBurn=p.boolean)
 ORDER_LIMITS = endpoint(trade.order_limits, 40, SIGNED)
+
+SYSTEM_STATUS = endpoint(market.system_status, 1)
 
 REST: dict[tuple[str, str], Endpoint] = {
     ("GET", "/api/v3/ping"): PING,
@@ -139,6 +143,9 @@ REST: dict[tuple[str, str], Endpoint] = {
     ("GET", "/api/v3/account/commission"): COMMISSION,
     ("GET", "/api/v3/rateLimit/order"): ORDER_LIMITS,
     ("GET", "/sapi/v1/asset/tradeFee"): TRADE_FEE,
+    ("GET", "/sapi/v1/system/status"): SYSTEM_STATUS,
+    ("GET", "/sapi/v1/bnbBurn"): FEES_IN_TOKEN,
+    ("POST", "/sapi/v1/bnbBurn"): SWITCH_TOKEN,
 }
 
 SOCKET: dict[str, Endpoint] = {

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from bot4.adapters.exchange.commission import COUNTED_IN, FeeToken, Rates
 from bot4.adapters.exchange.core import Core, CoreEvent, OrderWish, value_of
 from bot4.adapters.exchange.ledger import Ledger
 from bot4.adapters.exchange.limit import Limits, OrderLimit
@@ -38,6 +39,8 @@ from bot4.model.enums import (
 
 HISTORY = 50_000  # finished orders of one account that can still be asked for
 PREVENTED = 1_000
+LISTS = 10_000  # finished order lists of one account that can still be asked for
+_DAY_MS = 86_400_000
 _STATUS = {
     REPORT_ACK: "accepted", REPORT_FILL: "filled", REPORT_CANCELED: "canceled", REPORT_EXPIRED: "expired",
     REPORT_TRIGGERED: "triggered", REPORT_REPLACED: "replaced", REPORT_PREVENTED: "prevented",
@@ -52,21 +55,34 @@ _TYPE_NAMES = {
 class Account:
     """One account: its orders, and who listens to it."""
 
-    def __init__(self, index: int, name: str, limits: Limits, fees_ppm: tuple[int, int], is_agent: bool) -> None:
+    def __init__(self, index: int, name: str, limits: Limits, rates: Rates, is_agent: bool) -> None:
         self.index = index
         self.name = name
-        self.maker_ppm, self.taker_ppm = fees_ppm
+        self.rates = rates
         self.is_agent = is_agent  # a part of the market: nobody asks for its past
         self.limit = OrderLimit(limits)
         self.open: dict[int, Order] = {}
         self.by_client: dict[str, Order] = {}
         self.history: deque[Order] = deque()
         self.lists: dict[int, OrderList] = {}
+        self.open_lists: dict[int, OrderList] = {}
+        self.list_history: deque[OrderList] = deque()
+        self.used_ids: dict[str, int] = {}  # of orders, by the time of their use; kept where they may be used but once
         self.lists_by_client: dict[str, OrderList] = {}
         self.trades: deque[tuple[Order, Fill]] = deque(maxlen=HISTORY)
         self.prevented: deque[dict] = deque(maxlen=PREVENTED)
         self.listeners: list[Callable[[dict], None]] = []
         self.update_ms = 0
+
+    def has_used(self, client_id: str, now_ms: int) -> bool:
+        """Whether an order had that id within a day; what is older is forgotten."""
+        used = self.used_ids
+        while used:
+            first = next(iter(used))
+            if used[first] > now_ms - _DAY_MS:
+                break
+            del used[first]
+        return client_id in used
 
     def find(
         self, symbol: Symbol, order_id: int | None, client_id: str | None, orders: dict[int, Order]
@@ -92,11 +108,14 @@ class Venue:
         ledger: Ledger,
         now_ns: Callable[[], int],
         seed: int = 0,
+        token: FeeToken | None = None,
     ) -> None:
-        """`balances` : start balance of every account by asset, in 1e-8."""
+        """`balances` : start balance of every account by asset, in 1e-8; `token` : what fees may be paid in too."""
         self.symbols = {symbol.name: symbol for symbol in symbols}
         self.by_index = symbols
-        self.assets = sorted({asset for symbol in symbols for asset in (symbol.base, symbol.quote)})
+        self.token = token
+        assets = {asset for symbol in symbols for asset in (symbol.base, symbol.quote)}
+        self.assets = sorted(assets if token is None else assets | {token.asset})
         self.asset_index = {asset: index for index, asset in enumerate(self.assets)}
         self.accounts = accounts
         self.limits = limits
@@ -104,14 +123,20 @@ class Venue:
         self.words: Words = BinanceWords()
         self.clock_ns = now_ns
         self.skew_ms = 0
-        self.core = Core(symbols, self.assets, [(account.maker_ppm, account.taker_ppm) for account in accounts])
+        self.is_closed = False  # for maintenance
+        self.client_ids_once = False
+        self._closed: list[list[str]] = [[] for _ in symbols]  # why symbols do not trade
+        self._timers: dict[tuple[int, int], int] = {}  # dead-man's switches: account and symbol or -1, to ms
+        self.core = Core(symbols, self.assets, [account.rates for account in accounts], token)
         start_ms = self.now_ms()
+        self._graded_hour = 0
         self.tapes = [Tape(symbol.name, symbol.start_price_e8, start_ms) for symbol in symbols]
         self.orders: dict[int, Order] = {}
         self.shown: list[dict[tuple[bool, int], int]] = [{} for _ in symbols]  # the book by (bid, price)
         self.changed: list[dict[tuple[bool, int], int]] = [{} for _ in symbols]  # and what of it, since it was told
         self.update_ids = [1 for _ in symbols]
         self.on_trades: Callable[[list[tuple[Symbol, Trade, Aggregate]]], None] = lambda trades: None
+        self.on_taken: Callable[[Symbol, bool, int], None] | None = None  # an order of a client took so much, 1e-8
         self.on_book: Callable[[Symbol], None] = lambda symbol: None
         self._seed = seed
         self._next_order = 1
@@ -153,6 +178,23 @@ class Venue:
         self._next_order += 1
         return number
 
+    def grade(self) -> None:
+        """What accounts pay by their turnover until now."""
+        hour = self.now_ms() // 3_600_000
+        if hour != self._graded_hour:
+            self._graded_hour = hour
+            for account in self.accounts:
+                self._grade(account)
+
+    def _grade(self, account: Account) -> None:
+        if account.rates.grade(self.now_ms()):
+            self.core.set_rates(account.index, account.rates)
+
+    def pay_in_token(self, account: Account, wanted: bool) -> None:
+        """Whether an account pays fees in the token, as long as it has enough of it."""
+        account.rates.pays_token = wanted
+        self.core.set_rates(account.index, account.rates)
+
     def made_id(self, number: int) -> str:
         """A client id for what came without one: 22 letters and digits, the same for the same seed."""
         return hashlib.blake2b(f"{self._seed}.{number}".encode(), digest_size=11).hexdigest()
@@ -162,6 +204,7 @@ class Venue:
     def place(self, account: Account, order: Order) -> list[Fill]:
         """Send an order in; the fills it made at once. Refused if the core does not take it."""
         self._pending[order.order_id] = order
+        self.grade()
         now = self.clock_ns()
         try:
             self._apply(now, self.core.place(now, _wish(order)))
@@ -174,6 +217,7 @@ class Venue:
         self._pending_lists[order_list.list_id] = order_list
         for order in order_list.orders:
             self._pending[order.order_id] = order
+        self.grade()
         now = self.clock_ns()
         try:
             events = self.core.place_list(
@@ -195,6 +239,52 @@ class Venue:
         now = self.clock_ns()
         events = self.core.amend(now, account.index, order.symbol, order.order_id, qty_e8, price_e8, stop_e8)
         self._apply(now, events)
+
+    def cancel_all(self, account: Account, symbol: Symbol | None = None) -> None:
+        """Cancel every order of an account, of a symbol or of all: stops and lists too."""
+        now = self.clock_ns()
+        self._apply(now, self.core.cancel_all(now, account.index, symbol))
+
+    # --- what happens by itself ---
+
+    def cancel_unless_renewed(self, account: Account, at_ms: int | None, symbol: Symbol | None = None) -> None:
+        """A dead-man's switch: at a time of the venue's clock every order of the account ends, of a symbol or of all.
+
+        Each call takes the place of the one before for the same symbol; None takes the switch away.
+        """
+        key = account.index, -1 if symbol is None else symbol.index
+        if at_ms is None:
+            self._timers.pop(key, None)
+        else:
+            self._timers[key] = at_ms
+
+    def begin(self) -> None:
+        """Before a request, and now and then: what is due by the clock is done first."""
+        if not self._timers:
+            return
+        now_ms = self.now_ms()
+        for key, at_ms in sorted(self._timers.items(), key=lambda timer: (timer[1], timer[0])):
+            if at_ms <= now_ms:
+                del self._timers[key]
+                self.cancel_all(self.accounts[key[0]], None if key[1] < 0 else self.by_index[key[1]])
+
+    def close(self, symbol: Symbol, status: str, is_on: bool) -> None:
+        """A symbol is not traded from now on, or no longer for this reason; others may go on."""
+        reasons = self._closed[symbol.index]
+        if is_on:
+            reasons.append(status)
+        else:
+            reasons.remove(status)
+        symbol.status = reasons[-1] if reasons else "TRADING"
+
+    def maintain(self, is_on: bool, cancels_orders: bool) -> None:
+        """The venue closes for maintenance, or opens again; its orders rest meanwhile, or end as it closes."""
+        self.is_closed = is_on
+        for symbol in self.by_index:
+            self.close(symbol, "BREAK", is_on)
+        if is_on and cancels_orders:
+            for account in self.accounts:
+                self.cancel_all(account)
 
     def new_list_number(self) -> int:
         """A number for an order list that comes."""
@@ -244,6 +334,7 @@ class Venue:
         changed: dict[tuple[int, str], None] = {}
         trades: list[tuple[Symbol, Trade, int]] = []
         touched: dict[tuple[int, bool, int], None] = {}
+        taken: dict[tuple[int, bool, int], int] = {}  # symbol, whether it bought, order; of clients alone
         for event in events:
             kind = event.kind
             if kind == REPORT_REJECT or kind == REPORT_CANCEL_REJECT:
@@ -268,6 +359,9 @@ class Venue:
             elif kind == REPORT_FILL:
                 fill = self._fill(order, event, now_ms, trades)
                 name = "TRADE"
+                if not fill.maker and not account.is_agent:
+                    key = order.symbol.index, order.is_buy, order.order_id
+                    taken[key] = taken.get(key, 0) + fill.qty_e8
             elif kind == REPORT_CANCELED:
                 order.status = "CANCELED"
                 name = "CANCELED"
@@ -294,6 +388,8 @@ class Venue:
             if not order.symbol.is_linear:
                 changed[(order.account, order.symbol.base)] = None
             changed[(order.account, order.symbol.quote)] = None
+            if fill is not None:
+                changed[(order.account, fill.fee_asset)] = None
             if order.price_e8:
                 touched[(order.symbol.index, order.is_buy, order.price_e8)] = None
             if not order.is_open:
@@ -305,10 +401,15 @@ class Venue:
                 news.extend((account, one) for one in self.words.order(order, name, now_ms, number, fill, told))
         books = self._look(touched)
         self._tell(now_ns, now_ms, news, changed)
+        for index in {index for index, _ in changed} if trades else ():
+            self._grade(self.accounts[index])
         if trades:
             self.on_trades([
                 (symbol, trade, self.tapes[symbol.index].add(trade, taker)) for symbol, trade, taker in trades
             ])  # fmt: skip
+        if self.on_taken is not None:
+            for (index, is_buy, _), qty_e8 in taken.items():
+                self.on_taken(self.by_index[index], is_buy, qty_e8)
         for index in books:
             self.on_book(self.by_index[index])
         if refusal is not None:
@@ -319,6 +420,9 @@ class Venue:
         account.open[order.order_id] = order
         if not account.is_agent and order.client_id:
             account.by_client[order.client_id] = order
+            if self.client_ids_once:
+                account.used_ids.pop(order.client_id, None)
+                account.used_ids[order.client_id] = now_ms
         if event.place == AT_LIST:
             order.status = "PENDING_NEW"
         else:
@@ -343,10 +447,10 @@ class Venue:
         if not event.is_maker:
             trades[-1] = (symbol, trade, order.order_id)
         quote_e8 = value_of(symbol, event.last_ticks, event.last_lots)
-        fill = Fill(
-            trade.trade_id, price_e8, qty_e8, quote_e8, event.fee_e8,
-            symbol.base if order.is_buy and not symbol.is_linear else symbol.quote, event.is_maker, now_ms,
-        )  # fmt: skip
+        asset = symbol.base if order.is_buy and not symbol.is_linear else symbol.quote
+        if event.in_token and self.token is not None:
+            asset = self.token.asset
+        fill = Fill(trade.trade_id, price_e8, qty_e8, quote_e8, event.fee_e8, asset, event.is_maker, now_ms)
         order.executed_e8 = event.cum_lots * symbol.lot_e8
         order.quote_e8 = event.cum_value_e8
         if order.working_ms < 0:
@@ -359,6 +463,8 @@ class Venue:
         if not account.is_agent:
             order.fills.append(fill)
             account.trades.append((order, fill))
+            if symbol.quote == COUNTED_IN:
+                account.rates.turnover.add(now_ms, quote_e8)
         return fill
 
     def _spent(self, order: Order, news: list[tuple[Account, dict]]) -> None:
@@ -404,11 +510,12 @@ class Venue:
         if order_list is None:
             return
         if event.kind == REPORT_LIST_STARTED:
-            account.lists[order_list.list_id] = order_list
+            account.lists[order_list.list_id] = account.open_lists[order_list.list_id] = order_list
             account.lists_by_client[order_list.client_id] = order_list
             order_list.time_ms = now_ms
         else:
             order_list.status_type = order_list.status = "ALL_DONE"
+            self._finish_list(account, order_list)
         if account.listeners:
             news.append((account, self.words.order_list(order_list, now_ms)))
 
@@ -444,6 +551,16 @@ class Venue:
             self.orders.pop(gone.order_id, None)
             if account.by_client.get(gone.client_id) is gone:
                 del account.by_client[gone.client_id]
+
+    @staticmethod
+    def _finish_list(account: Account, order_list: OrderList) -> None:
+        account.open_lists.pop(order_list.list_id, None)
+        account.list_history.append(order_list)
+        if len(account.list_history) > LISTS:
+            gone = account.list_history.popleft()
+            del account.lists[gone.list_id]
+            if account.lists_by_client.get(gone.client_id) is gone:
+                del account.lists_by_client[gone.client_id]
 
     def _tell(
         self, now_ns: int, now_ms: int, news: list[tuple[Account, dict]], changed: dict[tuple[int, str], None]

@@ -219,6 +219,6 @@ def audit(memory):
         return AUDIT_LOST
     if desk["queue_head"] >= 0:
         return AUDIT_QUEUE
-    if desk["n_events"] > EVENTS_PER_ORDER * desk["max_orders"] + EVENTS_MORE:
+    if desk["n_events"] > max(desk["n_accounts"], EVENTS_PER_ORDER * desk["max_orders"] + EVENTS_MORE):
         return AUDIT_EVENTS
     return AUDIT_OK

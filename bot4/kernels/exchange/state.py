@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bot4.model.errors import InputError
+from bot4.model.units import PPM
 
 MAX_INSTRUMENTS = 64
 MAX_ACCOUNTS = 1_024
@@ -30,6 +31,8 @@ MAX_PRICE_TICKS = 2**28  # a trailing buy's trigger may be twice a price, and ha
 VALUE_BOUND = 2**58  # of one order, one position; in 1e-8
 SUPPLY_BOUND = 2**60  # of an asset over all accounts
 FEE_BOUND_PPM = 100_000
+TOKEN_PRICE_BOUND_E8 = 2**46 - 1  # of a whole token, so that what is paid in it is reckoned without wrapping
+FUNDING_BOUND_E8 = 100_000_000  # a rate of the whole value
 MAX_LOTS = 2**31 - 1
 ICEBERG_PARTS = 10
 MAX_TRAILING = 1_024  # of one instrument: each is looked at when the price changes
@@ -42,6 +45,7 @@ BPS = 10_000
 # one of two and tells both: 4N + 2. Each order is accepted, triggered and ended once, and so is its list: 4N + 7.
 EVENTS_PER_ORDER = 17
 EVENTS_MORE = 14
+# A funding has one event for each account instead.
 
 TREE_BID = 0
 TREE_ASK = 1
@@ -60,6 +64,7 @@ AT_TAKING = 5  # takes right now
 
 LIQUIDITY_MAKER = 1
 LIQUIDITY_TAKER = 2
+FEE_IN_TOKEN = 4  # beside one of these: the fee was paid in the token
 
 ALL_INSTRUMENTS = -1
 
@@ -79,18 +84,20 @@ COMMAND = np.dtype(
         ("order_id", "i8"),  # to cancel or amend; 0: by client id
         ("client_id", "i8"),  # 0: none; no two open orders of an account have the same
         ("list_client_id", "i8"),  # echoed
-        ("price_ticks", "i8"),
+        ("price_ticks", "i8"),  # ACTION_FUNDING: the mark
         ("stop_ticks", "i8"),  # trigger; of a trailing order where tracking begins, 0: at once
         ("qty_lots", "i8"),
         ("display_lots", "i8"),  # iceberg: what is shown at a time; 0: all
         ("trail_bps", "i8"),
         ("expire_ns", "i8"),  # TIF_GTD
-        ("amount_e8", "i8"),  # of a market order without a quantity, in the quote asset; ACTION_DEPOSIT, signed
+        ("amount_e8", "i8"),  # of a market order without a quantity; ACTION_DEPOSIT, signed; ACTION_FUNDING, the rate
         ("_pad", "i8", (3,)),
     ]
 )
 
-# The order as it is after what `kind` says; `last_*`, `fee_e8`, `trade_id` and `liquidity` of a fill alone.
+# The order as it is after what `kind` says; `last_*`, `fee_e8`, `trade_id` and `liquidity` of a fill alone. Of a
+# REPORT_FUNDING: the position, signed (`last_lots`), the mark (`last_ticks`), what was paid (`fee_e8`, negative:
+# received) and what is free then (`cum_value_e8`).
 EVENT = np.dtype(
     [
         ("ts_ns", "i8"),
@@ -116,7 +123,7 @@ EVENT = np.dtype(
         ("cum_value_e8", "i8"),
         ("last_lots", "i8"),  # REPORT_PREVENTED: the lots that were
         ("last_ticks", "i8"),
-        ("fee_e8", "i8"),  # in the asset received; of a contract in the asset it settles in
+        ("fee_e8", "i8"),  # in the asset received, of a contract in the asset it settles in; or in the token
         ("trade_id", "i8"),  # REPORT_PREVENTED: number of the prevented match
     ]
 )
@@ -211,7 +218,14 @@ SEAT = np.dtype(
     ]
 )
 
-ACCOUNT = np.dtype([("maker_ppm", "i8"), ("taker_ppm", "i8"), ("group", "i8")])  # group: 0, or as others' trade group
+ACCOUNT = np.dtype(
+    [
+        ("maker_ppm", "i8"),
+        ("taker_ppm", "i8"),
+        ("group", "i8"),  # 0, or as others' trade group
+        ("pays_token", "i8"),  # 1: fees in the token where it can
+    ]
+)
 
 BALANCE = np.dtype([("free_e8", "i8"), ("locked_e8", "i8")])
 
@@ -255,6 +269,8 @@ DESK = np.dtype(
         ("n_accounts", "i8"),
         ("n_assets", "i8"),
         ("max_orders", "i8"),
+        ("token", "i8"),  # asset that fees may be paid in, -1: none
+        ("token_discount_ppm", "i8"),
     ]
 )
 
@@ -273,6 +289,7 @@ EXCHANGE = np.dtype(
         ("balances", BALANCE, (MAX_ACCOUNTS, MAX_ASSETS)),
         ("fees", "i8", (MAX_ASSETS,)),  # collected so far, 1e-8
         ("supply", "i8", (MAX_ASSETS,)),  # deposits less withdrawals, 1e-8
+        ("token_price_e8", "i8", (MAX_ASSETS,)),  # of one token in this asset, 0: it pays no fees of this asset
         ("seats", SEAT, (MAX_ACCOUNTS * MAX_INSTRUMENTS,)),
         ("orders", ORDER, (MAX_ORDERS,)),
         ("levels", LEVEL, (MAX_ORDERS,)),
@@ -367,13 +384,16 @@ def exchange_memory(rules: list[MarketRules], n_accounts: int, n_assets: int, ma
     desk = memory["desk"]
     desk["n_instruments"], desk["n_accounts"], desk["n_assets"] = len(rules), n_accounts, n_assets
     desk["max_orders"] = max_orders
+    desk["token"] = -1
     for name in ("free_order", "free_level", "free_node", "free_list", "queue_head", "queue_tail"):
         desk[name] = -1
     desk["fresh_node"] = N_TREES * MAX_INSTRUMENTS
     return memory
 
 
-def set_account(memory: np.void, account: int, maker_ppm: int, taker_ppm: int, group: int = 0) -> None:
+def set_account(
+    memory: np.void, account: int, maker_ppm: int, taker_ppm: int, group: int = 0, pays_token: bool = False
+) -> None:
     """Fees of an account from now on, and whom it does not trade with.
 
     Parameters
@@ -382,6 +402,7 @@ def set_account(memory: np.void, account: int, maker_ppm: int, taker_ppm: int, g
     account : of those there are
     maker_ppm, taker_ppm : parts per million of what it receives; a negative fee is a rebate
     group : accounts of one group other than 0 are one for the prevention of self-trades
+    pays_token : whether it pays fees in the token of `set_token` as long as it has enough of it
 
     Raises
     ------
@@ -392,4 +413,35 @@ def set_account(memory: np.void, account: int, maker_ppm: int, taker_ppm: int, g
     for name, value in (("maker_ppm", maker_ppm), ("taker_ppm", taker_ppm)):
         if abs(value) > FEE_BOUND_PPM:
             raise InputError(f"{name}: {value} must be from {-FEE_BOUND_PPM} to {FEE_BOUND_PPM}")
-    memory["accounts"][account] = (maker_ppm, taker_ppm, group)
+    memory["accounts"][account] = (maker_ppm, taker_ppm, group, int(pays_token))
+
+
+def set_token(memory: np.void, asset: int, discount_ppm: int, prices_e8: dict[int, int]) -> None:
+    """The asset that fees may be paid in, from now on.
+
+    Parameters
+    ----------
+    memory : EXCHANGE record
+    asset : of those there are
+    discount_ppm : parts per million by which a fee is smaller that is paid in it
+    prices_e8 : what one of it is worth, by the asset that an instrument is quoted in; fees of others are paid as usual
+
+    Raises
+    ------
+    InputError : no such asset, or a number is out of its range
+    """
+    n_assets = int(memory["desk"]["n_assets"])
+    for one in (asset, *prices_e8):
+        if not 0 <= one < n_assets:
+            raise InputError(f"asset: {one} must be from 0 to {n_assets - 1}")
+    if asset in prices_e8:
+        raise InputError(f"prices_e8: asset {asset} is the token itself")
+    if not 0 <= discount_ppm <= PPM:
+        raise InputError(f"discount_ppm: {discount_ppm} must be from 0 to {PPM}")
+    for one, price_e8 in prices_e8.items():
+        if not 1 <= price_e8 <= TOKEN_PRICE_BOUND_E8:
+            raise InputError(f"prices_e8: {price_e8} of asset {one} must be from 1 to {TOKEN_PRICE_BOUND_E8}")
+    memory["desk"]["token"], memory["desk"]["token_discount_ppm"] = asset, discount_ppm
+    memory["token_price_e8"] = 0
+    for one, price_e8 in prices_e8.items():
+        memory["token_price_e8"][one] = price_e8

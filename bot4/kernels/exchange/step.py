@@ -13,7 +13,7 @@ Budget: 200 ns a command that rests or leaves, 1 us a fill with both sides (`bot
 import numpy as np
 
 from bot4.jit import kernel
-from bot4.kernels.exchange.account import add_open, lock, own_claim_e8, paid_in_free_e8
+from bot4.kernels.exchange.account import add_open, funding, lock, own_claim_e8, paid_in_free_e8
 from bot4.kernels.exchange.check import check_bounds, crosses, parts_of, waits_for_price, would_fire
 from bot4.kernels.exchange.ending import close
 from bot4.kernels.exchange.entry import place, refuse_list, stage_leg, take_turns
@@ -37,6 +37,7 @@ from bot4.model.enums import (
     ACTION_CANCEL_ALL,
     ACTION_DEPOSIT,
     ACTION_EXPIRE,
+    ACTION_FUNDING,
     ACTION_LEG,
     ACTION_PLACE,
     OK,
@@ -241,6 +242,8 @@ def exchange_step(memory, command):
         stage_leg(memory, command)
     elif action == ACTION_DEPOSIT:
         deposit(memory, command)
+    elif action == ACTION_FUNDING:
+        funding(memory, command)
     elif action != ACTION_EXPIRE:
         command_event(memory, REPORT_REJECT, command, VENUE_BAD_REQUEST)
     take_turns(memory)

@@ -151,12 +151,12 @@ def _fill(memory, row, other, price_ticks, lots):
     end_sibling(memory, other)
     order = memory["orders"][row]
     maker = memory["orders"][other]
-    fee = settle(memory, row, price_ticks, lots, LIQUIDITY_TAKER)
+    fee, told = settle(memory, row, price_ticks, lots, LIQUIDITY_TAKER)
     if order["amount_e8"] == 0:
         order["leaves_lots"] -= lots
-    fill_event(memory, row, price_ticks, lots, fee, trade_id, LIQUIDITY_TAKER)
-    fee = settle(memory, other, price_ticks, lots, LIQUIDITY_MAKER)
-    fill_event(memory, other, price_ticks, lots, fee, trade_id, LIQUIDITY_MAKER)
+    fill_event(memory, row, price_ticks, lots, fee, trade_id, told)
+    fee, told = settle(memory, other, price_ticks, lots, LIQUIDITY_MAKER)
+    fill_event(memory, other, price_ticks, lots, fee, trade_id, told)
     seat = np.int64(maker["seat"])
     lessen_booked(memory, other, lots, True)
     if maker["leaves_lots"] == 0:

@@ -14,7 +14,7 @@ MAX_TRAILING = 1_024
 VALUE_BOUND = 2**58
 SUPPLY_BOUND = 2**60
 NOWHERE, BOOK, TRIGGER, LIST, QUEUE, TAKING = range(6)
-MAKER, TAKER = 1, 2
+MAKER, TAKER, IN_TOKEN = 1, 2, 4
 ALL = -1
 LIMITS = (e.TYPE_LIMIT, e.TYPE_STOP_LIMIT, e.TYPE_TAKE_PROFIT_LIMIT)
 STOPS = (e.TYPE_STOP_MARKET, e.TYPE_STOP_LIMIT)
@@ -28,6 +28,11 @@ def ceil_div(a: int, b: int) -> int:
 def fee(amount: int, ppm: int) -> int:
     """A share of an amount, rounded up."""
     return ceil_div(amount * ppm, 10**6)
+
+
+def in_token(due, discount_ppm, price_e8):
+    """A fee in the token, less the discount: at each step rounded up."""
+    return ceil_div(fee(due, 10**6 - discount_ppm) * 10**8, price_e8)
 
 
 class Rules(NamedTuple):
@@ -149,6 +154,8 @@ class RefExchange:
     def __init__(self, rules, n_accounts, n_assets, max_orders, fees, groups):
         self.rules, self.n_accounts, self.n_assets, self.max_orders = rules, n_accounts, n_assets, max_orders
         self.fee_ppm, self.groups = fees, groups
+        self.token, self.discount_ppm, self.token_prices = None, 0, {}
+        self.pays_token = set()
         self.total = {(a, s): 0 for a in range(n_accounts) for s in range(n_assets)}
         self.fees = [0] * n_assets
         self.supply = [0] * n_assets
@@ -181,6 +188,14 @@ class RefExchange:
             self.now, self.n_events, kind, c.side, c.type, c.tif, c.flags, c.stp, 0, 0, c.account,
             c.instrument & 0xFFFF, code, c.order, c.client if client is None else client, number, c.price, c.stop,
             c.qty, 0, value, 0, 0, 0, 0,
+        ))  # fmt: skip
+
+    def tell_funding(self, c, account, lots, paid, free):
+        """Of a position."""
+        self.n_events += 1
+        self.events.append((
+            self.now, self.n_events, e.REPORT_FUNDING, c.side, c.type, c.tif, c.flags, c.stp, 0, 0, account,
+            c.instrument, 0, c.order, c.client, 0, c.price, c.stop, c.qty, 0, free, lots, c.price, paid, 0,
         ))  # fmt: skip
 
     def tell_list(self, kind, one):
@@ -229,9 +244,8 @@ class RefExchange:
         return needed
 
     def settle(self, o, price, lots, liquidity):
-        """One side of a fill. Returns the fee."""
+        """One side of a fill. Returns the fee, and how it was paid."""
         account, rules = o.c.account, self.rules[o.c.instrument]
-        ppm = self.fee_ppm[account][0 if liquidity == MAKER else 1]
         value = price * lots * rules.value_e8
         o.cum += lots
         o.value += value
@@ -239,10 +253,9 @@ class RefExchange:
             asset, received = (rules.base, lots * rules.lot_e8) if o.c.side > 0 else (rules.quote, value)
             spent = value if o.c.side > 0 else lots * rules.lot_e8
             self.total[self.pays_with(o)] -= spent
-            paid = fee(received, ppm)
-            self.total[account, asset] += received - paid
+            self.total[account, asset] += received
         else:
-            asset, paid = rules.quote, fee(value, ppm)
+            asset, received = rules.quote, value
             seat = self.seats[account, o.c.instrument]
             closing = min(lots, seat.reducible(o.c.side))
             if closing:
@@ -253,9 +266,30 @@ class RefExchange:
                 self.total[account, asset] += profit * rules.value_e8
             seat.lots += o.c.side * lots
             seat.cost += o.c.side * (lots - closing) * price
-            self.total[account, asset] -= paid
+        ppm = self.fee_ppm[account][0 if liquidity == MAKER else 1]
+        paid = fee(received, ppm)
+        if account in self.pays_token and rules.quote in self.token_prices and ppm > 0:
+            instead = in_token(fee(value, ppm), self.discount_ppm, self.token_prices[rules.quote])
+            if instead <= self.free(account, self.token):
+                asset, paid, liquidity = self.token, instead, liquidity | IN_TOKEN
+        self.total[account, asset] -= paid
         self.fees[asset] += paid
-        return paid
+        return paid, liquidity
+
+    def pay_funding(self, c):
+        """All positions of a contract, each payment rounded up."""
+        contract = 0 <= c.instrument < len(self.rules) and self.rules[c.instrument].max_position
+        if not contract or not 1 <= c.price <= self.rules[c.instrument].max_price or abs(c.amount) > 10**8:
+            self.tell_command(e.REPORT_REJECT, c, e.VENUE_BAD_REQUEST)
+            return
+        rules = self.rules[c.instrument]
+        for account in range(self.n_accounts):
+            lots = self.seats[account, c.instrument].lots
+            if lots:
+                paid = ceil_div(lots * c.price * rules.value_e8 * c.amount, 10**8)
+                self.total[account, rules.quote] -= paid
+                self.fees[rules.quote] += paid
+                self.tell_funding(c, account, lots, paid, self.free(account, rules.quote))
 
     # --- where orders are ----------------------------------------------------------------------------------------
 
@@ -447,8 +481,8 @@ class RefExchange:
         self.end_sibling(o)
         self.end_sibling(maker)
         for one, liquidity in ((o, TAKER), (maker, MAKER)):
-            paid = self.settle(one, price, lots, liquidity)
-            self.tell(e.REPORT_FILL, one, 0, liquidity, lots, price, paid, self.n_trades)
+            paid, how = self.settle(one, price, lots, liquidity)
+            self.tell(e.REPORT_FILL, one, 0, how, lots, price, paid, self.n_trades)
         maker.shown -= lots
         if maker.leaves == 0:
             self.close(maker, e.REPORT_FILL, 0)
@@ -864,6 +898,7 @@ class RefExchange:
         actions = {
             e.ACTION_PLACE: self.place_order, e.ACTION_CANCEL: self.cancel, e.ACTION_AMEND: self.amend,
             e.ACTION_CANCEL_ALL: self.cancel_all, e.ACTION_LEG: self.stage, e.ACTION_DEPOSIT: self.deposit,
+            e.ACTION_FUNDING: self.pay_funding,
         }  # fmt: skip
         if c.action in actions:
             actions[c.action](c)

@@ -75,8 +75,8 @@ def test_accounts_that_are_refused(tmp_path, text, says):
 def test_accounts_of_a_file(tmp_path):
     path = tmp_path / "balances.toml"
     path.write_text('[[account]]\nname="a"\nbalances={USDT="1.5"}\ntaker_fee_bps="7.5"\nmaker_fee_bps="-1"\n')
-    (owner,) = read_owners(path)
-    assert (owner.name, owner.balances, owner.fees_ppm) == ("a", {"USDT": 150_000_000}, (-100, 750))
+    (owner,) = read_owners(path).accounts
+    assert (owner.name, owner.balances, owner.tiers) == ("a", {"USDT": 150_000_000}, ((0, -100, 750),))
 
 
 def scenario(tmp_path, text):

@@ -4,9 +4,11 @@ import random
 
 import numpy as np
 import pytest
+from reference.kernels.exchange import in_token
 from rig.exchange import Pair, RandomScript
 
 from bot4.kernels.exchange import audit as a
+from bot4.kernels.exchange.account import token_fee_e8
 from bot4.kernels.exchange.identity import find_client, forget, id_slot, remember
 from bot4.kernels.exchange.state import (
     COMMAND,
@@ -18,6 +20,7 @@ from bot4.kernels.exchange.state import (
     MarketRules,
     exchange_memory,
     set_account,
+    set_token,
 )
 from bot4.kernels.exchange.step import depth, exchange_step
 from bot4.kernels.exchange.tree import root_of, tree_add, tree_after, tree_find, tree_first, tree_remove
@@ -117,6 +120,30 @@ def test_an_account_beyond_its_bounds_is_refused(memory):
     for account, maker, taker in ((4, 0, 0), (-1, 0, 0), (0, 100_001, 0), (0, 0, -100_001)):
         with pytest.raises(InputError, match="must be from"):
             set_account(memory, account, maker, taker)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "word"),
+    [
+        ((2, 0, {0: 1}), "asset"), ((1, 0, {2: 1}), "asset"), ((1, 0, {1: 1}), "token itself"),
+        ((1, -1, {0: 1}), "discount_ppm"), ((1, 1_000_001, {0: 1}), "discount_ppm"), ((1, 0, {0: 0}), "prices_e8"),
+        ((1, 0, {0: 2**46}), "prices_e8"),
+    ],
+)  # fmt: skip
+def test_a_token_beyond_its_bounds_is_refused(memory, numbers, word):
+    with pytest.raises(InputError, match=word):
+        set_token(memory, *numbers)
+
+
+def test_a_fee_in_the_token_is_exact_at_every_size():
+    draw = random.Random(5)
+    for _ in range(2_000):
+        due, discount = draw.choice((0, 1, draw.getrandbits(20), draw.getrandbits(54))), draw.randrange(1_000_001)
+        price = draw.choice((1, 2, draw.getrandbits(30) + 1, 2**46 - 1))
+        free = draw.choice((0, 2**60, draw.getrandbits(50)))
+        expected = in_token(due, discount, price)
+        made = token_fee_e8(np.int64(due), np.int64(discount), np.int64(price), np.int64(free))
+        assert made == (expected if expected <= free else -1)
 
 
 def test_depth_shows_what_everybody_sees():

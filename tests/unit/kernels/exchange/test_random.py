@@ -15,7 +15,7 @@ EVERY = 250  # steps between two looks at the whole state
 KINDS = {
     e.REPORT_ACK, e.REPORT_REJECT, e.REPORT_FILL, e.REPORT_CANCELED, e.REPORT_EXPIRED, e.REPORT_TRIGGERED,
     e.REPORT_REPLACED, e.REPORT_CANCEL_REJECT, e.REPORT_BALANCE, e.REPORT_PREVENTED, e.REPORT_LIST_STARTED,
-    e.REPORT_LIST_DONE,
+    e.REPORT_LIST_DONE, e.REPORT_FUNDING,
 }  # fmt: skip
 CODES = {
     e.VENUE_POST_ONLY, e.VENUE_REDUCE_ONLY, e.VENUE_UNKNOWN_ORDER, e.VENUE_DUPLICATE_ID, e.VENUE_BALANCE,
@@ -43,6 +43,7 @@ def test_same_commands_same_events_same_state():
     assert {kind for kind, _ in pair.counts} == KINDS
     if JIT:
         assert {code for _, code in pair.counts} >= CODES
+        assert pair.in_token > 100, "and fees were paid in the token"
     print(f"{STEPS} steps, {pair.n_events} events, {pair.twin.n_trades} trades, sha256 {pair.hash.hexdigest()}")
 
 
@@ -61,7 +62,7 @@ def test_the_same_seed_gives_the_same_hash():
 
 def test_a_full_exchange_refuses_more_orders():
     """An iceberg counts as its parts; what ends makes room."""
-    pair = run(4, 400, max_orders=20)
+    pair = run(4, 600, max_orders=20)
     assert pair.counts[e.REPORT_REJECT, e.VENUE_TOO_MANY_ORDERS] > 5
     assert pair.counts[e.REPORT_FILL, 0] > 20
 

@@ -5,12 +5,21 @@ from typing import NamedTuple
 import pytest
 from rig.exchange import Pair
 
-from bot4.kernels.exchange.state import ALL_INSTRUMENTS, AT_LIST, LIQUIDITY_MAKER, LIQUIDITY_TAKER, MarketRules
+from bot4.kernels.exchange.state import (
+    ALL_INSTRUMENTS,
+    AT_LIST,
+    FEE_IN_TOKEN,
+    LIQUIDITY_MAKER,
+    LIQUIDITY_TAKER,
+    MarketRules,
+    set_account,
+    set_token,
+)
 from bot4.model import enums as e
 
 E8 = 10**8
 SPOT, PERP = 0, 1  # instruments
-USD, BTC = 0, 1  # assets
+USD, BTC, COIN = 0, 1, 2  # assets; COIN is what fees may be paid in
 A, B, C, D = range(4)  # accounts; C and D are one trade group
 BUY, SELL = 1, -1
 RICH = 10**9  # of each asset, in whole units
@@ -51,7 +60,7 @@ class Venue(Pair):
 
     def __init__(self, fees=((0, 0),) * 4, rich=RICH, max_orders=64):
         markets = (MarketRules(BTC, USD, E8, E8, 60_000, 10_000), MarketRules(BTC, USD, E8, E8, 50_000, 100, 200))
-        super().__init__(max_orders, markets, fees, (0, 0, 7, 7))
+        super().__init__(max_orders, markets, fees, (0, 0, 7, 7), token=False)
         for account in range(4):
             self.fund(account, *(rich * E8,) * 2)
 
@@ -601,12 +610,101 @@ def test_the_fee_is_of_what_is_received_rounded_up():
 
 
 def test_a_fee_smaller_than_a_unit_is_a_unit_and_such_a_rebate_is_none():
-    pair = Pair(16, (MarketRules(1, 0, 1, 1, 100, 100),), ((-1, 0), (0, 1)), (0, 0))
+    pair = Pair(16, (MarketRules(1, 0, 1, 1, 100, 100),), ((-1, 0), (0, 1)), (0, 0), token=False)
     pair.fund(0, 10**6, 10**6)
     pair.fund(1, 10**6, 10**6)
     pair.place(account=0, side=SELL, price=3, qty=5)
     fills = [Event(*x) for x in pair.place(account=1, side=BUY, price=3, qty=5)][1:]
     assert [x.fee for x in fills] == [1, 0]
+
+
+def paying_in_token(ppm, discount_ppm, price, *coins):
+    """A venue where A and B pay in the token, of which they have so much (in 1e-8)."""
+    venue = Venue(fees=((-50, ppm), (ppm, ppm), (0, 0), (0, 0)))
+    twin = venue.twin
+    set_token(venue.memory, COIN, discount_ppm, {USD: price * E8})
+    twin.token, twin.discount_ppm, twin.token_prices, twin.pays_token = COIN, discount_ppm, {USD: price * E8}, {A, B}
+    for account, amount in enumerate(coins):
+        set_account(venue.memory, account, *twin.fee_ppm[account], 0, pays_token=True)
+        venue.do(e.ACTION_DEPOSIT, account=account, instrument=COIN, amount=amount)
+    return venue
+
+
+def test_a_fee_in_the_token_is_a_share_of_the_value_less_the_discount():
+    venue = paying_in_token(1_000, 250_000, 600, 5 * E8, 5 * E8)
+    venue.sell(B, 60_000, 1)
+    fills = [x for x in venue.buy(A, 60_000, 1) if x.kind == e.REPORT_FILL]
+    assert [(x.account, x.liquidity, x.fee) for x in fills] == [
+        (A, LIQUIDITY_TAKER | FEE_IN_TOKEN, 7_500_000), (B, LIQUIDITY_MAKER | FEE_IN_TOKEN, 7_500_000)
+    ], "60 dollars less a quarter are 0.075 of what costs 600"  # fmt: skip
+    assert venue.money(A, COIN)[0] == venue.money(B, COIN)[0] == 4.925
+    assert venue.money(A, BTC)[0] == RICH + 1, "what was bought came whole"
+    assert venue.memory["fees"][:3].tolist() == [0, 0, 15_000_000]
+
+
+def test_who_has_too_little_of_the_token_pays_as_usual_and_rebates_are_no_business_of_it():
+    venue = paying_in_token(1_000, 0, 700, 8_571_428, 8_571_429)  # sixty dollars are 0.085714285...
+    venue.sell(B, 60_000, 1)
+    fills = [x for x in venue.buy(A, 60_000, 1) if x.kind == e.REPORT_FILL]
+    assert [(x.account, x.liquidity, x.fee) for x in fills] == [
+        (A, LIQUIDITY_TAKER, 100_000), (B, LIQUIDITY_MAKER | FEE_IN_TOKEN, 8_571_429)
+    ]  # fmt: skip
+    assert venue.money(B, COIN) == (0, 0)
+    venue.sell(A, 60_000, 1)
+    fills = [x for x in venue.buy(B, 60_000, 1) if x.kind == e.REPORT_FILL]
+    assert [(x.account, x.liquidity, x.fee) for x in fills] == [
+        (B, LIQUIDITY_TAKER, 100_000), (A, LIQUIDITY_MAKER, -3 * E8)
+    ], "a rebate comes in what is received"  # fmt: skip
+    contract = [x for x in venue.trade(100, PERP) if x.kind == e.REPORT_FILL]
+    assert {x.liquidity & FEE_IN_TOKEN for x in contract} == {0}, "nothing is left"
+    venue.do(e.ACTION_DEPOSIT, account=B, instrument=COIN, amount=E8)
+    assert [x.fee for x in venue.trade(700, PERP) if x.account == B and x.liquidity == 6] == [100_000]
+
+
+def test_who_pays_nothing_pays_it_as_usual():
+    venue = paying_in_token(0, 0, 700, E8, E8)
+    venue.sell(B, 60_000, 1)
+    fills = [x for x in venue.buy(A, 60_000, 1) if x.kind == e.REPORT_FILL]
+    assert [(x.liquidity, x.fee) for x in fills] == [(LIQUIDITY_TAKER, 0), (LIQUIDITY_MAKER, 0)]
+
+
+def test_funding_moves_money_from_those_who_are_long_to_those_who_are_short():
+    venue = Venue(rich=1_000)
+    venue.sell(A, 100, 3, instrument=PERP)
+    venue.buy(B, 100, 1, instrument=PERP)
+    venue.buy(C, 100, 2, instrument=PERP)
+    before = venue.memory["balances"]["free_e8"][:3, USD].tolist()
+    said = venue.do(e.ACTION_FUNDING, instrument=PERP, price=120, amount=10_001)  # 0.010001 % of 120
+    assert [(x.kind, x.account, x.lots, x.at, x.fee) for x in said] == [
+        (e.REPORT_FUNDING, A, -3, 120, -3 * 1_200_120), (e.REPORT_FUNDING, B, 1, 120, 1_200_120),
+        (e.REPORT_FUNDING, C, 2, 120, 2 * 1_200_120),
+    ]  # fmt: skip
+    after = venue.memory["balances"]["free_e8"][:3, USD].tolist()
+    assert [x - y for x, y in zip(after, before, strict=True)] == [3_600_360, -1_200_120, -2_400_240]
+    assert [x.value for x in said] == after
+    said = venue.do(e.ACTION_FUNDING, instrument=PERP, price=120, amount=-10_001)
+    assert venue.memory["balances"]["free_e8"][:3, USD].tolist() == before, "and back, at a negative rate"
+
+
+def test_what_does_not_divide_of_a_funding_is_the_venues():
+    pair = Pair(16, (MarketRules(1, 0, 1, 1, 100, 100, 100),), ((0, 0),) * 3, (0,) * 3, token=False)
+    for account in range(3):
+        pair.fund(account, 10**6)
+    pair.place(account=0, side=SELL, price=3, qty=5)
+    pair.place(account=1, side=BUY, price=3, qty=2)
+    pair.place(account=2, side=BUY, price=3, qty=3)
+    said = [Event(*x) for x in pair.do(e.ACTION_FUNDING, instrument=0, price=3, amount=E8 // 7)]
+    assert [x.fee for x in said] == [-2, 1, 2] and pair.memory["fees"][0] == 1
+
+
+@pytest.mark.parametrize(
+    "fields", [{"instrument": SPOT}, {"instrument": 2}, {"price": 0}, {"price": 50_001}, {"amount": E8 + 1}]
+)
+def test_a_funding_that_cannot_be_is_refused(venue, fields):
+    venue.trade(100, PERP)
+    command = {"instrument": PERP, "price": 50_000, "amount": -E8}
+    assert kinds(venue.do(e.ACTION_FUNDING, **(command | fields))) == [e.REPORT_REJECT]
+    assert kinds(venue.do(e.ACTION_FUNDING, **command)) == [e.REPORT_FUNDING] * 2
 
 
 def test_money_comes_and_goes_within_bounds(venue):

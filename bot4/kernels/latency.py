@@ -1,0 +1,149 @@
+"""How long a message is under way: one table of samples for every model, and a lookup that kernels can do.
+
+    constant       the same for each
+    log-normal     drawn from a seed when the table is made: median and spread
+    recorded       samples of a file, one after the other, then from the beginning again
+    interpolated   by time, between the measurements of a recording (order entry and answer apart)
+
+Nothing is drawn at random while messages go: who sends the n-th one looks at the n-th sample, so the same seed gives
+the same latencies in whatever order processes run.
+"""
+
+import random
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from bot4.jit import kernel
+from bot4.model.errors import InputError
+
+BY_NUMBER = 0
+BY_TIME = 1
+MAX_LATENCY_NS = 60_000_000_000  # a minute: whatever is later is lost, not late
+MAX_SAMPLES = 10_000_000
+DRAWN = 4_096  # samples of a drawn table
+_HEADER = "req_ts,exch_ts,resp_ts"
+
+
+class Latency(NamedTuple):
+    """The table of a model."""
+
+    kind: int
+    times: np.ndarray  # int64[n], ns, rising; BY_TIME alone
+    values: np.ndarray  # int64[n], ns, 0 to MAX_LATENCY_NS
+
+
+@kernel
+def latency_ns(kind, times, values, number, now_ns):
+    """How long the message of that number is under way that is sent now.
+
+    Parameters
+    ----------
+    kind : int64, BY_NUMBER or BY_TIME
+    times, values : int64[n], as `Latency` has them
+    number : int64 >= 0, counts the messages
+    now_ns : int64, in the time of the table; before and after it its first and last value count
+
+    Returns
+    -------
+    int64 : ns; between two measurements in proportion, rounded down
+
+    Notes
+    -----
+    Complexity: O(log n). Bound: the product of two differences fits, since values are below 2**36 and times of a
+    table apart by less than 2**57 ns (4 years) are shortened alike. Twin: tests/reference/kernels/latency.py
+    """
+    if kind == BY_NUMBER:
+        return values[number % len(values)]
+    if now_ns <= times[0]:
+        return values[0]
+    low = np.int64(0)
+    high = np.int64(len(times) - 1)
+    if now_ns >= times[high]:
+        return values[high]
+    while high - low > 1:
+        middle = (low + high) >> 1
+        if times[middle] <= now_ns:
+            low = middle
+        else:
+            high = middle
+    span = times[high] - times[low]
+    passed = now_ns - times[low]
+    while span >= 1 << 26:  # so that the product stays below 2**62
+        span >>= 1
+        passed >>= 1
+    return values[low] + (values[high] - values[low]) * passed // span
+
+
+def constant(ns: int) -> Latency:
+    """The same for each message."""
+    return Latency(BY_NUMBER, _NO_TIMES, np.array([ns], np.int64))
+
+
+def log_normal(median_ns: int, sigma: float, seed: str) -> Latency:
+    """Drawn once: half of them below the median, the logarithm spread by sigma; none above MAX_LATENCY_NS."""
+    draw = random.Random(seed)
+    drawn = [min(MAX_LATENCY_NS, round(median_ns * draw.lognormvariate(0.0, sigma))) for _ in range(DRAWN)]
+    return Latency(BY_NUMBER, _NO_TIMES, np.array(drawn, np.int64))
+
+
+def recorded(path: Path) -> Latency:
+    """Samples of a text file, a whole number of ns a line. Raises InputError naming file and line."""
+    values = [_whole(line, path, number) for number, line in enumerate(_lines(path), start=1)]
+    if not values:
+        raise InputError(f"{path}: has no samples; write a latency in ns on each line")
+    for number, value in enumerate(values, start=1):
+        _check(value, path, number)
+    return Latency(BY_NUMBER, _NO_TIMES, np.array(values, np.int64))
+
+
+def interpolated(path: Path, answers: bool) -> Latency:
+    """Measurements of a text file with the columns req_ts,exch_ts,resp_ts (ns): sent, at the venue, answered.
+
+    `answers` : the way back instead of the way there. Raises InputError naming file and line.
+    """
+    lines = _lines(path)
+    if not lines or lines[0].replace(" ", "") != _HEADER:
+        raise InputError(f"{path}: line 1: must be {_HEADER}")
+    times: list[int] = []
+    values: list[int] = []
+    for number, line in enumerate(lines[1:], start=2):
+        parts = line.split(",")
+        if len(parts) != 3:
+            raise InputError(f"{path}: line {number}: must have three columns, {_HEADER}")
+        sent, there, back = (_whole(part, path, number) for part in parts)
+        begin, end = (there, back) if answers else (sent, there)
+        _check(end - begin, path, number)
+        if times and begin <= times[-1]:
+            raise InputError(f"{path}: line {number}: its time is not later than that of the line before")
+        times.append(begin)
+        values.append(end - begin)
+    if not values:
+        raise InputError(f"{path}: has no measurements below its first line")
+    return Latency(BY_TIME, np.array(times, np.int64), np.array(values, np.int64))
+
+
+_NO_TIMES = np.zeros(1, np.int64)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text("ascii").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    if len(lines) > MAX_SAMPLES:
+        raise InputError(f"{path}: has more than {MAX_SAMPLES} lines")
+    return lines
+
+
+def _whole(text: str, path: Path, number: int) -> int:
+    text = text.strip()
+    if not (text.isdigit() and len(text) <= 18):
+        raise InputError(f"{path}: line {number}: {text[:32]!r} is no whole number of ns")
+    return int(text)
+
+
+def _check(value: int, path: Path, number: int) -> None:
+    if not 0 <= value <= MAX_LATENCY_NS:
+        raise InputError(f"{path}: line {number}: a latency of {value} ns must be from 0 to {MAX_LATENCY_NS}")

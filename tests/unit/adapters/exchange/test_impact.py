@@ -1,0 +1,83 @@
+"""The generated market does not forget who took from it: its fair price has moved for good, by the chosen model."""
+
+import pytest
+from rig.exchange_desk import BTC, Desk
+
+from bot4.model.errors import SettingsError
+
+MODELS = {
+    "linear": ("coefficient = 0.5\ndaily_quantity = 10000", 0.5 * 4 / 10_000),
+    "square_root": ("coefficient = 0.5\ndaily_quantity = 10000", 0.5 * (4 / 10_000) ** 0.5),
+    "almgren_chriss": ("gamma = 75", 75 * 4 / 60_000),
+}
+
+
+def text_of(model):
+    return f'[[impact]]\nmodel = "{model}"\nsymbol = "BTCUSDT"\n{MODELS[model][0]}\n'
+
+
+def mid(desk):
+    (bid, _), (ask, _) = desk.venue.best(desk.venue.symbol(BTC))
+    return (bid + ask) / 2
+
+
+def after_taking(folder, scenario, side):
+    """Mean of the mid over a minute that begins a minute after a client took four coins, of what it was before."""
+    desk = Desk(folder, scenario=scenario, market_seed=5, ledger=f"{side}{len(scenario)}.jsonl")
+    for _ in range(20):
+        desk.tick(0.5)
+    before = mid(desk)
+    for _ in range(5):
+        desk.market(0, side, quantity="0.8")
+    mids = []
+    for number in range(240):
+        desk.tick(0.5)
+        if number >= 120:
+            mids.append(mid(desk))
+    desk.conserved()
+    return sum(mids) / len(mids) / before
+
+
+@pytest.mark.parametrize("model", list(MODELS))
+def test_who_buys_leaves_a_higher_price_and_who_sells_a_lower_one(tmp_path, model):
+    share = MODELS[model][1]
+    if model == "square_root":
+        share = 5 * 0.5 * (0.8 / 10_000) ** 0.5  # each order by itself
+    alone = after_taking(tmp_path, "", "BUY")
+    assert after_taking(tmp_path, text_of(model), "BUY") / alone - 1 == pytest.approx(share, abs=0.002)
+    alone = after_taking(tmp_path, "", "SELL")
+    assert after_taking(tmp_path, text_of(model), "SELL") / alone - 1 == pytest.approx(-share, abs=0.002)
+
+
+def test_who_waits_moves_nothing_and_other_symbols_stay(tmp_path):
+    desk = Desk(tmp_path, scenario=text_of("almgren_chriss"), market_seed=5)
+    bitcoin, ether = desk.made.market._markets
+    fair = bitcoin._fair, ether._fair
+    desk.limit(0, "BUY", "59900", "1")
+    desk.done(0, "POST", "order", symbol="ETHUSDT", side="BUY", type="MARKET", quantity="1")
+    assert (bitcoin._fair, ether._fair) == fair
+    bought = float(desk.market(0, "BUY", quantity="2.5")["executedQty"])
+    assert bitcoin._fair - fair[0] == pytest.approx(75 * bought * 100) and bought > 0
+    sold = sum(float(desk.market(0, "SELL", quantity="20")["executedQty"]) for _ in range(3))
+    assert bitcoin._fair - fair[0] == pytest.approx(75 * (bought - sold) * 100)
+    desk.made.market._markets[0].taken(is_buy=False, qty_e8=10**15)
+    assert bitcoin._fair == bitcoin._floor()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("model = 'cubic'", "model"),
+        ("model = 'linear'\ncoefficient = 0.5", "daily_quantity is needed"),
+        ("model = 'linear'\ncoefficient = 0.5\ndaily_quantity = -1.0", "daily_quantity"),
+        ("model = 'square_root'\ncoefficient = nan\ndaily_quantity = 1.0", "coefficient"),
+        ("model = 'square_root'\ncoefficient = inf\ndaily_quantity = 1.0", "coefficient"),
+        ("model = 'square_root'\ncoefficient = 1.0\ndaily_quantity = 1.0\ngamma = 1.0", "gamma is not used"),
+        ("model = 'almgren_chriss'", "gamma is needed"),
+        ("model = 'almgren_chriss'\ngamma = 1.0\nsymbol = 'NOPE'", "NOPE"),
+    ],
+)
+def test_impacts_that_are_refused(tmp_path, text, says):
+    with pytest.raises(SettingsError) as error:
+        Desk(tmp_path, scenario=f"[[impact]]\n{text}\n")
+    assert says in str(error.value) and "\n" not in str(error.value)
