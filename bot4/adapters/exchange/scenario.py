@@ -20,8 +20,9 @@ from typing import Annotated, Literal
 import msgspec
 
 from bot4.adapters.exchange.limit import Limits
-from bot4.kernels.latency import MAX_LATENCY_NS, Latency, constant, interpolated, latency_ns, log_normal, recorded
+from bot4.kernels.latency import latency_ns
 from bot4.model.errors import InputError, SettingsError
+from bot4.model.latency import MAX_LATENCY_NS, Latency, constant, interpolated, log_normal, recorded
 
 REQUEST_KINDS = (
     "timeout_before", "timeout_after", "error_before", "error_after", "reset_before", "reset_after", "garbage", "empty",

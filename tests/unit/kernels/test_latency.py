@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from reference.kernels import latency as twin
 
-from bot4.kernels.latency import (
+from bot4.kernels.latency import latency_ns
+from bot4.model.errors import InputError
+from bot4.model.latency import (
     BY_NUMBER,
     BY_TIME,
     MAX_LATENCY_NS,
     constant,
     interpolated,
-    latency_ns,
     log_normal,
     recorded,
 )
-from bot4.model.errors import InputError
 
 DAY = 86_400 * 10**9
 
