@@ -1,4 +1,4 @@
-"""`bot4-exchange`: an exchange on loopback that speaks Binance Spot's protocol, for bots to be tested against."""
+"""`bot4-exchange`: an exchange on loopback that speaks a venue's protocol, for bots to be tested against."""
 
 import asyncio
 import contextlib
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bot4.adapters.exchange.assembly import Assembly
 
 MAX_SPEED = 1_000.0
+VENUES = ("binance", "bybit")
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -125,7 +126,7 @@ async def _serve(made: "Assembly", port: int, tls: bool, ready: Path | None, jso
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 def exchange(
-    venue: Annotated[str, typer.Option("--venue", help="Whose protocol is spoken.")] = "binance",
+    venue: Annotated[str, typer.Option("--venue", help="Whose protocol is spoken: binance or bybit.")] = "binance",
     port: Annotated[int, typer.Option("--port", help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
     tls: Annotated[bool, typer.Option("--tls", help="Serve TLS; the ready file names whom to trust.")] = False,
     market: Annotated[str, typer.Option("--market", help="generated[:SEED]; none: nobody else trades.")] = "generated",
@@ -136,14 +137,15 @@ def exchange(
     ready: Annotated[Path | None, typer.Option("--ready", help="File written once it serves.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Tell addresses and keys as one JSON object.")] = False,
 ) -> None:
-    """Serve an exchange on 127.0.0.1: REST, market streams, user data and the websocket API of Binance Spot.
+    """Serve an exchange on 127.0.0.1: REST, market streams, user data and orders by websocket, as Binance Spot or as
+    Bybit v5 (linear and spot).
 
     BTCUSDT and ETHUSDT are traded by seeded agents and by whoever comes with a key; keys are made at start. Exit code 2
     for settings that cannot be used. SIGTERM and Ctrl-C end it with exit code 0.
     """
     try:
-        if venue != "binance":
-            raise SettingsError(f"--venue {venue}: only binance is served")
+        if venue not in VENUES:
+            raise SettingsError(f"--venue {venue}: write {' or '.join(VENUES)}")
         if not 0 <= port <= 65_535:
             raise SettingsError(f"--port {port}: must be from 0 to 65535")
         seed, factor = read_market(market), read_speed(speed)
@@ -153,8 +155,11 @@ def exchange(
         owners = default_owners() if balances is None else read_owners(balances)
         faults = Scenario(scenario, time.time_ns() // 1_000_000)
         from bot4.adapters.exchange.assembly import assemble  # and the kernels with it
+        from bot4.adapters.exchange.protocol import PROTOCOLS
 
-        made = assemble(owners.accounts, faults, ledger, time.time_ns, seed, factor, token=owners.token)
+        made = assemble(
+            owners.accounts, faults, ledger, time.time_ns, seed, factor, protocol=PROTOCOLS[venue], token=owners.token
+        )
         uvloop.run(_serve(made, port, tls, ready, json))
     except Bot4Error as error:
         typer.echo(f"bot4-exchange: {error}", err=True)

@@ -16,7 +16,8 @@ from rig.exchange_server import WIDE, ExchangeServer
 pytestmark = [pytest.mark.compiled, pytest.mark.stress]
 HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = HERE.parents[1] / "build" / "clients"
-VERSIONS = {"python-binance": "1.0.37", "binance-connector": "3.13.0", "binance-sdk-spot": "13.3.0"}
+VERSIONS = {"python-binance": "1.0.37", "binance-connector": "3.13.0", "binance-sdk-spot": "13.3.0",
+            "pybit": "5.17.0"}  # fmt: skip
 COMMON = ["info", "market data", "limit order", "market order", "stop order", "order list", "replace", "refusals",
           "streams"]  # fmt: skip
 OPERATIONS = {

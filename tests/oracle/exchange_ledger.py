@@ -3,10 +3,11 @@
 Imports nothing of the code under test. Raises AssertionError where the ledger contradicts itself, with the line.
 
     account's asset = start + what its fills bought - what they sold - fees in the asset
+    of a contract nothing is bought: what is closed is paid against the average cost, and fees are in the quote asset
     both sides of a trade have the same price, quantity and value; bought = sold
     an order's fills add up to its cum_lots, and cum + leaves never exceed its quantity
     the last balance line of an account (free + locked) is the recomputed one
-    over all accounts, assets are what was paid in, less the fees
+    over all accounts, assets are what was paid in, less the fees, and with what open positions have cost
 """
 
 import json
@@ -35,7 +36,9 @@ def recompute(path: Path) -> Money:
     kinds: dict[str, int] = defaultdict(int)
     said: dict[tuple[str, str], int] = {}
     filled: dict[int, int] = defaultdict(int)
-    sides: dict[tuple[str, int], list[dict]] = defaultdict(list)
+    sides: dict[tuple[str, str, int], list[dict]] = defaultdict(list)
+    held: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])  # lots and cost in tick x lot
+    scales: dict[str, int] = {}
     text = path.read_bytes()
     assert not text or text.endswith(b"\n"), "the last line is not whole"
     last_ns = 0
@@ -62,14 +65,21 @@ def recompute(path: Path) -> Money:
             assert value == line["value_e8"], f"line {number}: value"
             amount = line["qty_lots"] * scale["lot_e8"]
             sign = 1 if line["side"] == "buy" else -1
-            balances[line["account"], base] += sign * amount
-            balances[line["account"], quote] -= sign * value
-            assert line["asset"] in (base if sign > 0 else quote, TOKEN), f"line {number}: asset of the fee"
+            if line["contract"] == "linear":
+                scales[line["symbol"]] = scale["value_e8"]
+                position = held[line["account"], line["symbol"]]
+                made_tl = _trade(position, sign * line["qty_lots"], line["price_ticks"])
+                balances[line["account"], quote] += made_tl * scale["value_e8"]
+                assert line["asset"] in (quote, TOKEN), f"line {number}: asset of the fee"
+            else:
+                balances[line["account"], base] += sign * amount
+                balances[line["account"], quote] -= sign * value
+                assert line["asset"] in (base if sign > 0 else quote, TOKEN), f"line {number}: asset of the fee"
             balances[line["account"], line["asset"]] -= line["fee_e8"]
             fees[line["asset"]] += line["fee_e8"]
             filled[line["venue_order_id"]] += line["qty_lots"]
             assert filled[line["venue_order_id"]] == line["cum_lots"], f"line {number}: cum_lots"
-            sides[line["symbol"], line["trade_id"]].append(line)
+            sides[line["contract"], line["symbol"], line["trade_id"]].append(line)
         elif kind == "order" and line["status"] != "rejected":
             if line["venue_order_id"] is not None and line["cum_lots"]:
                 assert filled[line["venue_order_id"]] == line["cum_lots"], f"line {number}: cum_lots of the order"
@@ -80,9 +90,28 @@ def recompute(path: Path) -> Money:
     for key, total in said.items():
         assert balances[key] == total, f"{key}: recomputed {balances[key]}, the venue says {total}"
     for asset, amount in paid_in.items():
-        held = sum(value for (_, name), value in balances.items() if name == asset)
-        assert held + fees[asset] == amount, f"{asset}: paid in {amount}, held {held}, fees {fees[asset]}"
+        there = sum(value for (_, name), value in balances.items() if name == asset)
+        cost = sum(one[1] * scales[symbol] for (_, symbol), one in held.items() if ASSETS[symbol][1] == asset)
+        assert there + fees[asset] - cost == amount, f"{asset}: paid in {amount}, held {there}, fees {fees[asset]}"
+    for symbol in scales:
+        assert not sum(one[0] for (_, name), one in held.items() if name == symbol), f"{symbol}: positions are not even"
     return Money(dict(balances), dict(fees), dict(kinds))
+
+
+def _trade(position: list[int], lots: int, price: int) -> int:
+    """Change a position at average cost by signed lots; what closing made, in tick x lot."""
+    made = 0
+    if position[0] * lots < 0:
+        closing = min(abs(position[0]), abs(lots))
+        long = position[0] > 0
+        removed = abs(position[1]) * closing // abs(position[0])
+        made = price * closing - removed if long else removed - price * closing
+        position[1] += -removed if long else removed
+        position[0] += -closing if long else closing
+        lots += closing if long else -closing
+    position[0] += lots
+    position[1] += lots * price
+    return made
 
 
 if __name__ == "__main__":

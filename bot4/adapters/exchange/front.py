@@ -14,7 +14,7 @@ import orjson
 from bot4.adapters.exchange.key import Key, KeyRing
 from bot4.adapters.exchange.scenario import Fault, Scenario, read_fault
 from bot4.adapters.exchange.symbol import Filters
-from bot4.adapters.exchange.venue import Venue
+from bot4.adapters.exchange.venue import Account, Venue
 from bot4.model.errors import SettingsError
 
 JSON = b"application/json;charset=UTF-8"
@@ -85,8 +85,15 @@ class Front(ABC):
         """A request has come: a line of the ledger, whatever becomes of it."""
         if self.venue.ledger.is_kept:
             key = self.key_of(who)
-            name = self.venue.accounts[key.account].name if key else None
-            self.venue.ledger.request(self.venue.clock_ns(), name, method, target, body)
+            self._note(self.venue.accounts[key.account] if key else None, method, target, body)
+
+    def note_account(self, account: Account | None, target: str, body: bytes) -> None:
+        """The same of a websocket that has said before whose it is."""
+        if self.venue.ledger.is_kept:
+            self._note(account, "WS", target, body)
+
+    def _note(self, account: Account | None, method: str, target: str, body: bytes) -> None:
+        self.venue.ledger.request(self.venue.clock_ns(), account.name if account else None, method, target, body)
 
     # --- control ---
 

@@ -53,6 +53,10 @@ class KeyRing:
         """The key of that name, if there is one."""
         return self._keys.get(api_key or "")
 
+    def name_of(self, account: int) -> str:
+        """The API key of an account."""
+        return next(key.api_key for key in self._keys.values() if key.account == account)
+
     def find(self, api_key: str) -> Key:
         """The key of a request; Refused where there is none of that name."""
         if not _FORM.fullmatch(api_key):

@@ -6,6 +6,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from websockets.server import ServerProtocol
 
+from bot4.adapters.exchange.bybit.gateway import BybitGateway
+from bot4.adapters.exchange.bybit.socket import bybit_socket
+from bot4.adapters.exchange.bybit.stream import BybitStreams
+from bot4.adapters.exchange.bybit.symbol import bybit_symbols
+from bot4.adapters.exchange.bybit.words import BybitWords
 from bot4.adapters.exchange.connection import Connection, Socket, binance_socket
 from bot4.adapters.exchange.front import Front
 from bot4.adapters.exchange.gateway import Gateway
@@ -36,11 +41,30 @@ class VenueProtocol:
     symbols: Callable[[], list[Symbol]]
     words: Callable[[Venue], Words]
     gateway: Callable[[Venue, list[Key], Scenario], Front]
-    streams: Callable[[Venue], Feed]
+    streams: Callable[[Front], Feed]
     socket: Callable[["Server", Connection, ServerProtocol, str, str], Socket | None]  # None: no such path
     addresses: dict[str, str]  # of the ready file, by name: paths below the websocket address
 
 
+def _bybit_streams(gateway: Front) -> Feed:
+    assert isinstance(gateway, BybitGateway)
+    return BybitStreams(gateway)
+
+
 BINANCE = VenueProtocol(
-    default_symbols, lambda venue: BinanceWords(), Gateway, Streams, binance_socket, {"ws_api": "/ws-api/v3"}
+    default_symbols,
+    lambda venue: BinanceWords(),
+    Gateway,
+    lambda gateway: Streams(gateway.venue),
+    binance_socket,
+    {"ws_api": "/ws-api/v3"},
 )
+BYBIT = VenueProtocol(
+    bybit_symbols,
+    BybitWords,
+    BybitGateway,
+    _bybit_streams,
+    bybit_socket,
+    {"ws_public": "/v5/public", "ws_private": "/v5/private", "ws_trade": "/v5/trade"},
+)
+PROTOCOLS = {"binance": BINANCE, "bybit": BYBIT}

@@ -53,7 +53,7 @@ class Server:
         self.gateway = gateway
         self.protocol = protocol
         self.loop = asyncio.get_running_loop()
-        self.streams = protocol.streams(gateway.venue)
+        self.streams = protocol.streams(gateway)
         self.user = UserStreams()
         self.connections: dict[Connection, None] = {}
         self.failure: Bot4Error | None = None

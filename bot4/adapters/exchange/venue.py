@@ -138,6 +138,7 @@ class Venue:
         self.on_trades: Callable[[list[tuple[Symbol, Trade, Aggregate]]], None] = lambda trades: None
         self.on_taken: Callable[[Symbol, bool, int], None] | None = None  # an order of a client took so much, 1e-8
         self.on_book: Callable[[Symbol], None] = lambda symbol: None
+        self.on_fills: Callable[[list[Order]], None] = lambda orders: None  # of clients, when everything is told
         self._seed = seed
         self._next_order = 1
         self._next_list = 1
@@ -228,6 +229,18 @@ class Venue:
             self._pending_lists.pop(order_list.list_id, None)
             for order in order_list.orders:
                 self._pending.pop(order.order_id, None)
+
+    def turn_away(self, account: Account, order: Order, reason: int) -> None:
+        """An order that the core does not take, at a venue that takes every order first: it has ended at once."""
+        now = self.clock_ns()
+        now_ms = self.now_ms()
+        order.status, order.reason, order.update_ms = "EXPIRED", reason, now_ms
+        self.orders[order.order_id] = order
+        if order.client_id:
+            account.by_client[order.client_id] = order
+        self._finish(account, order)
+        news = [(account, event) for event in self.words.order(order, "EXPIRED", now_ms, 0, None, "")]
+        self._tell(now, now_ms, news, {})
 
     def cancel(self, account: Account, order: Order, cancel_id: str = "") -> None:
         """Cancel an order; of a list, every order of it."""
@@ -335,6 +348,7 @@ class Venue:
         trades: list[tuple[Symbol, Trade, int]] = []
         touched: dict[tuple[int, bool, int], None] = {}
         taken: dict[tuple[int, bool, int], int] = {}  # symbol, whether it bought, order; of clients alone
+        filled: list[Order] = []
         for event in events:
             kind = event.kind
             if kind == REPORT_REJECT or kind == REPORT_CANCEL_REJECT:
@@ -358,6 +372,8 @@ class Venue:
                 name = "NEW"
             elif kind == REPORT_FILL:
                 fill = self._fill(order, event, now_ms, trades)
+                if not account.is_agent:
+                    filled.append(order)
                 name = "TRADE"
                 if not fill.maker and not account.is_agent:
                     key = order.symbol.index, order.is_buy, order.order_id
@@ -382,8 +398,7 @@ class Venue:
                 self._prevent(account, order, event, now_ms)
                 name = "TRADE_PREVENTION"
             order.update_ms = now_ms
-            if event.code:
-                order.reason = event.code
+            order.reason = event.code
             self._note(now_ns, event, order, fill)
             if not order.symbol.is_linear:
                 changed[(order.account, order.symbol.base)] = None
@@ -412,6 +427,8 @@ class Venue:
                 self.on_taken(self.by_index[index], is_buy, qty_e8)
         for index in books:
             self.on_book(self.by_index[index])
+        if filled:
+            self.on_fills(filled)
         if refusal is not None:
             raise refusal
 
@@ -465,6 +482,7 @@ class Venue:
             account.trades.append((order, fill))
             if symbol.quote == COUNTED_IN:
                 account.rates.turnover.add(now_ms, quote_e8)
+            self.words.filled(order, fill)
         return fill
 
     def _spent(self, order: Order, news: list[tuple[Account, dict]]) -> None:
@@ -517,7 +535,7 @@ class Venue:
             order_list.status_type = order_list.status = "ALL_DONE"
             self._finish_list(account, order_list)
         if account.listeners:
-            news.append((account, self.words.order_list(order_list, now_ms)))
+            news.extend((account, one) for one in self.words.order_list(order_list, now_ms))
 
     def _look(self, touched: dict[tuple[int, bool, int], None]) -> dict[int, None]:
         """Which levels of the books are other than before; each is an update. The symbols they belong to."""

@@ -31,8 +31,11 @@ class Words(Protocol):
     def spent(self, order: Order, events: list[dict[str, Any]]) -> None:
         """The last trade among the events that wait filled an order by amount: let it say so."""
 
-    def order_list(self, order_list: OrderList, now_ms: int) -> dict[str, Any]:
-        """The event of an order list."""
+    def order_list(self, order_list: OrderList, now_ms: int) -> list[dict[str, Any]]:
+        """The events of an order list."""
+
+    def filled(self, order: Order, fill: Fill) -> None:
+        """An order of a client has been filled: for those who keep count, before anybody is told."""
 
     def balances(self, account: int, balances: dict[str, tuple[int, int]], now_ms: int) -> list[dict[str, Any]]:
         """The events of an account's balances, free and locked in 1e-8 by asset, after everything else."""
@@ -74,9 +77,12 @@ class BinanceWords:
                 event["X"], event["q"], event["w"] = "FILLED", text_e8(order.qty_e8), False
                 break
 
-    def order_list(self, order_list: OrderList, now_ms: int) -> dict[str, Any]:
+    def order_list(self, order_list: OrderList, now_ms: int) -> list[dict[str, Any]]:
         """`listStatus`."""
-        return order_list.event(now_ms)
+        return [order_list.event(now_ms)]
+
+    def filled(self, order: Order, fill: Fill) -> None:
+        """Everything that is counted is in the order."""
 
     def balances(self, account: int, balances: dict[str, tuple[int, int]], now_ms: int) -> list[dict[str, Any]]:
         """`outboundAccountPosition`."""

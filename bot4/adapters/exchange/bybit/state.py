@@ -1,0 +1,247 @@
+"""What Bybit keeps of an account beside orders and balances: leverage, margin, the ends of positions, and its wallet.
+
+Margin is that of a one-way cross account: USDT alone counts, with what open positions have won and lost at the mark
+price, which is the last one traded. A position, or what it would be once the orders of one side are filled, whichever
+is larger, needs its value at the mark price divided by the leverage. Nothing is liquidated.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot4.adapters.exchange.bybit.order import BybitOrder
+from bot4.adapters.exchange.bybit.symbol import LEVERAGE_SCALE, decimals_of, price_text, qty_text
+from bot4.adapters.exchange.bybit.text import average, plain, scaled
+from bot4.adapters.exchange.core import Position
+from bot4.adapters.exchange.number import E8, mul_e8
+from bot4.adapters.exchange.symbol import Symbol
+from bot4.adapters.exchange.venue import Account, Venue
+
+SETTLE = "USDT"
+_DEFAULT_LEVERAGE = 10 * LEVERAGE_SCALE
+_MAINTENANCE_PPM = 5_000
+_PPM = 1_000_000
+
+
+@dataclass(slots=True)
+class Ends:
+    """Take-profit and stop-loss of a whole position, and the orders that stand for them."""
+
+    take_profit_e8: int = 0
+    stop_loss_e8: int = 0
+    take_profit: BybitOrder | None = None
+    stop_loss: BybitOrder | None = None
+
+
+@dataclass(slots=True)
+class AccountState:
+    """One account; symbols by their index."""
+
+    leverage: dict[int, int] = field(default_factory=dict)  # in hundredths
+    ends: dict[int, Ends] = field(default_factory=dict)
+    fees_e8: dict[int, int] = field(default_factory=dict)  # of contracts, all fills
+    realised_e8: dict[int, int] = field(default_factory=dict)  # less fees, when the position was flat last
+    created_ms: dict[int, int] = field(default_factory=dict)
+    windows_s: dict[str, int] = field(default_factory=dict)  # disconnection protection by product
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """What an account's contracts need, and what they are worth, in 1e-8 of USDT."""
+
+    position_e8: int = 0
+    order_e8: int = 0
+    maintenance_e8: int = 0
+    profit_e8: int = 0
+
+
+class States:
+    """All accounts."""
+
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
+        self._states = [AccountState() for _ in venue.accounts]
+        self._contracts = [symbol for symbol in venue.by_index if symbol.is_linear]
+        self._coins = {symbol.base: symbol for symbol in venue.by_index if not symbol.is_linear}
+
+    def __getitem__(self, account: int) -> AccountState:
+        return self._states[account]
+
+    def leverage(self, account: Account, symbol: Symbol) -> int:
+        """In hundredths."""
+        return self._states[account.index].leverage.get(symbol.index, _DEFAULT_LEVERAGE)
+
+    def mark_e8(self, symbol: Symbol) -> int:
+        """The price positions are valued at."""
+        return self._venue.tapes[symbol.index].last_e8
+
+    def position(self, account: Account, symbol: Symbol) -> Position:
+        """What the account holds of a contract."""
+        return self._venue.core.position(account.index, symbol)
+
+    # --- margin ---
+
+    def _value_e8(self, symbol: Symbol, lots: int) -> int:
+        return self.mark_e8(symbol) // symbol.tick_e8 * lots * symbol.value_e8
+
+    def _worst_lots(self, account: Account, symbol: Symbol, held: int, more_buys: int, more_sells: int) -> int:
+        """The largest position that orders of one side can make; orders that wait for a trigger need nothing yet."""
+        buys, sells = more_buys, more_sells
+        for order in account.open.values():
+            if order.symbol is symbol and not order.reduce_only and (not order.stop_e8 or order.working_ms >= 0):
+                lots = (order.qty_e8 - order.executed_e8 - order.prevented_e8) // symbol.lot_e8
+                if order.is_buy:
+                    buys += lots
+                else:
+                    sells += lots
+        return max(abs(held), held + buys, sells - held)
+
+    def _needed_e8(self, account: Account, symbol: Symbol, lots: int) -> int:
+        return -(-self._value_e8(symbol, lots) * LEVERAGE_SCALE // self.leverage(account, symbol))
+
+    def margin(self, account: Account) -> Margin:
+        """Of all contracts."""
+        position_e8 = order_e8 = maintenance_e8 = profit_e8 = 0
+        for symbol in self._contracts:
+            held = self.position(account, symbol)
+            worst = self._worst_lots(account, symbol, held.lots, 0, 0)
+            if not worst:
+                continue
+            needed_e8 = self._needed_e8(account, symbol, abs(held.lots))
+            position_e8 += needed_e8
+            order_e8 += self._needed_e8(account, symbol, worst) - needed_e8
+            maintenance_e8 += self._value_e8(symbol, abs(held.lots)) * _MAINTENANCE_PPM // _PPM
+            profit_e8 += self._value_e8(symbol, held.lots) - held.cost_e8
+        return Margin(position_e8, order_e8, maintenance_e8, profit_e8)
+
+    def available_e8(self, account: Account) -> int:
+        """USDT that new orders may need."""
+        margin = self.margin(account)
+        free_e8, _ = self._venue.balance(account, SETTLE)
+        return free_e8 + margin.profit_e8 - margin.position_e8 - margin.order_e8
+
+    def affords(self, account: Account, symbol: Symbol, is_buy: bool, qty_e8: int, value_e8: int) -> bool:
+        """Whether there is margin for an order more, its taker's fee included; `value_e8` is that of the order."""
+        lots = qty_e8 // symbol.lot_e8
+        held = self.position(account, symbol).lots
+        now = self._worst_lots(account, symbol, held, 0, 0)
+        then = self._worst_lots(account, symbol, held, lots if is_buy else 0, 0 if is_buy else lots)
+        more_e8 = self._needed_e8(account, symbol, then) - self._needed_e8(account, symbol, now)
+        if more_e8 <= 0:
+            return True
+        return more_e8 + value_e8 * max(0, account.taker_ppm) // _PPM <= self.available_e8(account)
+
+    # --- as it is told ---
+
+    def position_row(self, account: Account, symbol: Symbol) -> dict[str, Any]:
+        """As `position/list` answers."""
+        held = self.position(account, symbol)
+        state = self._states[account.index]
+        qty_e8 = abs(held.lots) * symbol.lot_e8
+        cost_e8 = abs(held.cost_e8)
+        total_e8 = self.realised_e8(account, symbol)
+        needed_e8 = self._needed_e8(account, symbol, abs(held.lots))
+        ends = state.ends.get(symbol.index, Ends())
+        created = str(state.created_ms.get(symbol.index, 0)) if symbol.index in state.created_ms else ""
+        return {
+            "positionIdx": 0,
+            "riskId": 1,
+            "riskLimitValue": "2000000",
+            "symbol": symbol.name,
+            "side": "Buy" if held.lots > 0 else "Sell" if held.lots else "",
+            "size": qty_text(symbol, qty_e8),
+            "avgPrice": average(cost_e8, qty_e8, max(4, decimals_of(symbol.tick_e8))) or "0",
+            "positionValue": plain(cost_e8) if held.lots else "",
+            "tradeMode": 0,
+            "autoAddMargin": 0,
+            "positionStatus": "Normal",
+            "leverage": plain(self.leverage(account, symbol) * E8 // LEVERAGE_SCALE),
+            "markPrice": price_text(symbol, self.mark_e8(symbol)),
+            "positionBalance": plain(needed_e8),
+            "positionIM": plain(needed_e8),
+            "positionMM": plain(self._value_e8(symbol, abs(held.lots)) * _MAINTENANCE_PPM // _PPM),
+            "liqPrice": "",
+            "bustPrice": "",
+            "tpslMode": "Full",
+            "takeProfit": price_text(symbol, ends.take_profit_e8) if ends.take_profit_e8 else "",
+            "stopLoss": price_text(symbol, ends.stop_loss_e8) if ends.stop_loss_e8 else "",
+            "trailingStop": "0",
+            "unrealisedPnl": plain(self._value_e8(symbol, held.lots) - held.cost_e8) if held.lots else "",
+            "curRealisedPnl": plain(total_e8 - state.realised_e8.get(symbol.index, 0)),
+            "cumRealisedPnl": plain(total_e8),
+            "sessionAvgPrice": "",
+            "adlRankIndicator": 0,
+            "seq": self._venue.update_ids[symbol.index],
+            "isReduceOnly": False,
+            "mmrSysUpdatedTime": "",
+            "leverageSysUpdatedTime": "",
+            "createdTime": created,
+            "updatedTime": str(account.update_ms) if account.update_ms else "",
+        }
+
+    def realised_e8(self, account: Account, symbol: Symbol) -> int:
+        """What a contract has made so far, less its fees."""
+        fees_e8 = self._states[account.index].fees_e8.get(symbol.index, 0)
+        return self.position(account, symbol).realised_e8 - fees_e8
+
+    def _usd_e8(self, coin: str, amount_e8: int) -> int:
+        if coin == SETTLE:
+            return amount_e8
+        symbol = self._coins.get(coin)
+        return mul_e8(amount_e8, self.mark_e8(symbol)) if symbol else 0
+
+    def wallet_row(self, account: Account, coins: list[str]) -> dict[str, Any]:
+        """As `wallet-balance` and the stream tell of it; with the coins that are asked for and there."""
+        margin = self.margin(account)
+        rows = []
+        total_e8 = 0
+        for coin in self._venue.assets:
+            free_e8, locked_e8 = self._venue.balance(account, coin)
+            wallet_e8 = free_e8 + locked_e8
+            total_e8 += self._usd_e8(coin, wallet_e8)
+            if (coins and coin not in coins) or (not coins and not wallet_e8):
+                continue
+            own = margin if coin == SETTLE else Margin()
+            realised_e8 = 0
+            if coin == SETTLE:
+                realised_e8 = sum(self.realised_e8(account, symbol) for symbol in self._contracts)
+            rows.append({
+                "coin": coin,
+                "equity": plain(wallet_e8 + own.profit_e8),
+                "usdValue": plain(self._usd_e8(coin, wallet_e8 + own.profit_e8)),
+                "walletBalance": plain(wallet_e8),
+                "free": "",
+                "locked": plain(locked_e8),
+                "spotHedgingQty": "0",
+                "borrowAmount": "0",
+                "availableToBorrow": "",
+                "availableToWithdraw": "",
+                "accruedInterest": "0",
+                "totalOrderIM": plain(own.order_e8),
+                "totalPositionIM": plain(own.position_e8),
+                "totalPositionMM": plain(own.maintenance_e8),
+                "unrealisedPnl": plain(own.profit_e8),
+                "cumRealisedPnl": plain(realised_e8),
+                "bonus": "0",
+                "marginCollateral": coin == SETTLE,
+                "collateralSwitch": coin == SETTLE,
+            })  # fmt: skip
+        equity_e8 = total_e8 + margin.profit_e8
+        needed_e8 = margin.position_e8 + margin.order_e8
+        return {
+            "accountType": "UNIFIED",
+            "accountLTV": "0",
+            "accountIMRate": _rate(needed_e8, equity_e8),
+            "accountMMRate": _rate(margin.maintenance_e8, equity_e8),
+            "totalEquity": plain(equity_e8),
+            "totalWalletBalance": plain(total_e8),
+            "totalMarginBalance": plain(equity_e8),
+            "totalAvailableBalance": plain(self.available_e8(account)),
+            "totalPerpUPL": plain(margin.profit_e8),
+            "totalInitialMargin": plain(needed_e8),
+            "totalMaintenanceMargin": plain(margin.maintenance_e8),
+            "coin": rows,
+        }
+
+
+def _rate(part_e8: int, whole_e8: int) -> str:
+    return scaled(part_e8 * E8 // whole_e8, 4) if whole_e8 > 0 else "0"

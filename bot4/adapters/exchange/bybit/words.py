@@ -1,0 +1,75 @@
+"""How Bybit says what has happened: rows of the private topics `order`, `execution`, `position` and `wallet`."""
+
+from typing import Any
+
+from bot4.adapters.exchange.bybit.order import BybitOrder
+from bot4.adapters.exchange.bybit.refusal import of_core
+from bot4.adapters.exchange.bybit.state import Ends, States
+from bot4.adapters.exchange.order import Fill, Order, OrderList
+from bot4.adapters.exchange.refusal import Refused
+from bot4.adapters.exchange.symbol import Symbol
+from bot4.adapters.exchange.venue import Account, Venue
+
+
+def event(topic: str, row: dict[str, Any]) -> dict[str, Any]:
+    """One row for those who hear a topic."""
+    return {"topic": topic, "row": row}
+
+
+class BybitWords:
+    """Bybit's."""
+
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
+        self.states = States(venue)
+
+    def refusal(self, is_change: bool, code: int) -> Refused:
+        """retCode and retMsg."""
+        return of_core(code)
+
+    def order(
+        self, order: Order, kind: str, now_ms: int, execution_id: int, fill: Fill | None, cancel_id: str
+    ) -> list[dict[str, Any]]:
+        """The order as it is now, and the fill that made it so."""
+        assert isinstance(order, BybitOrder)
+        if fill is None:
+            fired = kind == "NEW" and order.stop_e8 and order.working_ms >= 0
+            return [event("order", order.row("Triggered" if fired else ""))]
+        account = self._venue.accounts[order.account]
+        leaves_e8 = max(0, order.qty_e8 - order.executed_e8 - order.prevented_e8)
+        ppm = account.maker_ppm if fill.maker else account.taker_ppm
+        return [event("execution", order.execution(fill, leaves_e8, ppm)), event("order", order.row())]
+
+    def filled(self, order: Order, fill: Fill) -> None:
+        """Fees of contracts, and what the order wants to become of the position."""
+        assert isinstance(order, BybitOrder)
+        order.fee_e8 += fill.fee_e8
+        if order.symbol.is_linear:
+            index, state = order.symbol.index, self.states[order.account]
+            state.fees_e8[index] = state.fees_e8.get(index, 0) + fill.fee_e8
+            if order.take_profit_e8 or order.stop_loss_e8:
+                ends = state.ends.setdefault(index, Ends())
+                ends.take_profit_e8 = order.take_profit_e8 or ends.take_profit_e8
+                ends.stop_loss_e8 = order.stop_loss_e8 or ends.stop_loss_e8
+
+    def spent(self, order: Order, events: list[dict[str, Any]]) -> None:
+        """The order's last row is that of a filled one."""
+        assert isinstance(order, BybitOrder)
+        for one in reversed(events):
+            if one["topic"] == "order" and one["row"]["orderId"] == order.text_id:
+                one["row"] = order.row()
+                break
+
+    def order_list(self, order_list: OrderList, now_ms: int) -> list[dict[str, Any]]:
+        """There are no lists, so there are no events of them."""
+        return []
+
+    def balances(self, account: int, balances: dict[str, tuple[int, int]], now_ms: int) -> list[dict[str, Any]]:
+        """The wallet, with the coins that have changed."""
+        return [event("wallet", self.states.wallet_row(self._venue.accounts[account], list(balances)))]
+
+    def position(self, account: Account, symbol: Symbol) -> dict[str, Any]:
+        """A position as the stream tells of it."""
+        row = self.states.position_row(account, symbol)
+        row["entryPrice"] = row.pop("avgPrice")
+        return event("position", row | {"category": symbol.category})
