@@ -11,6 +11,7 @@ from pybit.unified_trading import HTTP, WebSocket, WebSocketTrading
 unified_trading.PUBLIC_WSS = READY["ws_public"] + "/{CHANNEL_TYPE}"
 unified_trading.PRIVATE_WSS = READY["ws_private"]
 _websocket_trading.TRADE_WSS = READY["ws_trade"]
+NET = {"testnet": False}
 KEYS = {"api_key": READY["api_key"], "api_secret": READY["api_secret"]}
 LINEAR = {"category": "linear", "symbol": BTC}
 SPOT = {"category": "spot", "symbol": BTC}
@@ -190,7 +191,7 @@ def streams() -> None:
     """Books, trades, tickers and bars of both categories."""
     for category in ("linear", "spot"):
         heard: queue.Queue = queue.Queue()
-        stream = WebSocket(channel_type=category)
+        stream = WebSocket(channel_type=category, **NET)
         try:
             stream.orderbook_stream(50, BTC, heard.put)
             stream.trade_stream(BTC, heard.put)
@@ -206,7 +207,7 @@ def user_events() -> None:
     """Orders, executions, positions and the wallet."""
     flat()
     heard: queue.Queue = queue.Queue()
-    stream = WebSocket(channel_type="private", **KEYS)
+    stream = WebSocket(channel_type="private", **NET, **KEYS)
     try:
         stream.order_stream(heard.put)
         stream.execution_stream(heard.put)
@@ -225,7 +226,7 @@ def user_events() -> None:
 def orders_by_websocket() -> None:
     """Place, amend, cancel, and one that is refused."""
     heard: queue.Queue = queue.Queue()
-    trading = WebSocketTrading(**KEYS)
+    trading = WebSocketTrading(**NET, **KEYS)
     try:
         fields = {**LINEAR, "side": "Buy", "orderType": "Limit", "qty": "0.002", "price": price(0.97)}
         trading.place_order(heard.put, **fields)

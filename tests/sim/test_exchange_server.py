@@ -398,7 +398,7 @@ def test_nothing_is_written_behind_a_failure(tmp_path):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--venue", "bybit"], "--venue"),
+        (["--venue", "kraken"], "--venue"),
         (["--port", "70000"], "--port"),
         (["--market", "recorded"], "--market"),
         (["--market", "generated:-1"], "--market"),
