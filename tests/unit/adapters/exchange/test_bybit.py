@@ -1,9 +1,13 @@
 """Bybit's protocol in front of the venue: requests, orders, positions, margin, and what is told of them."""
 
+import hmac
 import json
 from decimal import Decimal
+from urllib.parse import urlencode
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from oracle.exchange_ledger import recompute
 from rig.exchange_bybit import BTC, BybitDesk, order, sign
 
@@ -18,6 +22,17 @@ SETTLE = {"category": "linear", "settleCoin": "USDT"}
 @pytest.fixture
 def desk(tmp_path):
     made = BybitDesk(tmp_path)
+    yield made
+    made.conserved()
+    made.venue.ledger.close()
+    recompute(made.ledger)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """One that lives through many requests."""
+    made = BybitDesk(tmp_path_factory.mktemp("shared"))
+    book(made)
     yield made
     made.conserved()
     made.venue.ledger.close()
@@ -583,3 +598,42 @@ def test_a_market_and_traders_conserve_money(tmp_path):
     assert any(desk.position(account)["side"] for account in (0, 1))
     desk.venue.ledger.close()
     assert recompute(desk.ledger).kinds["fill"] > 200
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=40), st.lists(st.integers(), max_size=3),
+    st.sampled_from([BTC, "linear", "spot", "Buy", "Sell", "Limit", "Market", "1", "0.1", "60000", "USDT", "UNIFIED"]),
+    st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=2),
+)  # fmt: skip
+NAMES = (
+    "category", "symbol", "side", "orderType", "qty", "price", "triggerPrice", "triggerDirection", "timeInForce",
+    "orderId", "orderLinkId", "reduceOnly", "takeProfit", "stopLoss", "settleCoin", "baseCoin", "limit", "cursor",
+    "interval", "start", "end", "startTime", "endTime", "request", "buyLeverage", "sellLeverage", "timeWindow",
+    "product", "accountType", "coin", "orderFilter", "marketUnit", "smpType", "openOnly", "positionIdx", "execType",
+)  # fmt: skip
+REQUESTS = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=12)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), fields=REQUESTS)
+def test_whatever_is_asked_is_answered(shared, data, fields):
+    desk = shared
+    desk.tick(1)
+    ways = [*desk.gateway._signed, *(("GET", path) for path in desk.gateway._public)]
+    method, path = data.draw(st.sampled_from(ways))
+    if method == "POST":
+        query, body = "", json.dumps(fields).encode() if data.draw(st.booleans()) else data.draw(st.binary(max_size=60))
+    else:
+        texts = {name: value for name, value in fields.items() if isinstance(value, str | int)}
+        query, body = urlencode(texts, errors="replace"), b""
+    key, stamp = desk.keys[0], str(desk.now_ms)
+    payload = f"{stamp}{key.api_key}5000".encode() + query.encode() + body
+    who = Who(key.api_key, stamp, "5000", hmac.new(key.secret, payload, "sha256").hexdigest())
+    status, answer = desk.raw(method, path, query, body, who)
+    assert status == 200
+    assert set(answer) == {"retCode", "retMsg", "result", "retExtInfo", "time"}
+    assert answer["retCode"] not in (10003, 10004, 10016)
+    operation = data.draw(st.sampled_from([*desk.gateway._operations, "order.none"]))
+    made = desk.gateway.operate(desk.venue.accounts[0], operation, {"X-BAPI-TIMESTAMP": stamp}, [fields])
+    assert isinstance(json.loads(json.dumps(made))["retCode"], int)
+    desk.conserved()
