@@ -18,7 +18,7 @@ from bot4.adapters.exchange.bybit.entry import (
 from bot4.adapters.exchange.bybit.field import Fields
 from bot4.adapters.exchange.bybit.order import BybitOrder
 from bot4.adapters.exchange.bybit.refusal import WOULD_TAKE, bad, no, not_found
-from bot4.adapters.exchange.bybit.state import States
+from bot4.adapters.exchange.bybit.state import States, rates_ppm
 from bot4.adapters.exchange.bybit.symbol import KNOWN, LEVERAGE_SCALE, MAX_LEVERAGE
 from bot4.adapters.exchange.bybit.text import order_number, plain
 from bot4.adapters.exchange.number import E8, mul_e8
@@ -260,7 +260,7 @@ class Desk:
             if (text and order.text_id != text) or (link and order.client_id != link):
                 continue
             if begin <= fill.time_ms <= end:
-                ppm = account.maker_ppm if fill.maker else account.taker_ppm
+                ppm = rates_ppm(account)[not fill.maker]
                 rows.append(order.execution(fill, 0, ppm))
         page = rows[cursor : cursor + limit]
         following = str(cursor + limit) if len(rows) > cursor + limit else ""
@@ -356,12 +356,13 @@ class Desk:
         name = fields.text("symbol")
         if name:
             find_symbol(self._venue, fields)
+        maker_ppm, taker_ppm = rates_ppm(account)
         rows = [
             {
                 "symbol": symbol.name,
                 "baseCoin": "",
-                "makerFeeRate": plain(account.maker_ppm * 100),
-                "takerFeeRate": plain(account.taker_ppm * 100),
+                "makerFeeRate": plain(maker_ppm * 100),
+                "takerFeeRate": plain(taker_ppm * 100),
             }
             for symbol in self._venue.by_index
             if symbol.category == category and name in ("", symbol.name)

@@ -22,6 +22,11 @@ _MAINTENANCE_PPM = 5_000
 _PPM = 1_000_000
 
 
+def rates_ppm(account: Account) -> tuple[int, int]:
+    """What makers and takers of an account pay, in parts per million."""
+    return account.maker_ppm, account.taker_ppm
+
+
 @dataclass(slots=True)
 class Ends:
     """Take-profit and stop-loss of a whole position, and the orders that stand for them."""
@@ -128,7 +133,7 @@ class States:
         more_e8 = self._needed_e8(account, symbol, then) - self._needed_e8(account, symbol, now)
         if more_e8 <= 0:
             return True
-        return more_e8 + value_e8 * max(0, account.taker_ppm) // _PPM <= self.available_e8(account)
+        return more_e8 + value_e8 * max(0, rates_ppm(account)[1]) // _PPM <= self.available_e8(account)
 
     # --- as it is told ---
 

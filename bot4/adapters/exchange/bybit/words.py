@@ -4,7 +4,7 @@ from typing import Any
 
 from bot4.adapters.exchange.bybit.order import BybitOrder
 from bot4.adapters.exchange.bybit.refusal import of_core
-from bot4.adapters.exchange.bybit.state import Ends, States
+from bot4.adapters.exchange.bybit.state import Ends, States, rates_ppm
 from bot4.adapters.exchange.order import Fill, Order, OrderList
 from bot4.adapters.exchange.refusal import Refused
 from bot4.adapters.exchange.symbol import Symbol
@@ -37,7 +37,7 @@ class BybitWords:
             return [event("order", order.row("Triggered" if fired else ""))]
         account = self._venue.accounts[order.account]
         leaves_e8 = max(0, order.qty_e8 - order.executed_e8 - order.prevented_e8)
-        ppm = account.maker_ppm if fill.maker else account.taker_ppm
+        ppm = rates_ppm(account)[not fill.maker]
         return [event("execution", order.execution(fill, leaves_e8, ppm)), event("order", order.row())]
 
     def filled(self, order: Order, fill: Fill) -> None:

@@ -614,7 +614,7 @@ NAMES = (
 REQUESTS = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=12)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), fields=REQUESTS)
 def test_whatever_is_asked_is_answered(shared, data, fields):
     desk = shared
