@@ -11,6 +11,7 @@ from rig.exchange_server import ExchangeServer
 
 from bot4.adapters.exchange.assembly import assemble
 from bot4.adapters.exchange.bybit.gateway import BybitGateway, Who
+from bot4.adapters.exchange.commission import Tier
 from bot4.adapters.exchange.front import Answer
 from bot4.adapters.exchange.number import E8
 from bot4.adapters.exchange.owner import Owner
@@ -44,7 +45,7 @@ class BybitDesk:
             path = folder / "scenario.toml"
             path.write_text(scenario)
         money = {"USDT": usdt * E8, "BTC": 100 * E8, "ETH": 1_000 * E8}
-        owners = [Owner(chr(97 + index), dict(money), fees_ppm) for index in range(accounts)]
+        owners = [Owner(chr(97 + index), dict(money), (Tier(0, *fees_ppm),)) for index in range(accounts)]
         self.keys = [fixed_key(index) for index in range(accounts)]
         faults = Scenario(path, self.now_ms)
         self.made = assemble(

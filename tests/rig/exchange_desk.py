@@ -49,9 +49,7 @@ class Desk:
             path.write_text(scenario)
         money = {"USDT": 1_000_000 * E8, "BTC": 100 * E8, "ETH": 1_000 * E8}
         if owners is None:
-            owners = Owners(
-                [Owner(chr(97 + index), dict(money), (Tier(0, *fees_ppm),)) for index in range(accounts)]
-            )
+            owners = Owners([Owner(chr(97 + index), dict(money), (Tier(0, *fees_ppm),)) for index in range(accounts)])
         self.keys = [fixed_key(index) for index in range(len(owners.accounts))]
         faults = Scenario(path, self.now_ms)
         self.made = assemble(

@@ -99,6 +99,7 @@ class Address:
 class BybitGateway(Front):
     """The venue behind Bybit's protocol."""
 
+    user_events = frozenset(("order", "execution", "position", "wallet"))
     said = frozenset((b"x-bapi-api-key", b"x-bapi-timestamp", b"x-bapi-recv-window", b"x-bapi-sign"))
 
     def __init__(self, venue: Venue, keys: list[Key], scenario: Scenario) -> None:
@@ -146,6 +147,13 @@ class BybitGateway(Front):
             f"order.{name}": ("POST", f"/v5/order/{name}")
             for name in ("create", "amend", "cancel", "create-batch", "amend-batch", "cancel-batch")
         }
+
+    def way(self, endpoint: str) -> str | None:
+        """The way of `METHOD path`, or of an operation of the trade websocket."""
+        name = endpoint.removeprefix("POST /v5/").replace("/", ".").removesuffix("-batch")
+        if name in ("order.create", "order.amend", "position.trading-stop"):
+            return "order"
+        return "cancel" if name in ("order.cancel", "order.cancel-all") else None
 
     # --- handlers that need more than the desk ---
 
@@ -248,6 +256,7 @@ class BybitGateway(Front):
         headers: list[tuple[str, str]] = []
         try:
             self._address.take(self.venue.clock_ns() / 1e9)
+            self._begin()
             public = self._public.get(path) if method == "GET" else None
             if public is not None:
                 return self._answer(public(self.venue, self._fields(query)), headers)
@@ -263,6 +272,12 @@ class BybitGateway(Front):
             return self._refusal(refused, headers)
         finally:
             self.venue.ledger.flush()
+
+    def _begin(self) -> None:
+        """What is due is done first, and nobody is answered while the venue is closed for maintenance."""
+        self.venue.begin()
+        if self.venue.is_closed:
+            raise Refused(10016, "Server error. Service is restarting", 503)
 
     def _take(
         self, endpoint: Endpoint, account: Account, path: str, fields: Fields, headers: list[tuple[str, str]]
@@ -321,6 +336,7 @@ class BybitGateway(Front):
         headers: list[tuple[str, str]] = []
         answer: dict[str, Any] = {"retCode": 0, "retMsg": "OK", "op": operation, "data": {}}
         try:
+            self._begin()
             route = self._operations.get(operation)
             if route is None:
                 raise no(10404, f"op type is not found: {operation[:64]}")

@@ -251,7 +251,8 @@ class TradeSocket(_BybitSocket):
 
         struck = gateway.fault_of(name)
         if struck is None:
-            self.send(answer())
+            way = gateway.way(name) if gateway.scenario.has_latencies else None
+            self.answer_in_time(way, answer)
             return
         said = orjson.loads(gateway.failure(struck[0]).body)
         error = broken() | {"retCode": said["retCode"], "retMsg": said["retMsg"], "connId": self.conn_id}

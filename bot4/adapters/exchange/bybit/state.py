@@ -24,7 +24,7 @@ _PPM = 1_000_000
 
 def rates_ppm(account: Account) -> tuple[int, int]:
     """What makers and takers of an account pay, in parts per million."""
-    return account.maker_ppm, account.taker_ppm
+    return account.rates.tier.maker_ppm, account.rates.tier.taker_ppm
 
 
 @dataclass(slots=True)

@@ -222,6 +222,22 @@ def test_a_closed_market_takes_nothing(desk):
     desk.done(0, "POST", "order/cancel", category="linear", symbol=BTC, orderId=made)
 
 
+def test_nobody_is_answered_while_the_venue_is_maintained(desk):
+    made = desk.create(0, "Buy", "0.1", "60000")
+    desk.venue.maintain(True, False)
+    assert desk.raw("GET", "/v5/market/time", "", b"", Who("", "", "", ""))[0] == 503
+    operated = desk.gateway.operate(desk.venue.accounts[0], "order.cancel", {}, [])
+    assert operated["retCode"] == 10016
+    desk.venue.maintain(False, False)
+    assert desk.order(0, made)["orderStatus"] == "New"
+
+
+def test_ways_of_latencies(desk):
+    ways = {name: desk.gateway.way(name) for name in ("POST /v5/order/create", "POST /v5/order/amend-batch",
+            "POST /v5/order/cancel-all", "GET /v5/order/realtime", "order.create", "order.cancel", "ping")}  # fmt: skip
+    assert list(ways.values()) == ["order", "order", "cancel", None, "order", "cancel", None]
+
+
 def test_times_in_force(desk):
     book(desk)
     crossing = desk.create(0, "Buy", "1", "60010", timeInForce="PostOnly")
