@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bot4.model.latency import Latency
 from bot4.settings.schema import Gateway
 from bot4.shm.wires import (
     EXECUTION_ROW,
@@ -101,6 +102,7 @@ class Plan:
     gateways: dict[str, Gateway] = field(default_factory=dict)  # of a live feed: where each venue is reached
     spike_bps: int = 0  # a price further from the last mid is not believed; 0: any is
     time_limit_ns: int = 0  # a message so much earlier or later than others by the venue's time is none; 0: any is
+    latencies: tuple[Latency | None, Latency | None, Latency | None] = (None, None, None)  # orders, cancels, reports
     silence_ns: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # int64[n] of a live feed
     builders: dict[str, str] = field(default_factory=lambda: dict(BUILDERS))
     warm: str = WARM

@@ -41,7 +41,7 @@ from bot4.engine.journal import read_journal
 from bot4.jit import cache_refusal
 from bot4.model.errors import Bot4Error, HaltedError, InputError, JournalError, SegmentError, SettingsError
 from bot4.model.records import JOURNAL, TICK
-from bot4.settings.conversion import NS_PER_MS, instrument_records, limits_record, session_record
+from bot4.settings.conversion import NS_PER_MS, instrument_records, latencies_of, limits_record, session_record
 from bot4.settings.loader import load
 from bot4.settings.schema import LIVE_VENUES, MAX_SHARDS, Settings
 from bot4.settings.topology import Placement, resolve
@@ -174,6 +174,7 @@ def prepare(options: StartOptions, ask_venues: bool = True) -> Prepared:
         composed=placement.composed,
         recorder=recorder_of(settings, folder.name),
         gateways=gateways,
+        latencies=latencies_of(settings),
         spike_bps=settings.limits.spike_bps,
         time_limit_ns=settings.limits.venue_time_ms * NS_PER_MS,
         silence_ns=silence_of(settings, symbols),

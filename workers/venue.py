@@ -15,4 +15,5 @@ def build(plan: Plan, wires: Wires, name: str, attempt: int) -> VenueAgent:
         int(plan.session[0]["start_equity_e8"]),
         plan.ledger_path,
         symbol_keys(plan.symbols),
+        plan.latencies,
     )

@@ -6,13 +6,15 @@ basis points of fees to parts per million.
 
 from collections.abc import Sequence
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 
-from bot4.model.errors import SettingsError, UnitError
+from bot4.model.errors import InputError, SettingsError, UnitError
+from bot4.model.latency import Latency, constant, interpolated, log_normal, recorded
 from bot4.model.records import INSTRUMENT, LIMITS, SESSION
 from bot4.model.units import BPS, decimal_string, to_e8, to_units
-from bot4.settings.schema import MAX_INSTRUMENTS, MAX_SHARDS, SPOT_VENUES, Instrument, Settings
+from bot4.settings.schema import MAX_INSTRUMENTS, MAX_SHARDS, SPOT_VENUES, Instrument, Settings, WayLatency
 
 NS_PER_US = 1_000
 NS_PER_MS = 1_000_000
@@ -113,6 +115,39 @@ def session_record(
     row["measure"] = int(not paced if measure is None else measure)
     row["lag_limit_ns"] = 0 if paced else round(settings.limits.lag_ms * NS_PER_MS * speed)
     return record
+
+
+def latencies_of(settings: Settings) -> tuple[Latency | None, Latency | None, Latency | None]:
+    """Tables of the simulated venue's latencies: orders, cancels, reports; None: the least latency of the way.
+
+    Raises SettingsError where a field is missing that the model needs, or its file cannot be used.
+    """
+    sim = settings.venue.sim
+    return tuple(
+        None if one is None else _latency(one, f"{settings.path}: venue.sim.{way}", way == "report")
+        for way, one in (("order", sim.order), ("cancel", sim.cancel), ("report", sim.report))
+    )  # type: ignore[return-value]
+
+
+_LATENCY_FIELDS = {"constant": ("us",), "log_normal": ("us", "sigma", "seed")}
+
+
+def _latency(one: WayLatency, at: str, answers: bool) -> Latency:
+    needed = _LATENCY_FIELDS.get(one.model, ("file",))
+    for name in ("us", "sigma", "seed", "file"):
+        if (getattr(one, name) is not None) != (name in needed):
+            fix = "add it" if name in needed else "remove it"
+            raise SettingsError(f"{at}.{name}: {'missing' if name in needed else 'not used'} by {one.model}; {fix}")
+    us = (one.us or 0) * NS_PER_US
+    if one.model == "constant":
+        return constant(us)
+    if one.model == "log_normal":
+        return log_normal(us, float(one.sigma or 0), f"{one.seed}.{at.rpartition('.')[2]}")
+    try:
+        file = Path(one.file or "")
+        return recorded(file) if one.model == "recorded" else interpolated(file, answers)
+    except InputError as error:
+        raise SettingsError(f"{at}.file: {error}") from None
 
 
 def check_instruments(instruments: Sequence[Instrument], file: str) -> None:

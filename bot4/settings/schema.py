@@ -28,6 +28,9 @@ STRATEGY_MODULE = Text(
 )
 STRATEGY_PARAMETER = Parameters("STRATEGY_PARAMETER")
 LATENCY_US = Integer("LATENCY_US", 1, 10_000_000, "microseconds")  # 0 would leave several processes no lookahead
+LATENCY_MODEL = Choice("LATENCY_MODEL", ("constant", "log_normal", "recorded", "interpolated"))
+LATENCY_SIGMA = Amount("LATENCY_SIGMA", "0.01", "5", "the latency's logarithm")
+LATENCY_SEED = Integer("LATENCY_SEED", 0, 2**53 - 1, "the drawn latencies")
 URL = Text(
     "URL",
     r"(https|wss)://[A-Za-z0-9.:\[\]-]{1,253}(/[A-Za-z0-9._~/-]{0,200})?",
@@ -107,12 +110,25 @@ class Strategy(Table, frozen=True):
     params: Annotated[dict[str, int | float], STRATEGY_PARAMETER]
 
 
+class WayLatency(Table, frozen=True):
+    """How long messages of one way take, where that is more than the least."""
+
+    model: Annotated[str, LATENCY_MODEL]
+    us: Annotated[int | None, LATENCY_US] = None
+    sigma: Annotated[str | None, LATENCY_SIGMA] = None
+    seed: Annotated[int | None, LATENCY_SEED] = None
+    file: Annotated[str | None, FILE] = None
+
+
 class SimulatedVenue(Table, frozen=True):
-    """The ways there and back of the simulated venue; they are also the lookahead of an event-paced session."""
+    """The least ways there and back of the simulated venue; they are also the lookahead of an event-paced session."""
 
     order_latency_us: Annotated[int, LATENCY_US]
     report_latency_us: Annotated[int, LATENCY_US]
     internal_latency_us: Annotated[int, LATENCY_US]
+    order: WayLatency | None = None
+    cancel: WayLatency | None = None
+    report: WayLatency | None = None
 
 
 class Gateway(Table, frozen=True):

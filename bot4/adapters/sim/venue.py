@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from bot4.adapters.sim.ledger import LedgerFile
-from bot4.adapters.sim.venue_loop import venue_idle, venue_memory, venue_step
+from bot4.adapters.sim.venue_loop import NONE, venue_idle, venue_memory, venue_step
 from bot4.model.enums import INT64_MAX
+from bot4.model.latency import Latency
 from bot4.shm.layout import CLOCK_VENUE
 from bot4.shm.wires import Wires
 
@@ -28,6 +29,7 @@ class VenueAgent:
     start_balance_e8 : cash of the account, 1e-8 quote currency
     ledger_path : file that the ledger is appended to
     symbols : names of the instruments, by index
+    latencies : of orders, cancels and reports, where they are not the session's least
     """
 
     def __init__(
@@ -38,8 +40,9 @@ class VenueAgent:
         start_balance_e8: int,
         ledger_path: Path,
         symbols: list[str],
+        latencies: tuple[Latency | None, Latency | None, Latency | None] = NONE,
     ):
-        self.memory = venue_memory(len(instruments), start_balance_e8)
+        self.memory = venue_memory(len(instruments), start_balance_e8, latencies)
         self._wires = wires
         self._instruments = instruments
         self._session = session

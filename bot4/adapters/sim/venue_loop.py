@@ -11,6 +11,9 @@ both waiting the batch ends, whoever drives the step drains the entries, and the
 When the events ring or the ledger buffer is full the venue takes nothing more; it never loses an event or an entry.
 Records that the market ring had no room for leave no market to trade on: the venue asks the feed for a snapshot.
 
+The session's latencies are the least; where a model says more for a request, it is taken off its ring and held until
+it is due, and an event is delivered later. Nothing overtakes on its way, and the promise speaks of what is held too.
+
 Budget: 100 ns a record of the market with nothing open, 1 us a request, 2 us an order that is filled at once, all
 entries made (`benches/bench_matching.py`).
 """
@@ -21,10 +24,12 @@ import numpy as np
 
 from bot4.atomics import load_acquire, store_release
 from bot4.jit import inlined, kernel
+from bot4.kernels.latency import latency_ns
 from bot4.kernels.matching.market import handle_tick
 from bot4.kernels.matching.request import answer_trades, handle_request
 from bot4.kernels.matching.state import ITEM_ENTRIES, LEDGER_CAPACITY, Matching, matching_memory
-from bot4.model.enums import FLAG_LAST, INT64_MAX
+from bot4.model.enums import ACTION_CANCEL, ACTION_CANCEL_ALL, FLAG_LAST, INT64_MAX
+from bot4.model.latency import Latency, constant
 from bot4.model.records import ORDER_INTENT, ORDER_WORDS, TICK, TICK_WORDS, words
 from bot4.shm.layout import CLOCK_EXEC_VENUE, CLOCK_FEED, CLOCK_VENUE, CONTROL_SNAPSHOT_VENUE
 from bot4.shm.spsc_ring import consume, has_space, next_time, peek_order, peek_tick, push_order, unread_time
@@ -44,7 +49,39 @@ IN_HAND = 1  # 1: the request at the head of the ring is done but what it caused
 PUSHED = 2  # events of the buffer that are in the ring
 PROMISED = 3  # last value of CLOCK_VENUE
 GAPS_TOLD = 4  # gaps for which a snapshot has been asked
-N_LOOP_WORDS = 8
+MODELLED = 5  # 1: some way has a model of its latencies
+DUE = 6  # when the request at the head of the ring is due, -1: not reckoned yet
+LAST_DUE = 7
+HELD_FIRST = 8  # place of the oldest request that is held
+N_HELD = 9
+LAST_DELIVERY = 10
+SENT = 11  # orders, cancels and reports so far, three words
+N_LOOP_WORDS = 14
+
+ORDER_WAY, CANCEL_WAY, REPORT_WAY = 0, 1, 2
+HELD = 65_536  # requests under way at once; more wait in their ring
+
+
+class Ways(NamedTuple):
+    """Tables of latencies of orders (and questions), cancels and reports; `model.latency.Latency` of each."""
+
+    kinds: np.ndarray  # int64[3]
+    order_times: np.ndarray
+    order_values: np.ndarray
+    cancel_times: np.ndarray
+    cancel_values: np.ndarray
+    report_times: np.ndarray
+    report_values: np.ndarray
+
+
+def ways_of(order: Latency | None, cancel: Latency | None, report: Latency | None) -> Ways:
+    """Tables for the venue's step; None: the session's least latency."""
+    made = [constant(0) if one is None else one for one in (order, cancel, report)]
+    tables = [table for one in made for table in (one.times, one.values)]
+    return Ways(np.array([one.kind for one in made], np.int64), *tables)
+
+
+NONE: tuple[Latency | None, Latency | None, Latency | None] = (None, None, None)
 
 
 class VenueMemory(NamedTuple):
@@ -56,19 +93,34 @@ class VenueMemory(NamedTuple):
     tick_words: np.ndarray
     request: np.ndarray  # ORDER_INTENT[1], the request in hand
     request_words: np.ndarray
+    ways: Ways
+    held: np.ndarray  # ORDER_INTENT[HELD], a ring of requests that are under way, `ts_ns` when they are due
+    held_words: np.ndarray
 
 
-def venue_memory(n_instruments: int, start_balance_e8: int) -> VenueMemory:
-    """Memory of a venue with one account of `start_balance_e8` (1e-8 quote currency) and no orders."""
+def venue_memory(
+    n_instruments: int, start_balance_e8: int, latencies: tuple[Latency | None, Latency | None, Latency | None] = NONE
+) -> VenueMemory:
+    """Memory of a venue with one account of `start_balance_e8` (1e-8 quote currency) and no orders.
+
+    `latencies` : of orders, cancels and reports, where they are not the session's least
+    """
     tick = np.zeros(1, TICK)
     request = np.zeros(1, ORDER_INTENT)
+    held = np.zeros(HELD, ORDER_INTENT)  # virtual until somebody is late
+    loop = np.zeros(N_LOOP_WORDS, np.int64)
+    loop[MODELLED] = int(any(one is not None for one in latencies))
+    loop[DUE] = -1
     return VenueMemory(
         core=matching_memory(n_instruments, start_balance_e8),
-        loop=np.zeros(N_LOOP_WORDS, np.int64),
+        loop=loop,
         tick=tick,
         tick_words=words(tick),
         request=request,
         request_words=words(request),
+        ways=ways_of(*latencies),
+        held=held,
+        held_words=words(held),
     )
 
 
@@ -76,6 +128,59 @@ def venue_memory(n_instruments: int, start_balance_e8: int) -> VenueMemory:
 def _later(time_ns, latency_ns):
     """time + latency, where the end of the stream (INT64_MAX) stays the end."""
     return np.int64(INT64_MAX) if time_ns >= INT64_MAX - latency_ns else time_ns + latency_ns
+
+
+@kernel
+def _way_ns(venue, way, now_ns, least_ns):
+    """How long the next message of a way is under way that is sent now."""
+    ways = venue.ways
+    number = venue.loop[SENT + way]
+    venue.loop[SENT + way] = number + 1
+    if way == ORDER_WAY:
+        took = latency_ns(ways.kinds[ORDER_WAY], ways.order_times, ways.order_values, number, now_ns)
+    elif way == CANCEL_WAY:
+        took = latency_ns(ways.kinds[CANCEL_WAY], ways.cancel_times, ways.cancel_values, number, now_ns)
+    else:
+        took = latency_ns(ways.kinds[REPORT_WAY], ways.report_times, ways.report_values, number, now_ns)
+    return max(least_ns, took)
+
+
+@kernel
+def _due(venue, wires, session, arrival):
+    """When the request at the head of the ring is due that would arrive by the least latency; none before the last."""
+    loop = venue.loop
+    if loop[DUE] < 0:
+        least = session[0]["order_latency_ns"]
+        peek_order(wires.requests, venue.request_words, 0)
+        action = np.int64(venue.request[0]["action"])
+        way = CANCEL_WAY if action == ACTION_CANCEL or action == ACTION_CANCEL_ALL else ORDER_WAY
+        sent = arrival - least
+        loop[DUE] = max(loop[LAST_DUE], sent + _way_ns(venue, way, sent, least))
+        loop[LAST_DUE] = loop[DUE]
+    return loop[DUE]
+
+
+@kernel
+def _hold(venue, wires):
+    """The request at the head of the ring is under way for longer: keep it until it is due."""
+    loop = venue.loop
+    place = (loop[HELD_FIRST] + loop[N_HELD]) % HELD
+    peek_order(wires.requests, venue.held_words, place * ORDER_WORDS)
+    venue.held[place]["ts_ns"] = loop[DUE]
+    loop[N_HELD] += 1
+    loop[DUE] = -1
+    consume(wires.requests)
+
+
+@kernel
+def _release(venue):
+    """The oldest request that is held becomes the one in hand."""
+    loop = venue.loop
+    begin = loop[HELD_FIRST] * ORDER_WORDS
+    for word in range(ORDER_WORDS):
+        venue.request_words[word] = venue.held_words[begin + word]
+    loop[HELD_FIRST] = (loop[HELD_FIRST] + 1) % HELD
+    loop[N_HELD] -= 1
 
 
 @kernel
@@ -87,7 +192,13 @@ def _push_events(venue, wires, session):
             return False
         index = venue.loop[PUSHED]
         event = venue.core.events[index]
-        event["ts_ns"] = event["ts_ns"] + session[0]["report_latency_ns"]
+        delivery = event["ts_ns"] + session[0]["report_latency_ns"]
+        if venue.loop[MODELLED] != 0:
+            least = session[0]["report_latency_ns"]
+            took = _way_ns(venue, REPORT_WAY, np.int64(event["ts_ns"]), least)
+            delivery = max(venue.loop[LAST_DELIVERY], event["ts_ns"] + took)
+            venue.loop[LAST_DELIVERY] = delivery
+        event["ts_ns"] = delivery
         push_order(wires.events, venue.core.event_words, index * ORDER_WORDS)
         venue.loop[PUSHED] = index + 1
     venue.loop[PUSHED] = 0
@@ -138,6 +249,7 @@ def venue_step(venue, wires, instruments, session, max_items):
             continue
         if loop[IN_HAND] != 0:
             loop[IN_HAND] = 0
+            loop[DUE] = -1
             consume(wires.requests)
         if LEDGER_CAPACITY - desk["n_entries"] < ITEM_ENTRIES:
             break
@@ -153,17 +265,30 @@ def venue_step(venue, wires, instruments, session, max_items):
         arrival = next_time(wires.requests, ORDER_WORDS)
         market_time = next_time(wires.market, TICK_WORDS)
         market_bound = market_time if market_time >= 0 else feed_clock
-        promise = _later(market_bound, session[0]["report_latency_ns"])
+        is_held = loop[N_HELD] > 0
+        due = arrival
+        if loop[MODELLED] != 0 and arrival >= 0:
+            due = _due(venue, wires, session, arrival)
+        is_late = due > arrival
+        first_due = venue.held[loop[HELD_FIRST]]["ts_ns"] if is_held else due
+        promise = _later(min(market_bound, first_due) if is_held else market_bound, session[0]["report_latency_ns"])
         if promise != loop[PROMISED]:
             loop[PROMISED] = promise
             # SYNC POINT: pairs with load_acquire in execution: all events before the promise are in the ring.
             store_release(wires.clocks, CLOCK_VENUE, promise)
 
-        late_enough = arrival < market_bound or (not paced and market_time < 0 and arrival == market_bound)
-        if loop[IN_MESSAGE] == 0 and arrival >= 0 and late_enough:
-            peek_order(wires.requests, venue.request_words, 0)
+        if is_late and due >= market_bound and loop[N_HELD] < HELD:
+            _hold(venue, wires)
+            continue
+        late_enough = first_due < market_bound or (not paced and market_time < 0 and first_due == market_bound)
+        if loop[IN_MESSAGE] == 0 and first_due >= 0 and late_enough:
+            if is_held:
+                _release(venue)
+            else:
+                peek_order(wires.requests, venue.request_words, 0)
+                venue.request[0]["ts_ns"] = due
+                loop[IN_HAND] = 1
             handle_request(core, instruments, venue.request[0], venue.request_words)
-            loop[IN_HAND] = 1
         elif market_time >= 0 and (loop[IN_MESSAGE] != 0 or request_bound >= market_time):
             peek_tick(wires.market, venue.tick_words, 0)
             handle_tick(core, instruments, venue.tick[0])
@@ -209,6 +334,7 @@ def venue_idle(venue, wires):
         venue.core.desk[0]["n_events"] == 0
         and venue.core.desk[0]["answer_next"] == 0
         and venue.loop[IN_HAND] == 0
+        and venue.loop[N_HELD] == 0
         and next_time(wires.requests, ORDER_WORDS) < 0
         and next_time(wires.market, TICK_WORDS) < 0
     )

@@ -12,10 +12,11 @@ import pytest
 from reference.adapters.sim.venue_loop import END_NS, RefVenueLoop, Tick
 from rig.matching import Pair, RandomScript, event_tuple
 
-from bot4.adapters.sim.venue_loop import venue_idle, venue_memory, venue_step
+from bot4.adapters.sim.venue_loop import NONE, venue_idle, venue_memory, venue_step
 from bot4.jit import JIT
 from bot4.kernels.matching.state import ITEM_ENTRIES, LEDGER_CAPACITY
 from bot4.model import enums as e
+from bot4.model.latency import BY_NUMBER, BY_TIME, Latency
 from bot4.model.records import EXEC_REPORT, ORDER_WORDS, SESSION, words
 from bot4.shm.layout import CLOCK_EXEC_VENUE, CLOCK_FEED, CLOCK_VENUE, RING_HEAD, RING_TAIL
 from bot4.shm.spsc_ring import consume, peek_order, private_rings, push_order, push_tick
@@ -35,6 +36,17 @@ ORDER_NS, REPORT_NS = 40, 15
 N_SHARDS = 2
 
 
+def latencies(draw: random.Random):
+    """Of orders by number, of cancels by time, of reports either; now and then shorter than the least."""
+    times = np.array(sorted(draw.sample(range(20_000), 40)), np.int64)
+    by_time = [Latency(BY_TIME, times, np.array([draw.randrange(400) for _ in times], np.int64)) for _ in range(2)]
+    by_number = [
+        Latency(BY_NUMBER, times[:1], np.array([draw.randrange(bound) for _ in range(17)], np.int64))
+        for bound in (400, 100)
+    ]
+    return by_number[0], by_time[0], draw.choice((by_number[1], by_time[1]))
+
+
 class LoopPair(Pair):
     """Rings between the script and both venues; takes the script's market and orders like its parent."""
 
@@ -46,10 +58,12 @@ class LoopPair(Pair):
         self.session["paced"], self.session["n_shards"] = self.paced, N_SHARDS
         self.session["order_latency_ns"], self.session["report_latency_ns"] = ORDER_NS, REPORT_NS
         self.wires = private_wires(N_SHARDS, 2, 1_024)._replace(events=private_rings(1, SLOTS, ORDER_WORDS)[0])
-        self.venue = venue_memory(2, self.cash_e8)
+        tables = latencies(self.random) if seed % 3 == 2 else None
+        self.venue = venue_memory(2, self.cash_e8, tables or NONE)
         self.memory = self.venue.core
         self.memory.desk[0]["n_entries"] = 0
-        self.loop = RefVenueLoop(self.twin, self.paced, ORDER_NS, REPORT_NS, SLOTS)
+        twins = tables and [(one.kind, one.times.tolist(), one.values.tolist()) for one in tables]
+        self.loop = RefVenueLoop(self.twin, self.paced, ORDER_NS, REPORT_NS, SLOTS, twins)
         self.event = np.zeros(1, EXEC_REPORT)
         self.arrival = 0
 
@@ -164,6 +178,7 @@ BOTH = {
     "ledger first", "ledger full", "market", "market before a request of its time", "message before a request",
     "no room", "nothing", "request", "request waits", "waits within a message",
 }  # fmt: skip
+BOTH |= {"held", "released"}
 FREE = BOTH | {"request at rest"}
 PACED = BOTH | {"market waits", "unread event"}
 

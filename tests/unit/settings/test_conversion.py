@@ -15,11 +15,12 @@ from bot4.settings.conversion import (
     check_instruments,
     check_stop_time,
     instrument_records,
+    latencies_of,
     limits_record,
     session_record,
 )
 from bot4.settings.loader import load
-from bot4.settings.schema import MAX_INSTRUMENTS, MAX_SHARDS
+from bot4.settings.schema import MAX_INSTRUMENTS, MAX_SHARDS, WayLatency
 from bot4.shm import layout
 
 SETTINGS = load(Path(__file__).resolve().parents[3] / "config" / "paper.toml")
@@ -218,3 +219,40 @@ def test_bound_of_shards_is_what_shared_memory_has_lines_for():
 
 def test_every_refusal_is_an_input_error_with_exit_code_2():
     assert issubclass(SettingsError, InputError) and SettingsError.exit_code == 2
+
+
+def with_ways(**ways):
+    venue = msgspec.structs.replace(SETTINGS.venue, sim=msgspec.structs.replace(SETTINGS.venue.sim, **ways))
+    return msgspec.structs.replace(SETTINGS, venue=venue)
+
+
+def test_latencies_of_the_ways(tmp_path):
+    assert latencies_of(SETTINGS) == (None, None, None)
+    (tmp_path / "samples").write_text("5\n7\n")
+    (tmp_path / "measured").write_text("req_ts,exch_ts,resp_ts\n10,13,18\n")
+    order, cancel, report = latencies_of(
+        with_ways(
+            order=WayLatency("log_normal", us=3_000, sigma="0.5", seed=7),
+            cancel=WayLatency("recorded", file=str(tmp_path / "samples")),
+            report=WayLatency("interpolated", file=str(tmp_path / "measured")),
+        )
+    )
+    assert np.median(order.values) == pytest.approx(3_000_000, rel=0.1) and len(set(order.values.tolist())) > 1_000
+    assert cancel.values.tolist() == [5, 7]
+    assert (report.times.tolist(), report.values.tolist()) == ([13], [5])
+    order, _, _ = latencies_of(with_ways(order=WayLatency("constant", us=9)))
+    assert order.values.tolist() == [9_000]
+
+
+@pytest.mark.parametrize(
+    ("way", "says"),
+    [
+        (WayLatency("constant"), "us: missing"), (WayLatency("constant", us=1, seed=2), "seed: not used"),
+        (WayLatency("log_normal", us=1, sigma="1"), "seed: missing"), (WayLatency("recorded", us=1), "us: not used"),
+        (WayLatency("recorded", file="/nowhere/at/all"), "file: /nowhere/at/all: cannot be read"),
+    ],
+)  # fmt: skip
+def test_latencies_that_are_refused(way, says):
+    with pytest.raises(SettingsError) as error:
+        latencies_of(with_ways(cancel=way))
+    assert f"venue.sim.cancel.{says}" in str(error.value) and "\n" not in str(error.value)

@@ -27,6 +27,7 @@ TABLES = {"paper.toml": Session, LIMITS_FILE: Limits, INSTRUMENTS_FILE: Instrume
 
 OPTIONAL = set()  # paths of what may be left out
 SAMPLES = {"recorder": {"folder": "recordings", "raw": "off", "part_mb": 16, "part_s": 60}}
+SAMPLES |= {way: {"model": "constant", "us": 2_000} for way in ("order", "cancel", "report")}
 
 
 def _walk(table, at=()):

@@ -64,6 +64,17 @@ def test_who_waits_moves_nothing_and_other_symbols_stay(tmp_path):
     assert bitcoin._fair == bitcoin._floor()
 
 
+def test_what_the_market_does_by_itself_has_no_impact(tmp_path):
+    fairs = []
+    for number, text in enumerate(("", text_of("almgren_chriss"))):
+        desk = Desk(tmp_path, scenario=text, market_seed=5, ledger=f"{number}.jsonl")
+        for _ in range(20):
+            desk.tick(0.5)
+        assert desk.venue._trade_ids[0] > 0
+        fairs.append(desk.made.market._markets[0]._fair)
+    assert fairs[0] == fairs[1]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
