@@ -153,6 +153,8 @@ def exchange(
         import uvloop
 
         owners = default_owners() if balances is None else read_owners(balances)
+        if owners.token is not None and venue != "binance":
+            raise SettingsError(f"--balances {balances}: fee_token: {venue} has none, leave it out")
         faults = Scenario(scenario, time.time_ns() // 1_000_000)
         from bot4.adapters.exchange.assembly import assemble  # and the kernels with it
         from bot4.adapters.exchange.protocol import PROTOCOLS

@@ -3,6 +3,7 @@
 Imports nothing of the code under test. Raises AssertionError where the ledger contradicts itself, with the line.
 
     account's asset = start + what its fills bought - what they sold - fees in the asset
+    funding is a share of a position's value, rounded up, and is no trade
     of a contract nothing is bought: what is closed is paid against the average cost, and fees are in the quote asset
     both sides of a trade have the same price, quantity and value; bought = sold
     an order's fills add up to its cum_lots, and cum + leaves never exceed its quantity
@@ -58,6 +59,13 @@ def recompute(path: Path) -> Money:
                 paid_in[line["asset"]] += total
             else:
                 said[key] = total
+            if line["reason"] == "funding":
+                position = held[line["account"], line["symbol"]]
+                assert position[0] == line["qty_lots"], f"line {number}: funding of another position"
+                owed = position[0] * line["price_ticks"] * line["scale"]["value_e8"] * line["rate_e8"]
+                assert line["fee_e8"] == -(-owed // 10**8), f"line {number}: funding"
+                balances[key] -= line["fee_e8"]
+                fees[line["asset"]] += line["fee_e8"]
         elif kind == "fill":
             base, quote = ASSETS[line["symbol"]]
             scale = line["scale"]

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import subprocess
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from reference.kernels.scan import Listing
 from rig.exchange_bybit import BTC, BybitServer, order
-from rig.exchange_server import WIDE
+from rig.exchange_server import COMMAND, WIDE
 from rig.live import LiveRig, ReaderBook
 from websockets.exceptions import ConnectionClosed
 
@@ -170,6 +171,15 @@ def test_a_private_connection_that_is_gone_takes_the_orders_with_it(quiet):
     assert status("linear", made) == ("Cancelled", "CancelByDCP")
     assert status("spot", coin)[0] == "New"
     quiet.done("POST", "order/cancel", category="spot", symbol=BTC, orderId=coin)
+
+
+def test_fees_in_a_token_are_not_bybits(tmp_path):
+    accounts = tmp_path / "accounts.toml"
+    accounts.write_text('[[account]]\nname = "main"\nbalances = { USDT = "1" }\n[fee_token]\nasset = "BNB"\n')
+    command = [*COMMAND, "--venue", "bybit", "--balances", str(accounts)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "fee_token: bybit has none" in done.stderr
 
 
 @pytest.fixture(scope="module")

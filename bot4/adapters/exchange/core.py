@@ -30,6 +30,7 @@ from bot4.model.enums import (
     ACTION_CANCEL,
     ACTION_CANCEL_ALL,
     ACTION_DEPOSIT,
+    ACTION_FUNDING,
     ACTION_LEG,
     ACTION_PLACE,
     LIST_OCO,
@@ -201,6 +202,13 @@ class Core:
         return self._step(
             (ts_ns, account, symbol.index, ACTION_AMEND, 0, 0, 0, 0, 0, 0, 0, 0, number, 0, price_e8 // tick,
              stop_e8 // tick, qty_e8 // lot, 0, 0, 0, 0, (0, 0, 0))
+        )  # fmt: skip
+
+    def fund(self, ts_ns: int, symbol: Symbol, rate_e8: int, mark_e8: int) -> list[CoreEvent]:
+        """Every position of a contract pays or receives a share of its value, in 1e-8."""
+        return self._step(
+            (ts_ns, 0, symbol.index, ACTION_FUNDING, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, mark_e8 // symbol.tick_e8, 0, 0, 0,
+             0, 0, rate_e8, (0, 0, 0))
         )  # fmt: skip
 
     def deposit(self, ts_ns: int, account: int, asset: int, amount_e8: int) -> list[CoreEvent]:

@@ -260,6 +260,28 @@ class Venue:
 
     # --- what happens by itself ---
 
+    def fund(self, symbol: Symbol, rate_e8: int, mark_e8: int) -> None:
+        """Funding of a contract is settled: each account's position pays or receives, and is told so."""
+        now = self.clock_ns()
+        now_ms = self.now_ms()
+        news: list[tuple[Account, dict]] = []
+        for event in self.core.fund(now, symbol, rate_e8, mark_e8):
+            account = self.accounts[event.account]
+            free_e8, locked_e8 = self.balance(account, symbol.quote)
+            self.ledger.add(now, "balance", account=account.name, asset=symbol.quote, reason="funding", free_e8=free_e8,
+                            locked_e8=locked_e8, symbol=symbol.name, contract=symbol.category, rate_e8=rate_e8,
+                            scale=self._scales[symbol.index], price_ticks=event.last_ticks, qty_lots=event.last_lots,
+                            fee_e8=event.fee_e8)  # fmt: skip
+            if not account.is_agent:
+                account.update_ms = now_ms
+                told = self.words.funding(account.index, symbol, event.last_lots, mark_e8, rate_e8, event.fee_e8)
+                news.extend((account, one) for one in told)
+                news.extend(
+                    (account, one)
+                    for one in self.words.balances(account.index, {symbol.quote: (free_e8, locked_e8)}, now_ms)
+                )
+        self._tell(now, now_ms, news, {})
+
     def cancel_unless_renewed(self, account: Account, at_ms: int | None, symbol: Symbol | None = None) -> None:
         """A dead-man's switch: at a time of the venue's clock every order of the account ends, of a symbol or of all.
 

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 from bot4.adapters.exchange.number import text_e8
 from bot4.adapters.exchange.order import Fill, Order, OrderList
 from bot4.adapters.exchange.refusal import NO_BALANCE, UNKNOWN_ORDER, Refused, order_refused
+from bot4.adapters.exchange.symbol import Symbol
 from bot4.model.enums import (
     REJECT_NAMES,
     VENUE_BALANCE,
@@ -36,6 +37,11 @@ class Words(Protocol):
 
     def filled(self, order: Order, fill: Fill) -> None:
         """An order of a client has been filled: for those who keep count, before anybody is told."""
+
+    def funding(
+        self, account: int, symbol: Symbol, lots: int, mark_e8: int, rate_e8: int, paid_e8: int
+    ) -> list[dict[str, Any]]:
+        """A client's position, in signed lots, has paid its funding; what it received is below zero."""
 
     def balances(self, account: int, balances: dict[str, tuple[int, int]], now_ms: int) -> list[dict[str, Any]]:
         """The events of an account's balances, free and locked in 1e-8 by asset, after everything else."""
@@ -83,6 +89,12 @@ class BinanceWords:
 
     def filled(self, order: Order, fill: Fill) -> None:
         """Everything that is counted is in the order."""
+
+    def funding(
+        self, account: int, symbol: Symbol, lots: int, mark_e8: int, rate_e8: int, paid_e8: int
+    ) -> list[dict[str, Any]]:
+        """Coins have none."""
+        return []
 
     def balances(self, account: int, balances: dict[str, tuple[int, int]], now_ms: int) -> list[dict[str, Any]]:
         """`outboundAccountPosition`."""

@@ -14,6 +14,7 @@ from bot4.adapters.exchange.venue import Venue
 
 _DAY_MS = 86_400_000
 _FUNDING_MS = 8 * 3_600_000
+FUNDING_RATE_E8 = 10_000  # what the venue asks where contract and index do not differ
 
 
 def server_time(venue: Venue, fields: Fields) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def orderbook(venue: Venue, fields: Fields) -> dict[str, Any]:
 
 
 def next_funding_ms(now_ms: int) -> int:
-    """When funding would be settled next."""
+    """When funding is settled next."""
     return (now_ms // _FUNDING_MS + 1) * _FUNDING_MS
 
 
@@ -107,7 +108,7 @@ def ticker(venue: Venue, symbol: Symbol) -> dict[str, Any]:
         "prevPrice1h": price_text(symbol, tape.statistics(now_ms, 3_600_000).open_e8),
         "openInterest": qty_text(symbol, open_e8),
         "openInterestValue": scaled(mul_e8(open_e8, tape.last_e8), 2),
-        "fundingRate": "0",
+        "fundingRate": plain(FUNDING_RATE_E8),
         "fundingIntervalHour": "8",
         "fundingCap": "0.005",
         "nextFundingTime": str(next_funding_ms(now_ms)),

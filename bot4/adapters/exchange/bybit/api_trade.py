@@ -251,7 +251,7 @@ class Desk:
         limit = fields.whole("limit", 50, 1, 100)
         cursor = fields.whole("cursor", 0)
         kind = fields.text("execType")
-        rows = []
+        rows: list[tuple[int, dict[str, Any]]] = []
         for order, fill in reversed(account.trades):
             if not isinstance(order, BybitOrder) or order.symbol.category != category or kind not in ("", "Trade"):
                 continue
@@ -261,10 +261,19 @@ class Desk:
                 continue
             if begin <= fill.time_ms <= end:
                 ppm = rates_ppm(account)[not fill.maker]
-                rows.append(order.execution(fill, 0, ppm))
+                rows.append((fill.time_ms, order.execution(fill, 0, ppm)))
+        if category == "linear" and kind in ("", "Funding") and not text and not link:
+            rows.extend(
+                (time_ms, row)
+                for time_ms, row in reversed(self._states[account.index].fundings)
+                if begin <= time_ms <= end
+                and name in ("", row["symbol"])
+                and (not base or row["symbol"].startswith(base))
+            )
+            rows.sort(key=lambda row: -row[0])
         page = rows[cursor : cursor + limit]
         following = str(cursor + limit) if len(rows) > cursor + limit else ""
-        return {"category": category, "nextPageCursor": following, "list": page}
+        return {"category": category, "nextPageCursor": following, "list": [row for _, row in page]}
 
     # --- positions ---
 

@@ -142,6 +142,7 @@ class BybitGateway(Front):
             ("GET", "/v5/user/query-api"): Endpoint(self._api_key, 10, 10),
         }
         self.guards: dict[tuple[int, str], int] = {}  # private connections that protect, by account and product
+        self._next_funding_ms = market.next_funding_ms(venue.clock_ns() // 1_000_000)
         self._paths = {path for _, path in self._signed} | set(self._public)
         self._operations = {
             f"order.{name}": ("POST", f"/v5/order/{name}")
@@ -276,6 +277,7 @@ class BybitGateway(Front):
     def _begin(self) -> None:
         """What is due is done first, and nobody is answered while the venue is closed for maintenance."""
         self.venue.begin()
+        self.fund()
         if self.venue.is_closed:
             raise Refused(10016, "Server error. Service is restarting", 503)
 
@@ -358,7 +360,17 @@ class BybitGateway(Front):
         answer["header"] = dict(headers) | {"Timenow": str(self.venue.now_ms()), "Traceid": ""}
         return answer
 
-    # --- disconnection protection ---
+    # --- what happens by itself ---
+
+    def fund(self) -> None:
+        """Settle funding if its time has come; what was missed meanwhile is settled once."""
+        now_ms = self.venue.clock_ns() // 1_000_000
+        if now_ms < self._next_funding_ms:
+            return
+        self._next_funding_ms = market.next_funding_ms(now_ms)
+        for symbol in self.venue.by_index:
+            if symbol.is_linear:
+                self.venue.fund(symbol, market.FUNDING_RATE_E8, self.words.states.mark_e8(symbol))
 
     def protect(self, account: Account, product: str) -> None:
         """The private connection has been gone for too long."""

@@ -7,6 +7,7 @@ from bot4.adapters.exchange.bybit.symbol import decimals_of, price_text, qty_tex
 from bot4.adapters.exchange.bybit.text import average, order_text, plain, trade_text
 from bot4.adapters.exchange.number import mul_e8
 from bot4.adapters.exchange.order import Fill, Order
+from bot4.adapters.exchange.symbol import Symbol
 from bot4.model.enums import (
     VENUE_BALANCE,
     VENUE_NOT_WHOLE,
@@ -170,3 +171,42 @@ class BybitOrder(Order):
             "isLeverage": "0",
             "seq": fill.trade_id,
         }
+
+
+def funding_row(
+    symbol: Symbol, number: str, now_ms: int, lots: int, mark_e8: int, rate_e8: int, paid_e8: int
+) -> dict[str, Any]:
+    """What a position in signed lots has paid, as an execution that belongs to no order of the account."""
+    qty_e8 = abs(lots) * symbol.lot_e8
+    return {
+        "category": symbol.category,
+        "symbol": symbol.name,
+        "orderId": number,
+        "orderLinkId": "",
+        "side": "Buy" if lots > 0 else "Sell",
+        "orderPrice": "0",
+        "orderQty": "0",
+        "leavesQty": "0",
+        "createType": "",
+        "orderType": "UNKNOWN",
+        "stopOrderType": "UNKNOWN",
+        "execFee": plain(paid_e8),
+        "execId": number,
+        "execPrice": price_text(symbol, mark_e8),
+        "execQty": qty_text(symbol, qty_e8),
+        "execType": "Funding",
+        "execValue": plain(mul_e8(qty_e8, mark_e8)),
+        "execTime": str(now_ms),
+        "feeCurrency": "",
+        "isMaker": False,
+        "feeRate": plain(rate_e8),
+        "tradeIv": "",
+        "markIv": "",
+        "markPrice": price_text(symbol, mark_e8),
+        "indexPrice": "",
+        "underlyingPrice": "",
+        "blockTradeId": "",
+        "closedSize": "",
+        "isLeverage": "0",
+        "seq": 0,
+    }

@@ -5,6 +5,7 @@ price, which is the last one traded. A position, or what it would be once the or
 is larger, needs its value at the mark price divided by the leverage. Nothing is liquidated.
 """
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ SETTLE = "USDT"
 _DEFAULT_LEVERAGE = 10 * LEVERAGE_SCALE
 _MAINTENANCE_PPM = 5_000
 _PPM = 1_000_000
+_FUNDINGS = 1_000  # settlements that can still be asked for
 
 
 def rates_ppm(account: Account) -> tuple[int, int]:
@@ -46,6 +48,7 @@ class AccountState:
     fees_e8: dict[int, int] = field(default_factory=dict)  # of contracts, all fills
     realised_e8: dict[int, int] = field(default_factory=dict)  # less fees, when the position was flat last
     created_ms: dict[int, int] = field(default_factory=dict)
+    fundings: deque[tuple[int, dict[str, Any]]] = field(default_factory=lambda: deque(maxlen=_FUNDINGS))  # by time
     windows_s: dict[str, int] = field(default_factory=dict)  # disconnection protection by product
 
 

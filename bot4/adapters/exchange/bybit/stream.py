@@ -177,6 +177,7 @@ class BybitStreams:
                 text = topic.due(topic, now_ms)
                 if text is not None:
                     self._send(topic, text)
+        self._gateway.fund()
         self.watch(now_ms)
 
     def _sides(self, topic: Topic) -> tuple[Side, Side]:

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from bot4.adapters.exchange.bybit.order import BybitOrder
+from bot4.adapters.exchange.bybit.order import BybitOrder, funding_row
 from bot4.adapters.exchange.bybit.refusal import of_core
 from bot4.adapters.exchange.bybit.state import Ends, States, rates_ppm
+from bot4.adapters.exchange.bybit.text import trade_text
 from bot4.adapters.exchange.order import Fill, Order, OrderList
 from bot4.adapters.exchange.refusal import Refused
 from bot4.adapters.exchange.symbol import Symbol
@@ -21,6 +22,7 @@ class BybitWords:
 
     def __init__(self, venue: Venue) -> None:
         self._venue = venue
+        self._fundings = 0
         self.states = States(venue)
 
     def refusal(self, is_change: bool, code: int) -> Refused:
@@ -63,6 +65,18 @@ class BybitWords:
     def order_list(self, order_list: OrderList, now_ms: int) -> list[dict[str, Any]]:
         """There are no lists, so there are no events of them."""
         return []
+
+    def funding(
+        self, account: int, symbol: Symbol, lots: int, mark_e8: int, rate_e8: int, paid_e8: int
+    ) -> list[dict[str, Any]]:
+        """An execution of its own kind."""
+        state = self.states[account]
+        state.fees_e8[symbol.index] = state.fees_e8.get(symbol.index, 0) + paid_e8
+        self._fundings += 1
+        number = trade_text(0, "funding", self._fundings)
+        row = funding_row(symbol, number, self._venue.now_ms(), lots, mark_e8, rate_e8, paid_e8)
+        state.fundings.append((self._venue.now_ms(), row))
+        return [event("execution", row)]
 
     def balances(self, account: int, balances: dict[str, tuple[int, int]], now_ms: int) -> list[dict[str, Any]]:
         """The wallet, with the coins that have changed."""

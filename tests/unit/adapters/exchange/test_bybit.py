@@ -344,6 +344,30 @@ def test_positions_at_average_cost(desk):
         assert desk.done(0, "GET", "position/list", category=category)["list"] == []
 
 
+def test_funding_is_settled_when_its_time_comes(desk):
+    desk.create(1, "Sell", "2", "60000")
+    desk.create(0, "Buy", "2")
+    (row,) = desk.get("market/tickers", category="linear", symbol=BTC)["list"]
+    assert row["fundingRate"] == "0.0001"
+    before = [Decimal(desk.coin(account)["walletBalance"]) for account in (0, 1)]
+    realised = Decimal(desk.position(0)["cumRealisedPnl"])
+    due_ms = int(row["nextFundingTime"])
+    desk.heard(0, "execution")
+    desk.tick((due_ms - desk.now_ms - 1) / 1_000)
+    assert Decimal(desk.coin(0)["walletBalance"]) == before[0]
+    desk.tick(0.002)
+    after = [Decimal(desk.coin(account)["walletBalance"]) for account in (0, 1)]
+    assert [after[0] - before[0], after[1] - before[1]] == [-12, 12]
+    (told,) = desk.heard(0, "execution")
+    assert (told["execType"], told["execFee"], told["execQty"], told["feeRate"]) == ("Funding", "12", "2.000", "0.0001")
+    assert desk.heard(0, "wallet")[-1]["coin"][0]["walletBalance"] == plain(int(after[0] * E8))
+    assert Decimal(desk.position(0)["cumRealisedPnl"]) == realised - 12
+    kinds = [one["execType"] for one in desk.done(0, "GET", "execution/list", category="linear")["list"]]
+    assert kinds == ["Funding", "Trade"]
+    desk.tick(3_600)
+    assert Decimal(desk.coin(0)["walletBalance"]) == after[0]
+
+
 def test_margin(tmp_path):
     desk = BybitDesk(tmp_path, usdt=10_000)
     assert desk.refused(0, "POST", "order/create", **order("Buy", "1.7", "60000")) == 110007
@@ -354,6 +378,8 @@ def test_margin(tmp_path):
     desk.create(0, "Sell", "1.6", "60500")  # the other side needs nothing more
     assert desk.refused(0, "POST", "order/create", **order("Buy", "0.01", "60000", "spot")) == 170131
     waiting = desk.create(0, "Buy", "50", triggerPrice="61000", triggerDirection=1)  # nor does what waits
+    wallet = desk.done(0, "GET", "account/wallet-balance", accountType="UNIFIED")["list"][0]
+    assert wallet["totalAvailableBalance"] == "400"
     desk.done(0, "POST", "order/cancel", category="linear", symbol=BTC, orderId=waiting)
     leverage = {"category": "linear", "symbol": BTC}
     assert desk.refused(0, "POST", "position/set-leverage", buyLeverage="5", sellLeverage="5", **leverage) == 110044
@@ -598,22 +624,33 @@ def test_tickers_and_bars_by_their_topics(desk):
     assert "bid1Price" not in spot["data"]
 
 
-def test_a_market_and_traders_conserve_money(tmp_path):
-    desk = BybitDesk(
-        tmp_path, market_seed=3, scenario="[limits]\norders_10s = 1_000_000\nraw_requests_5m = 100_000_000\n"
-    )
-    for number in range(120):
+def traded(folder):
+    """Two traders on a generated market: the desk, and every answer."""
+    folder.mkdir()
+    wide = "seed = 5\n[limits]\norders_10s = 1_000_000\nraw_requests_5m = 100_000_000\n"
+    desk = BybitDesk(folder, market_seed=3, scenario=wide)
+    answers = []
+    for number in range(60):
         desk.tick(0.25)
         category = ("linear", "linear", "spot")[number % 3]
         side = "Buy" if number % 5 < 3 else "Sell"
         more = {"takeProfit": "70000"} if category == "linear" and side == "Buy" and number % 7 == 0 else {}
         if category == "spot":
             more["marketUnit"] = "baseCoin"
-        desk.ask(number % 2, "POST", "order/create", **order(side, "0.05", category=category, **more))
+        answers.append(desk.ask(number % 2, "POST", "order/create", **order(side, "0.05", category=category, **more)))
         desk.conserved()
-    assert any(desk.position(account)["side"] for account in (0, 1))
+    answers += [event for heard in desk.events for event in heard]
     desk.venue.ledger.close()
-    assert recompute(desk.ledger).kinds["fill"] > 200
+    return desk, answers
+
+
+def test_a_market_and_traders_conserve_money_the_same_way_each_time(tmp_path):
+    desk, answers = traded(tmp_path / "one")
+    assert any(desk.position(account)["side"] for account in (0, 1))
+    assert recompute(desk.ledger).kinds["fill"] > 100
+    again, repeated = traded(tmp_path / "two")
+    assert again.ledger.read_bytes() == desk.ledger.read_bytes()
+    assert repeated == answers
 
 
 VALUES = st.one_of(
