@@ -42,6 +42,7 @@ ACTION_LEG = 10  # one leg of an order list; the list is placed whole with its l
 ACTION_DEPOSIT = 11  # to an account's balance, or from it
 ACTION_EXPIRE = 12  # nothing but the time that has come
 ACTION_FUNDING = 13  # every position of a contract pays or receives
+ACTION_TRADE = 14  # others have traded, without an order of this book
 
 TYPE_MARKET = 1
 TYPE_LIMIT = 2

@@ -30,6 +30,7 @@ from bot4.kernels.exchange.state import (
     TREE_BID,
 )
 from bot4.kernels.exchange.tree import key_of, root_of, tree_after
+from bot4.kernels.exchange.trigger import on_price
 from bot4.kernels.exchange.walk import execute, has_limit
 from bot4.model.enums import (
     ACTION_AMEND,
@@ -40,6 +41,7 @@ from bot4.model.enums import (
     ACTION_FUNDING,
     ACTION_LEG,
     ACTION_PLACE,
+    ACTION_TRADE,
     OK,
     ORDER_POST_ONLY,
     REPORT_BALANCE,
@@ -204,6 +206,24 @@ def deposit(memory, command):
 
 
 @kernel
+def trade_elsewhere(memory, command):
+    """Others have traded at a price, none of the orders here among them: it sets off who waits for it.
+
+    Notes
+    -----
+    Errors: VENUE_BAD_REQUEST. Twin: tests/reference/kernels/exchange.py
+    """
+    instrument = np.int64(command["instrument"])
+    price = command["price_ticks"]
+    if instrument < 0 or instrument >= memory["desk"]["n_instruments"]:
+        command_event(memory, REPORT_REJECT, command, VENUE_BAD_REQUEST)
+    elif price < 1 or price > memory["markets"][instrument]["max_price_ticks"]:
+        command_event(memory, REPORT_REJECT, command, VENUE_BAD_REQUEST)
+    else:
+        on_price(memory, instrument, price)
+
+
+@kernel
 def exchange_step(memory, command):
     """Do what one command says, and everything that follows from it.
 
@@ -244,6 +264,8 @@ def exchange_step(memory, command):
         deposit(memory, command)
     elif action == ACTION_FUNDING:
         funding(memory, command)
+    elif action == ACTION_TRADE:
+        trade_elsewhere(memory, command)
     elif action != ACTION_EXPIRE:
         command_event(memory, REPORT_REJECT, command, VENUE_BAD_REQUEST)
     take_turns(memory)

@@ -884,6 +884,13 @@ class RefExchange:
         self.supply[c.instrument] += c.amount
         self.tell_command(e.REPORT_BALANCE, c, value=free + c.amount)
 
+    def trade_elsewhere(self, c):
+        """A price that was not made here."""
+        if 0 <= c.instrument < len(self.rules) and 1 <= c.price <= self.rules[c.instrument].max_price:
+            self.on_price(c.instrument, c.price)
+        else:
+            self.tell_command(e.REPORT_REJECT, c, e.VENUE_BAD_REQUEST)
+
     def step(self, c):
         """One command. Returns its events."""
         self.events = []
@@ -899,6 +906,7 @@ class RefExchange:
             e.ACTION_PLACE: self.place_order, e.ACTION_CANCEL: self.cancel, e.ACTION_AMEND: self.amend,
             e.ACTION_CANCEL_ALL: self.cancel_all, e.ACTION_LEG: self.stage, e.ACTION_DEPOSIT: self.deposit,
             e.ACTION_FUNDING: self.pay_funding,
+            e.ACTION_TRADE: self.trade_elsewhere,
         }  # fmt: skip
         if c.action in actions:
             actions[c.action](c)

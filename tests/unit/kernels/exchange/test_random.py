@@ -2,15 +2,17 @@
 
 import random
 
+import numpy as np
 import pytest
 from rig.exchange import Pair, RandomScript
 
 from bot4.jit import JIT
+from bot4.kernels.exchange.door import door_queue
 from bot4.kernels.exchange.state import EVENTS_MORE, EVENTS_PER_ORDER
 from bot4.model import enums as e
 
 STEPS = 20_000 if JIT else 1_000
-SEED = 20_260_301
+SEED = 20_260_302
 EVERY = 250  # steps between two looks at the whole state
 KINDS = {
     e.REPORT_ACK, e.REPORT_REJECT, e.REPORT_FILL, e.REPORT_CANCELED, e.REPORT_EXPIRED, e.REPORT_TRIGGERED,
@@ -96,3 +98,22 @@ def test_any_numbers_in_any_field_change_nothing_that_must_hold():
         pair.do(action, **fields)
     pair.check_state()
     assert pair.twin.n_trades > STEPS // 200
+
+
+def test_the_door_tells_every_queue():
+    """The orders at each price with their accounts, shown lots and all of them, as the twin has them."""
+    pair = Pair(60)
+    script = RandomScript(pair, 9)
+    memories, seen = pair.memory.base, 0
+    for _ in range(600):
+        script.step()
+        i, side = script.random.randrange(3), script.random.choice((1, -1))
+        book = pair.twin.book(i, side)
+        price = script.random.choice(book).price if book else script.middles[i]
+        waiting = [o for o in book if o.price == price]
+        out = np.zeros((len(waiting), 5), np.int64)
+        assert door_queue(memories, i, side, price, out) == len(waiting)
+        assert out.tolist() == [[o.c.client, o.c.account, o.shown, o.leaves, o.qty] for o in waiting]
+        seen += len(waiting)
+        assert door_queue(memories, i, side, price, out[:0]) == len(waiting), "what has no room is counted"
+    assert seen > 300
