@@ -15,6 +15,7 @@ import typer
 
 from bot4.adapters.exchange.owner import default_owners, read_owners
 from bot4.adapters.exchange.scenario import Scenario
+from bot4.adapters.exchange.symbol import default_symbols
 from bot4.adapters.system.output import run_door
 from bot4.log import start_log
 from bot4.model.errors import Bot4Error, SettingsError
@@ -28,17 +29,26 @@ VENUES = ("binance", "bybit")
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
-def read_market(text: str) -> int | None:
-    """The seed of `generated[:SEED]`, None for `none`."""
+def _paths(text: str) -> list[Path]:
+    return [Path(part) for part in text.split(",") if part]
+
+
+def read_market(text: str) -> int | list[Path] | None:
+    """The seed of `generated[:SEED]`, the files of `recorded:PATH[,PATH...]`, None for `none`."""
     if text == "none":
         return None
     name, _, seed = text.partition(":")
+    if name == "recorded" and seed:
+        return _paths(seed)
     if name == "generated" and (seed or text == name):
         if not seed:
             return 0
         if seed.isascii() and seed.isdigit() and len(seed) <= 18:
             return int(seed)
-    raise SettingsError(f"--market {text}: write generated, generated:SEED with a whole number, or none")
+    raise SettingsError(
+        f"--market {text}: write generated, generated:SEED with a whole number, "
+        "recorded:PATH[,PATH...], or none"
+    )
 
 
 def read_speed(text: str) -> float:
@@ -129,7 +139,15 @@ def exchange(
     venue: Annotated[str, typer.Option("--venue", help="Whose protocol is spoken: binance or bybit.")] = "binance",
     port: Annotated[int, typer.Option("--port", help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
     tls: Annotated[bool, typer.Option("--tls", help="Serve TLS; the ready file names whom to trust.")] = False,
-    market: Annotated[str, typer.Option("--market", help="generated[:SEED]; none: nobody else trades.")] = "generated",
+    market: Annotated[
+        str, typer.Option("--market", help="generated[:SEED]; recorded:PATH[,PATH...]; none: nobody else trades.")
+    ] = "generated",
+    queue: Annotated[
+        str, typer.Option("--queue", help="Of a recorded market: risk-averse, power[:N] or log, see README.")
+    ] = "risk-averse",
+    calibrate: Annotated[
+        str | None, typer.Option("--calibrate", help="PATH[,PATH...]: captures that a generated market is like.")
+    ] = None,
     speed: Annotated[str, typer.Option("--speed", help="How much faster than life the market moves.")] = "1x",
     balances: Annotated[Path | None, typer.Option("--balances", help="TOML file: accounts and their money.")] = None,
     scenario: Annotated[Path | None, typer.Option("--scenario", help="TOML file: limits and faults.")] = None,
@@ -140,28 +158,47 @@ def exchange(
     """Serve an exchange on 127.0.0.1: REST, market streams, user data and orders by websocket, as Binance Spot or as
     Bybit v5 (linear and spot).
 
-    BTCUSDT and ETHUSDT are traded by seeded agents and by whoever comes with a key; keys are made at start. Exit code 2
-    for settings that cannot be used. SIGTERM and Ctrl-C end it with exit code 0.
+    BTCUSDT and ETHUSDT are traded by seeded agents, or the symbols of captures of Binance Spot as they were recorded,
+    and by whoever comes with a key; keys are made at start. Exit code 2 for settings that cannot be used. SIGTERM and
+    Ctrl-C end it with exit code 0.
     """
     try:
         if venue not in VENUES:
             raise SettingsError(f"--venue {venue}: write {' or '.join(VENUES)}")
         if not 0 <= port <= 65_535:
             raise SettingsError(f"--port {port}: must be from 0 to 65535")
-        seed, factor = read_market(market), read_speed(speed)
+        chosen, factor = read_market(market), read_speed(speed)
         start_log("exchange")
         import uvloop
 
-        owners = default_owners() if balances is None else read_owners(balances)
+        from bot4.adapters.exchange.assembly import assemble  # and the kernels with it
+        from bot4.adapters.exchange.calibration import fit
+        from bot4.adapters.exchange.protocol import PROTOCOLS
+        from bot4.adapters.exchange.recorded import read_queue
+        from bot4.cli.recorded_market import open_recording
+
+        model = read_queue(queue)
+        if isinstance(chosen, list) and venue != "binance":
+            raise SettingsError(f"--market {market}: is for --venue binance; {venue} has the generated one")
+        recording = open_recording(chosen, model) if isinstance(chosen, list) else None
+        seed = None if isinstance(chosen, list) else chosen
+        profiles = {}
+        if calibrate is not None:
+            if seed is None:
+                raise SettingsError(f"--calibrate {calibrate}: is for --market generated")
+            for name, fitted in fit(open_recording(_paths(calibrate), model).events).items():
+                typer.echo(fitted.text(name), err=True)
+                profiles[name] = fitted.profile
+        symbols = PROTOCOLS[venue].symbols() if recording is None else recording.symbols
+        assets = {asset: None for symbol in symbols for asset in (symbol.base, symbol.quote)}
+        owners = default_owners(assets) if balances is None else read_owners(balances, assets)
         if owners.token is not None and venue != "binance":
             raise SettingsError(f"--balances {balances}: fee_token: {venue} has none, leave it out")
         faults = Scenario(scenario, time.time_ns() // 1_000_000)
-        from bot4.adapters.exchange.assembly import assemble  # and the kernels with it
-        from bot4.adapters.exchange.protocol import PROTOCOLS
-
         made = assemble(
-            owners.accounts, faults, ledger, time.time_ns, seed, factor, protocol=PROTOCOLS[venue], token=owners.token
-        )
+            owners.accounts, faults, ledger, time.time_ns, seed, factor, protocol=PROTOCOLS[venue], token=owners.token,
+            recording=recording, profiles=profiles,
+        )  # fmt: skip
         uvloop.run(_serve(made, port, tls, ready, json))
     except Bot4Error as error:
         typer.echo(f"bot4-exchange: {error}", err=True)

@@ -9,12 +9,14 @@ from urllib.parse import quote, urlencode
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from bot4.adapters.exchange.agent import Profile
 from bot4.adapters.exchange.assembly import assemble
 from bot4.adapters.exchange.commission import Tier
 from bot4.adapters.exchange.gateway import Answer, Session
 from bot4.adapters.exchange.key import Key
 from bot4.adapters.exchange.number import E8
 from bot4.adapters.exchange.owner import Owner, Owners
+from bot4.adapters.exchange.recorded import Recording
 from bot4.adapters.exchange.scenario import Scenario
 
 START_NS = 1_760_000_000_000_000_000
@@ -40,6 +42,8 @@ class Desk:
         ledger: str = "ledger.jsonl",
         speed: float = 1.0,
         owners: Owners | None = None,
+        recording: Recording | None = None,
+        profiles: dict[str, Profile] | None = None,
     ) -> None:
         self.now_ns = START_NS
         self.ledger = folder / ledger
@@ -48,13 +52,17 @@ class Desk:
             path = folder / "scenario.toml"
             path.write_text(scenario)
         money = {"USDT": 1_000_000 * E8, "BTC": 100 * E8, "ETH": 1_000 * E8}
+        if recording is not None:
+            traded = {asset for symbol in recording.symbols for asset in (symbol.base, symbol.quote)}
+            money = {asset: money.get(asset, 1_000_000 * E8) for asset in sorted(traded)}
         if owners is None:
             owners = Owners([Owner(chr(97 + index), dict(money), (Tier(0, *fees_ppm),)) for index in range(accounts)])
         self.keys = [fixed_key(index) for index in range(len(owners.accounts))]
         faults = Scenario(path, self.now_ms)
         self.made = assemble(
-            owners.accounts, faults, self.ledger, lambda: self.now_ns, market_seed, speed, self.keys, token=owners.token
-        )
+            owners.accounts, faults, self.ledger, lambda: self.now_ns, market_seed, speed, self.keys,
+            token=owners.token, recording=recording, profiles=profiles,
+        )  # fmt: skip
         self.gateway = self.made.gateway
         self.venue = self.gateway.venue
         self.events: list[list[dict]] = [[] for _ in owners.accounts]

@@ -8,6 +8,8 @@ mid. Same seed, same clock: same orders.
 
 import math
 import random
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from bot4.adapters.exchange.number import E8
 from bot4.adapters.exchange.order import Order
@@ -21,28 +23,47 @@ AGENTS = 4  # accounts that the market consists of
 AGENT_USDT_E8 = 200_000_000 * E8
 AGENT_COINS_E8 = 100_000 * E8
 _SECOND_NS = 1_000_000_000
-_LIMIT_RATE = 16.0  # arrivals per second and symbol
-_MARKET_RATE = 0.8  # market orders that nothing caused
-_BURST_JUMP = 1.2  # what one market order adds to the rate of the next
-_BURST_DECAY = 2.0  # per second: a share of 0.6 of them is caused by others
-_LEVELS = 120  # orders a side that the book is begun with
-_TARGET = 150  # orders of the agents a side about which arrivals and cancels balance
-_NEAR_RATIO = 0.0006  # mean distance of a new order from the best price, as a share of the price
-_STEP_RATIO = 0.00003  # wandering of the fair price in a square-root second
+_BEGIN = 0.8  # of the orders a side that the book has in the long run
 _DRIFT_RATIO = 0.00002
 _REGIME_S = 30.0
 _GAP_RATE = 1 / 600.0
-_VALUE = 2_000.0  # mean value of an order in the quote asset
 TURN_BOUND = 500  # orders a turn: a market that is too fast for the machine is slower than asked, not stuck
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How busy a symbol's agents are; `calibration` fits one to a recording."""
+
+    limit_rate: float = 16.0  # arrivals per second; as many orders are cancelled
+    market_rate: float = 0.8  # market orders per second that nothing caused
+    burst_jump: float = 1.2  # what one market order adds to the rate of the next
+    burst_decay: float = 2.0  # per second: a share of jump / decay of them is caused by others
+    target: float = 150.0  # orders of the agents a side about which arrivals and cancels balance
+    near_ratio: float = 0.0006  # mean distance of a new order from the fair price, as a share of the price
+    step_ratio: float = 0.00003  # wandering of the fair price in a square-root second
+    value: float = 2_000.0  # mean value of an order in the quote asset
+    share: tuple[float, float] = (1.2, 1.6)  # beta distribution of the share that a market order takes
+    share_scale: float = 1.5  # of what stands against it, as a multiple of the best level
+
+
+DEFAULT_PROFILE = Profile()
 
 
 class SymbolMarket:
     """The agents of one symbol."""
 
     def __init__(
-        self, venue: Venue, symbol: Symbol, accounts: list[Account], seed: int, speed: float, impact: Impact | None
+        self,
+        venue: Venue,
+        symbol: Symbol,
+        accounts: list[Account],
+        seed: int,
+        speed: float,
+        impact: Impact | None,
+        profile: Profile,
     ) -> None:
         self._impact = impact
+        self._profile = profile
         self._venue = venue
         self._symbol = symbol
         self._accounts = accounts
@@ -54,13 +75,13 @@ class SymbolMarket:
         self._now_ns = venue.clock_ns()
         self._next_ns = self._now_ns
         self._orders: list[Order] = []
-        for number in range(_LEVELS):
+        for number in range(int(_BEGIN * profile.target)):
             for is_buy in (True, False):
                 self._place(is_buy, 1 + number * self._near() / 20)
         self._draw()
 
     def _near(self) -> float:
-        return max(2.0, self._fair * _NEAR_RATIO)
+        return max(2.0, self._fair * self._profile.near_ratio)
 
     def advance(self, to_ns: int, bound: int) -> int:
         """Do what happens until then, `bound` orders at most. Returns how many there were."""
@@ -94,25 +115,25 @@ class SymbolMarket:
 
     def _draw(self) -> None:
         """When the next thing happens."""
-        rate = (2 * _LIMIT_RATE + _MARKET_RATE + self._burst) * self._speed
+        rate = (2 * self._profile.limit_rate + self._profile.market_rate + self._burst) * self._speed
         self._next_ns += 1 + int(self._random.expovariate(rate) * _SECOND_NS)
 
     def _act(self, at_ns: int) -> None:
-        draw = self._random
+        draw, profile = self._random, self._profile
         passed = (at_ns - self._now_ns) / _SECOND_NS * self._speed
         self._now_ns = at_ns
-        self._burst *= math.exp(-_BURST_DECAY * passed)
+        self._burst *= math.exp(-profile.burst_decay * passed)
         if draw.random() < passed / _REGIME_S:
             self._drift = draw.gauss(0.0, _DRIFT_RATIO)
-        self._fair *= 1.0 + self._drift * passed + draw.gauss(0.0, _STEP_RATIO) * math.sqrt(passed)
+        self._fair *= 1.0 + self._drift * passed + draw.gauss(0.0, profile.step_ratio) * math.sqrt(passed)
         if draw.random() < passed * _GAP_RATE:
             self._fair *= 1.0 + draw.choice((-1, 1)) * 0.001
         self._fair = min(max(self._fair, self._floor()), self._ceiling())
-        total = 2 * _LIMIT_RATE + _MARKET_RATE + self._burst
-        what = draw.random() * total
-        if what < _MARKET_RATE + self._burst:
+        taking = profile.market_rate + self._burst
+        what = draw.random() * (2 * profile.limit_rate + taking)
+        if what < taking:
             self._take()
-        elif what < _MARKET_RATE + self._burst + _LIMIT_RATE:
+        elif what < taking + profile.limit_rate:
             self._place(draw.random() < 0.5, draw.expovariate(1 / self._near()))
         else:
             self._cancel()
@@ -151,7 +172,7 @@ class SymbolMarket:
             ticks = min(ticks, ask_e8 // tick_e8 - 1)
         if not is_buy and bid_e8:
             ticks = max(ticks, bid_e8 // tick_e8 + 1)
-        order = self._send(is_buy, "LIMIT", max(1, ticks) * tick_e8, self._qty(_VALUE))
+        order = self._send(is_buy, "LIMIT", max(1, ticks) * tick_e8, self._qty(self._profile.value))
         if order is not None and order.is_open:
             self._orders.append(order)
 
@@ -163,11 +184,11 @@ class SymbolMarket:
         mid = (bid_e8 + ask_e8) / 2 / self._symbol.tick_e8
         lean = max(-0.4, min(0.4, (self._fair - mid) / self._near()))
         is_buy = self._random.random() < 0.5 + lean
-        share = self._random.betavariate(1.2, 1.6) * 1.5
+        share = self._random.betavariate(*self._profile.share) * self._profile.share_scale
         lots = int((ask_qty if is_buy else bid_qty) * share) // self._symbol.lot_e8
         limit_e8 = self._symbol.filters.market_max_qty_e8
         self._send(is_buy, "MARKET", 0, min(max(1, lots) * self._symbol.lot_e8, limit_e8))
-        self._burst += _BURST_JUMP
+        self._burst += self._profile.burst_jump
 
     def _cancel(self) -> None:
         """One of two orders goes, the one farther from the fair price; more often the more there are."""
@@ -180,7 +201,7 @@ class SymbolMarket:
                 orders.pop()
                 continue
             break
-        if not orders or draw.random() > len(orders) / (2 * _TARGET):
+        if not orders or draw.random() > len(orders) / (2 * self._profile.target):
             return
         second = draw.randrange(len(orders))
         fair_e8 = self._fair * self._symbol.tick_e8
@@ -199,11 +220,22 @@ class GeneratedMarket:
     """The agents of all symbols, on one clock."""
 
     def __init__(
-        self, venue: Venue, accounts: list[Account], seed: int, speed: float, impacts: list[Impact] | None = None
+        self,
+        venue: Venue,
+        accounts: list[Account],
+        seed: int,
+        speed: float,
+        impacts: list[Impact] | None = None,
+        profiles: Mapping[str, Profile] | None = None,
     ) -> None:
+        """`profiles` : of the symbols that are not as usual, by name."""
         chosen = {impact.symbol: impact for impact in impacts or ()}
+        known = profiles or {}
         self._markets = [
-            SymbolMarket(venue, symbol, accounts, seed, speed, chosen.get(symbol.name, chosen.get("")))
+            SymbolMarket(
+                venue, symbol, accounts, seed, speed, chosen.get(symbol.name, chosen.get("")),
+                known.get(symbol.name, DEFAULT_PROFILE),
+            )
             for symbol in venue.by_index
         ]
         self._symbols = venue.by_index

@@ -1,16 +1,17 @@
 """A venue put together: symbols, accounts with their money and keys, agents, ledger and scenario."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot4.adapters.exchange.agent import AGENT_COINS_E8, AGENT_USDT_E8, AGENTS, GeneratedMarket
+from bot4.adapters.exchange.agent import AGENT_COINS_E8, AGENT_USDT_E8, AGENTS, GeneratedMarket, Profile
 from bot4.adapters.exchange.commission import FeeToken, Rates, Tier
 from bot4.adapters.exchange.front import Front
 from bot4.adapters.exchange.key import Key, new_key
 from bot4.adapters.exchange.ledger import Ledger
 from bot4.adapters.exchange.owner import Owner
 from bot4.adapters.exchange.protocol import BINANCE, VenueProtocol
+from bot4.adapters.exchange.recorded import BOOK_MONEY_E8, RecordedMarket, Recording
 from bot4.adapters.exchange.scenario import Scenario
 from bot4.adapters.exchange.symbol import Symbol
 from bot4.adapters.exchange.venue import Account, Venue
@@ -23,7 +24,7 @@ class Assembly:
     gateway: Front
     keys: list[Key]
     owners: list[Owner]
-    market: GeneratedMarket | None
+    market: GeneratedMarket | RecordedMarket | None
     protocol: VenueProtocol
 
 
@@ -38,6 +39,8 @@ def assemble(
     symbols: list[Symbol] | None = None,
     protocol: VenueProtocol = BINANCE,
     token: FeeToken | None = None,
+    recording: Recording | None = None,
+    profiles: Mapping[str, Profile] | None = None,
 ) -> Assembly:
     """A venue that is ready to be asked.
 
@@ -47,19 +50,26 @@ def assemble(
     market_seed : of the generated market, None: nobody trades but those who come
     keys : in place of fresh ones, for those who want the same bytes twice
     token : what fees may be paid in too
+    recording : in place of a generated market; its symbols are those of the venue
+    profiles : of symbols whose agents are not as usual
     """
     ledger = Ledger(ledger_path)
-    chosen = protocol.symbols() if symbols is None else symbols
+    chosen = recording.symbols if recording else protocol.symbols() if symbols is None else symbols
     accounts = [
         Account(index, owner.name, scenario.limits, Rates(owner.tiers, owner.pays_token), is_agent=False)
         for index, owner in enumerate(owners)
     ]
     balances = [owner.balances for owner in owners]
     agents = []
-    if market_seed is not None:
+    free = Rates((Tier(0, 0, 0),))
+    assets = {asset for symbol in chosen for asset in (symbol.base, symbol.quote)}
+    if recording is not None:
+        agents.append(Account(len(accounts), "market-0", scenario.limits, free, is_agent=True))
+        accounts.append(agents[-1])
+        balances.append(dict.fromkeys(sorted(assets), BOOK_MONEY_E8))
+    elif market_seed is not None:
         money = {symbol.base: AGENT_COINS_E8 for symbol in chosen} | {symbol.quote: AGENT_USDT_E8 for symbol in chosen}
         for number in range(AGENTS):
-            free = Rates((Tier(0, 0, 0),))
             agents.append(Account(len(accounts), f"market-{number}", scenario.limits, free, is_agent=True))
             accounts.append(agents[-1])
             balances.append(money)
@@ -69,5 +79,9 @@ def assemble(
     made = [new_key(index) for index in range(len(owners))] if keys is None else keys
     gateway = protocol.gateway(venue, made, scenario)
     gateway.check_scenario()
-    market = None if market_seed is None else GeneratedMarket(venue, agents, market_seed, speed, scenario.impacts)
+    market: GeneratedMarket | RecordedMarket | None = None
+    if recording is not None:
+        market = RecordedMarket(venue, agents[0], recording, speed)
+    elif market_seed is not None:
+        market = GeneratedMarket(venue, agents, market_seed, speed, scenario.impacts, profiles)
     return Assembly(gateway, made, owners, market, protocol)

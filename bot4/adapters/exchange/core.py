@@ -10,7 +10,7 @@ import numpy as np
 
 from bot4.adapters.exchange.commission import COUNTED_IN, FeeToken, Rates
 from bot4.adapters.exchange.symbol import Symbol
-from bot4.kernels.exchange.door import door_depth, door_shown, door_step
+from bot4.kernels.exchange.door import door_depth, door_queue, door_shown, door_step
 from bot4.kernels.exchange.state import (
     ALL_INSTRUMENTS,
     COMMAND,
@@ -33,6 +33,7 @@ from bot4.model.enums import (
     ACTION_FUNDING,
     ACTION_LEG,
     ACTION_PLACE,
+    ACTION_TRADE,
     LIST_OCO,
     LIST_OTO,
     LIST_OTOCO,
@@ -50,6 +51,7 @@ from bot4.model.enums import (
 )
 
 DEPTH_BOUND = 5_000
+_QUEUE_ROWS = 64
 _TYPES = {
     "MARKET": TYPE_MARKET, "LIMIT": TYPE_LIMIT, "LIMIT_MAKER": TYPE_LIMIT, "STOP_LOSS": TYPE_STOP_MARKET,
     "STOP_LOSS_LIMIT": TYPE_STOP_LIMIT, "TAKE_PROFIT": TYPE_TAKE_PROFIT, "TAKE_PROFIT_LIMIT": TYPE_TAKE_PROFIT_LIMIT,
@@ -161,8 +163,10 @@ class Core:
         self._seats = memory["seats"]
         self._command = np.zeros(1, COMMAND)
         self._levels = np.zeros((DEPTH_BOUND, 2), np.int64)
+        self._queue = np.zeros((_QUEUE_ROWS, 5), np.int64)
         self.depth(symbols[0], True, 1)  # compiled now, not when the first order waits for it
         self.level(symbols[0], True, symbols[0].tick_e8)
+        self.queue(symbols[0], True, 1)
 
     def set_rates(self, account: int, rates: Rates) -> None:
         """What an account pays from now on."""
@@ -215,6 +219,13 @@ class Core:
         """Money from outside."""
         nothing = (0,) * 16
         return self._step((ts_ns, account, asset, ACTION_DEPOSIT, *nothing, amount_e8, (0, 0, 0)))
+
+    def trade_elsewhere(self, ts_ns: int, symbol: Symbol, price_ticks: int) -> list[CoreEvent]:
+        """Others have traded at that price: whoever waits for it goes off."""
+        return self._step(
+            (ts_ns, 0, symbol.index, ACTION_TRADE, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, price_ticks, 0, 0, 0, 0, 0, 0,
+             (0, 0, 0))
+        )  # fmt: skip
 
     @staticmethod
     def _order(
@@ -276,6 +287,25 @@ class Core:
     def level(self, symbol: Symbol, bids: bool, price_e8: int) -> int:
         """What is shown at a price, in 1e-8."""
         return int(door_shown(self.memory, symbol.index, 1 if bids else -1, price_e8 // symbol.tick_e8)) * symbol.lot_e8
+
+    def queue(self, symbol: Symbol, bids: bool, price_ticks: int) -> list[list[int]]:
+        """The orders at a price, who is first first: number, account, lots shown, lots left, lots of the whole."""
+        side = 1 if bids else -1
+        count = door_queue(self.memory, symbol.index, side, price_ticks, self._queue)
+        if count > len(self._queue):
+            self._queue = np.zeros((2 * count, 5), np.int64)
+            count = door_queue(self.memory, symbol.index, side, price_ticks, self._queue)
+        return self._queue[:count].tolist()
+
+    def bounds(self, symbol: Symbol) -> tuple[int, int]:
+        """The largest price in ticks and the largest order in lots."""
+        market = self.memory["markets"][0, symbol.index]
+        return int(market["max_price_ticks"]), int(market["max_lots"])
+
+    @property
+    def open_orders(self) -> int:
+        """How many there are, of all accounts."""
+        return int(self.memory["desk"]["n_open"][0])
 
 
 def value_of(symbol: Symbol, price_ticks: int, lots: int) -> int:

@@ -1,6 +1,6 @@
 """Accounts that a venue begins with: their names, money and fees, from a file or by default."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +10,6 @@ import msgspec
 
 from bot4.adapters.exchange.commission import FeeToken, Tier
 from bot4.adapters.exchange.number import E8
-from bot4.adapters.exchange.symbol import default_symbols
 from bot4.kernels.exchange.state import TOKEN_PRICE_BOUND_E8
 from bot4.model.errors import SettingsError, UnitError
 from bot4.model.units import PPM, to_e8, to_units
@@ -66,13 +65,13 @@ class Owners(NamedTuple):
     token: FeeToken | None = None
 
 
-def default_owners() -> Owners:
-    """One funded account."""
-    return Owners([Owner("main", dict(DEFAULT_BALANCES))])
+def default_owners(traded: Collection[str] = tuple(DEFAULT_BALANCES)) -> Owners:
+    """One funded account, of what is traded."""
+    return Owners([Owner("main", {asset: amount for asset, amount in DEFAULT_BALANCES.items() if asset in traded})])
 
 
-def read_owners(path: Path) -> Owners:
-    """The accounts of a TOML file; SettingsError names the field that is wrong.
+def read_owners(path: Path, traded: Collection[str] = tuple(DEFAULT_BALANCES)) -> Owners:
+    """The accounts of a TOML file with money of these assets; SettingsError names the field that is wrong.
 
     [fee_token]                 # none without this table
     asset = "BNB"               # the defaults; nothing else is traded for it, so its price in USDT stays
@@ -96,16 +95,15 @@ def read_owners(path: Path) -> Owners:
         raise SettingsError(f"--balances {path}: is nested too deeply") from None
     except (msgspec.ValidationError, msgspec.DecodeError, ValueError) as error:
         raise SettingsError(f"--balances {path}: {error}") from None
-    traded = {asset for symbol in default_symbols() for asset in (symbol.base, symbol.quote)}
     token = None if file.fee_token is None else _token(file.fee_token, traded, f"--balances {path}: fee_token")
-    assets = traded if token is None else traded | {token.asset}
+    assets = {*traded} if token is None else {*traded, token.asset}
     owners: list[Owner] = []
     for account in file.account:
         place = f"--balances {path}: account {account.name}"
         if account.name in [owner.name for owner in owners]:
             raise SettingsError(f"{place}: there are two of that name")
         if account.name.startswith("market-"):
-            raise SettingsError(f"{place}: names with market- belong to the generated market")
+            raise SettingsError(f"{place}: names with market- belong to the market itself")
         amounts = {}
         for asset, text in account.balances.items():
             if asset not in assets:
@@ -117,7 +115,7 @@ def read_owners(path: Path) -> Owners:
     return Owners(owners, token)
 
 
-def _token(table: _TokenTable, traded: set[str], place: str) -> FeeToken:
+def _token(table: _TokenTable, traded: Collection[str], place: str) -> FeeToken:
     if table.asset in traded:
         raise SettingsError(f"{place}: asset: {table.asset} is traded; name one that is not, such as BNB")
     price_e8 = _exact(to_e8, table.price, f"{place}: price")

@@ -10,6 +10,7 @@ from bot4.adapters.exchange.agent import GeneratedMarket
 from bot4.adapters.exchange.connection import Connection, Socket
 from bot4.adapters.exchange.front import Answer, Front
 from bot4.adapters.exchange.protocol import VenueProtocol
+from bot4.adapters.exchange.recorded import RecordedMarket
 from bot4.adapters.exchange.scenario import Fault
 from bot4.adapters.exchange.venue import Account
 from bot4.model.errors import Bot4Error
@@ -49,7 +50,9 @@ class UserStreams:
 class Server:
     """Connections, streams and the market on one loop."""
 
-    def __init__(self, gateway: Front, market: GeneratedMarket | None, protocol: VenueProtocol) -> None:
+    def __init__(
+        self, gateway: Front, market: GeneratedMarket | RecordedMarket | None, protocol: VenueProtocol
+    ) -> None:
         self.gateway = gateway
         self.protocol = protocol
         self.loop = asyncio.get_running_loop()

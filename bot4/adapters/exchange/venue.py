@@ -6,7 +6,7 @@ happens goes through `_apply`: the ledger first, then the order's state, then th
 
 import hashlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from bot4.adapters.exchange.commission import COUNTED_IN, FeeToken, Rates
@@ -135,6 +135,7 @@ class Venue:
         self.shown: list[dict[tuple[bool, int], int]] = [{} for _ in symbols]  # the book by (bid, price)
         self.changed: list[dict[tuple[bool, int], int]] = [{} for _ in symbols]  # and what of it, since it was told
         self.update_ids = [1 for _ in symbols]
+        self.book_account = -1  # the account whose orders are the recorded book: known to the core alone
         self.on_trades: Callable[[list[tuple[Symbol, Trade, Aggregate]]], None] = lambda trades: None
         self.on_taken: Callable[[Symbol, bool, int], None] | None = None  # an order of a client took so much, 1e-8
         self.on_book: Callable[[Symbol], None] = lambda symbol: None
@@ -327,6 +328,32 @@ class Venue:
         self._next_list += 1
         return number
 
+    # --- what a recorded market does ---
+
+    def tell_book(self, symbol: Symbol, touched: Iterable[tuple[bool, int]]) -> None:
+        """The book's own account has changed its orders at these prices (side, 1e-8): tell those who listen."""
+        levels = {(symbol.index, is_bid, price_e8): None for is_bid, price_e8 in touched}
+        if self._look(levels):
+            self.on_book(symbol)
+
+    def tell_trade(self, symbol: Symbol, price_ticks: int, lots: int, buyer_maker: bool) -> None:
+        """Others have traded among themselves: on the tape, and for whoever waits for the price."""
+        now_ns = self.clock_ns()
+        self._trade_ids[symbol.index] += 1
+        number = self._trade_ids[symbol.index]
+        now_ms = now_ns // 1_000_000 + self.skew_ms
+        trade = Trade(number, price_ticks * symbol.tick_e8, lots * symbol.lot_e8, now_ms, buyer_maker, 0, 0)
+        self.on_trades([(symbol, trade, self.tapes[symbol.index].add(trade, -number))])
+        self._apply(now_ns, self.core.trade_elsewhere(now_ns, symbol, price_ticks))
+
+    def _of_book(self, event: CoreEvent) -> Order:
+        """An order of the recorded book, as much of it as is needed where it trades."""
+        symbol = self.by_index[event.instrument]
+        return Order(
+            symbol, event.client_id, f"m{event.client_id}", event.account, event.side > 0, "LIMIT", "GTC",
+            event.price_ticks * symbol.tick_e8, event.qty_lots * symbol.lot_e8, 0, 0, "NONE", 0,
+        )  # fmt: skip
+
     # --- what is asked ---
 
     def balance(self, account: Account, asset: str) -> tuple[int, int]:
@@ -384,8 +411,10 @@ class Venue:
             order = self.orders.get(event.client_id)
             if order is None:
                 order = self._pending.get(event.client_id)
-                if order is None:
+            if order is None:
+                if event.account != self.book_account:
                     continue
+                order = self._of_book(event)
             account = self.accounts[order.account]
             fill: Fill | None = None
             name = ""
