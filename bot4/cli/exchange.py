@@ -15,7 +15,6 @@ import typer
 
 from bot4.adapters.exchange.owner import default_owners, read_owners
 from bot4.adapters.exchange.scenario import Scenario
-from bot4.adapters.exchange.symbol import default_symbols
 from bot4.adapters.system.output import run_door
 from bot4.log import start_log
 from bot4.model.errors import Bot4Error, SettingsError
@@ -46,8 +45,7 @@ def read_market(text: str) -> int | list[Path] | None:
         if seed.isascii() and seed.isdigit() and len(seed) <= 18:
             return int(seed)
     raise SettingsError(
-        f"--market {text}: write generated, generated:SEED with a whole number, "
-        "recorded:PATH[,PATH...], or none"
+        f"--market {text}: write generated, generated:SEED with a whole number, recorded:PATH[,PATH...], or none"
     )
 
 

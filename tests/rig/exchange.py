@@ -182,7 +182,7 @@ class RandomScript:
             pair.do(r.choice((e.ACTION_EXPIRE, e.ACTION_EXPIRE, 0, 9)))
         elif dice < 0.30 * crowd + 0.22:
             i = r.randrange(-1, 4)
-            price = self.middles[i % 3] + r.choice((-3, -1, 0, 0, 1, 3, -10**6, 10**9))
+            price = self.middles[i % 3] + r.choice((-3, -1, 0, 0, 1, 3, -(10**6), 10**9))
             pair.do(e.ACTION_TRADE, instrument=i, price=price)
         else:
             pair.do(e.ACTION_PLACE, **self.order(r.randrange(5), r.randrange(3)))

@@ -51,9 +51,7 @@ def open_files(paths: list[Path], queue: str = "risk-averse") -> Recording:
 def scaled(levels: dict[Decimal, Decimal], tick: Decimal, lot: Decimal) -> dict[int, int]:
     """What a venue of that tick and lot can show, in 1e-8: quantities cut to whole lots, one at least."""
     lot_e8 = int(lot * 10**8)
-    return {
-        int(price * 10**8): max(int(qty // lot), 1) * lot_e8 for price, qty in levels.items() if price % tick == 0
-    }
+    return {int(price * 10**8): max(int(qty // lot), 1) * lot_e8 for price, qty in levels.items() if price % tick == 0}
 
 
 __all__ = ["SPOT", "START_NS", "RecordedDesk", "open_files", "scaled"]

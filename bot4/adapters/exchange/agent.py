@@ -233,7 +233,12 @@ class GeneratedMarket:
         known = profiles or {}
         self._markets = [
             SymbolMarket(
-                venue, symbol, accounts, seed, speed, chosen.get(symbol.name, chosen.get("")),
+                venue,
+                symbol,
+                accounts,
+                seed,
+                speed,
+                chosen.get(symbol.name, chosen.get("")),
                 known.get(symbol.name, DEFAULT_PROFILE),
             )
             for symbol in venue.by_index
