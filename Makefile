@@ -4,6 +4,7 @@
 #   make stress     the hammers at their full counts              make bench      the benches
 #   make mutants    do the tests notice when a check is removed?   make clients   other people's clients on bot4-exchange
 #   make adversary  hostile intents by the million, judged by the ledger: INTENTS=1000000 REPORT=build/adversary.json
+#   make checklist  writes LIMITS.md: every limit with its default, reject codes and the test that sees it fire
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -21,7 +22,7 @@ REPORT ?= report
 
 export BOT4_DATA
 
-.PHONY: run test stress bench lint mutants clients adversary coverage requirements clean
+.PHONY: run test stress bench lint mutants clients adversary checklist coverage requirements clean
 .DEFAULT_GOAL := run
 
 run: $(RUNTIME)
@@ -54,6 +55,9 @@ adversary: INTENTS = 1000000
 adversary: REPORT = build/adversary.json
 adversary: $(DEVELOPMENT)
 	$(BIN)/python tests/stress/adversary.py --intents $(INTENTS) --report "$(REPORT)"
+
+checklist: $(DEVELOPMENT)
+	PYTHONPATH=tests $(BIN)/python tests/checklist.py
 
 coverage: $(DEVELOPMENT)
 	$(BIN)/coverage erase

@@ -69,6 +69,7 @@ def snapshot(
         "open_orders": int(execution[w.GAUGE_EXEC_OPEN_ORDERS]),
         "unknown_orders": int(execution[w.GAUGE_EXEC_UNKNOWN]),
         "breaker_open": bool(execution[w.GAUGE_EXEC_BREAKER]),
+        "losing_streak": bool(execution[w.GAUGE_EXEC_STREAK]),
         "rejects": {
             REJECT_NAMES.get(int(code), f"CODE_{code}"): int(counts[code]) for code in np.flatnonzero(counts) if code
         },

@@ -42,7 +42,8 @@ enum Code : int {
     DATA_BAD_KIND = 106, WARMING = 201, NO_QUOTE = 202, GATE_SHUT = 203, BAD_SCORE = 204, KILLED = 301,
     BREAKER_OPEN = 302, POSITION = 303, NOTIONAL = 304, ORDER_SIZE = 305, COLLAR = 306, DRAWDOWN = 307,
     DAILY_LOSS = 308, STOP_MISSING = 309, STOP_SIDE = 310, OPEN_ORDERS = 311, COOL_DOWN = 312, RATE = 313,
-    SIZE_ZERO = 314, NO_EQUITY = 315, SHORT_SPOT = 316, BAD_ORDER = 317, MIN_NOTIONAL = 318, EXEC_NO_QUOTE = 409,
+    SIZE_ZERO = 314, NO_EQUITY = 315, SHORT_SPOT = 316, BAD_ORDER = 317, MIN_NOTIONAL = 318, GROSS = 319,
+    NET = 320, VENUE = 321, STREAK = 322, CORRELATION = 323, EXEC_NO_QUOTE = 409,
 };
 
 // --- records ---------------------------------------------------------------------------------------------------------
@@ -75,16 +76,18 @@ static_assert(sizeof(Intent) == 128);
 struct Instrument {
     std::uint16_t index, shard;
     std::uint8_t is_spot, price_decimals, qty_decimals, step_decimals;
-    Word tick_e8, lot_e8, value_e8, min_notional_e8, min_qty_lots, max_qty_lots, maker_fee_ppm, taker_fee_ppm;
+    Word tick_e8, lot_e8, value_e8, min_notional_e8, min_qty_lots, max_qty_lots, maker_fee_ppm, taker_fee_ppm,
+        venue;
 };
-static_assert(sizeof(Instrument) == 72);
+static_assert(sizeof(Instrument) == 80);
 
 struct Limits {
     Word position_bps, order_notional_e8, order_lots, collar_bps, drawdown_bps, daily_loss_bps, open_orders,
         cool_down_ns, bucket_tokens, bucket_refill_ns, stop_confirm_ns, quote_age_ns, breaker_failures,
-        breaker_window_ns, breaker_open_ns, day_offset_ns;
+        breaker_window_ns, breaker_open_ns, day_offset_ns, gross_bps, net_bps, venue_bps, streak_losses,
+        streak_pause_ns, capital_e8, correlation_bps, correlation_decay_ppb;
 };
-static_assert(sizeof(Limits) == 128);
+static_assert(sizeof(Limits) == 192);
 
 struct Session {
     Word paced, order_latency_ns, report_latency_ns, internal_latency_ns, totals_grid_ns, start_equity_e8, account,
@@ -105,9 +108,10 @@ static_assert(sizeof(Params) == 192);
 
 struct RiskView {
     Word position_lots, pending_buy_lots, pending_sell_lots, open_orders, bid_ticks, ask_ticks, quote_ts_ns, equity_e8,
-        high_water_e8, day_start_e8, last_open_ns, bucket_ns, killed, breaker_open, stale, reserved;
+        high_water_e8, day_start_e8, last_open_ns, bucket_ns, killed, breaker_open, stale, streak,
+        others_gross_e8, others_long_e8, others_short_e8, others_venue_e8, correlation_bps, reserved[3];
 };
-static_assert(sizeof(RiskView) == 128);
+static_assert(sizeof(RiskView) == 192);
 
 struct View {
     Word ts_ns, bid_ticks, ask_ticks, bid_lots, ask_lots;
@@ -689,7 +693,7 @@ static Word fixed_fraction_lots(Word price_ticks, Word fraction_bps, Word equity
                                 const Limits& limits) {
     const Word value_e8 = instrument.value_e8;
     if (price_ticks <= 0 || value_e8 <= 0) return 0;
-    Word budget_e8 = share(equity_e8, std::min(fraction_bps, limits.position_bps), 0);
+    Word budget_e8 = share(std::min(equity_e8, limits.capital_e8), std::min(fraction_bps, limits.position_bps), 0);
     if (instrument.is_spot && instrument.taker_fee_ppm > 0)
         budget_e8 = budget_e8 / (1'000'000 + instrument.taker_fee_ppm) * 1'000'000;
     if (value_e8 < SMALL && price_ticks < SMALL) return budget_e8 / (value_e8 * price_ticks);
@@ -706,13 +710,21 @@ static Word stop_price_ticks(Word side, Word price_ticks, double atr_ticks, doub
 // --- bot4/kernels/risk -----------------------------------------------------------------------------------------------
 
 static Word worst_lots(int side, Word qty, const RiskView& view) {
-    if (side > 0) return view.position_lots + view.pending_buy_lots + qty;
-    return view.position_lots - view.pending_sell_lots - qty;
+    const Word held = std::max<Word>(view.position_lots * side, 0);
+    return held + (side > 0 ? view.pending_buy_lots : view.pending_sell_lots) + qty;
 }
 
-static bool is_reducing(const Intent& order, const RiskView& view) {
-    if (order.flags & REDUCE_ONLY) return true;
-    return worst_lots(order.side, order.qty_lots, view) * order.side <= 0;
+static bool is_reducing(const Intent& order) { return order.flags & REDUCE_ONLY; }
+
+static Word worth(Word lots, Word price_ticks, Word value_e8) {
+    if (lots == 0) return 0;
+    if (price_ticks <= 0 || value_e8 <= 0) return MAX_MONEY;
+    if (lots < SMALL && price_ticks < SMALL) {
+        const Word product = lots * price_ticks;
+        if (product < COMMON_WORTH && value_e8 < COMMON_VALUE) return std::min(product * value_e8, MAX_MONEY);
+    }
+    if (lots > MAX_MONEY / value_e8 / price_ticks) return MAX_MONEY;
+    return lots * price_ticks * value_e8;
 }
 
 static int check_fields(const Intent& order, const Instrument& instrument) {
@@ -740,9 +752,10 @@ static bool has_quote(Word now_ns, const RiskView& view, const Limits& limits) {
 static int check_losses(const RiskView& view, const Limits& limits) {
     const Word equity = view.equity_e8, high = view.high_water_e8, start = view.day_start_e8;
     if (equity <= 0) return NO_EQUITY;
-    if (high > equity && high - equity >= share(high, limits.drawdown_bps, 9'999)) return DRAWDOWN;
-    if (start > equity && start - equity >= share(start, limits.daily_loss_bps, 9'999)) return DAILY_LOSS;
-    return OK;
+    if (high > equity && high - equity >= share(std::min(high, limits.capital_e8), limits.drawdown_bps, 9'999)) return DRAWDOWN;
+    const Word day_loss = share(std::min(start, limits.capital_e8), limits.daily_loss_bps, 9'999);
+    if (start > equity && start - equity >= day_loss) return DAILY_LOSS;
+    return view.streak ? STREAK : OK;
 }
 
 static int check_cool_down(Word now_ns, const RiskView& view, const Limits& limits) {
@@ -757,7 +770,8 @@ static int check_rate(Word now_ns, const RiskView& view, const Limits& limits) {
 }
 
 static int check_short_spot(const Intent& order, const RiskView& view, const Instrument& instrument) {
-    return instrument.is_spot && order.side < 0 && worst_lots(-1, order.qty_lots, view) < 0 ? SHORT_SPOT : OK;
+    if (!instrument.is_spot || order.side > 0) return OK;
+    return view.position_lots - view.pending_sell_lots < order.qty_lots ? SHORT_SPOT : OK;
 }
 
 static int check_stop(const Intent& order, const RiskView& view) {
@@ -792,17 +806,31 @@ static int check_notional(const Intent& order, const RiskView& view, const Instr
 
 static int check_position(const Intent& order, const RiskView& view, const Instrument& instrument,
                           const Limits& limits) {
-    const Word lots = worst_lots(order.side, order.qty_lots, view) * order.side;
-    const Word most_e8 = share(view.equity_e8, 2 * std::min(limits.position_bps, MAX_BPS), 0);
+    const Word lots = worst_lots(order.side, order.qty_lots, view);
+    const Word most_e8 = share(std::min(view.equity_e8, limits.capital_e8), 2 * std::min(limits.position_bps, MAX_BPS), 0);
     return is_worth_more(lots, view.bid_ticks + view.ask_ticks, instrument.value_e8, most_e8) ? POSITION : OK;
+}
+
+static int check_exposure(const Intent& order, const RiskView& view, const Instrument& instrument,
+                          const Limits& limits) {
+    const int side = order.side;
+    const Word twice_mid = view.bid_ticks + view.ask_ticks;
+    const Word lots = worst_lots(side, order.qty_lots, view);
+    const Word same = worth(lots, twice_mid, instrument.value_e8);
+    const Word worst = worth(std::max(lots, worst_lots(-side, 0, view)), twice_mid, instrument.value_e8);
+    const Word equity = std::min(view.equity_e8, limits.capital_e8);
+    if (view.others_gross_e8 + worst > share(equity, 2 * std::min(limits.gross_bps, MAX_BPS), 0)) return GROSS;
+    const Word side_e8 = side > 0 ? view.others_long_e8 : view.others_short_e8;
+    if (side_e8 + same > share(equity, 2 * std::min(limits.net_bps, MAX_BPS), 0)) return NET;
+    return view.others_venue_e8 + worst > share(equity, 2 * std::min(limits.venue_bps, MAX_BPS), 0) ? VENUE : OK;
 }
 
 static int check_order(const Intent& order, const RiskView& view, const Instrument& instrument, const Limits& limits) {
     if (const int code = check_fields(order, instrument)) return code;
     const Word now_ns = order.ts_ns;
     const bool quoted = has_quote(now_ns, view, limits);
-    if (is_reducing(order, view)) {
-        if (order.flags & REDUCE_ONLY && order.qty_lots > -view.position_lots * order.side) return POSITION;
+    if (is_reducing(order)) {
+        if (order.qty_lots > -view.position_lots * order.side) return POSITION;
         if (view.open_orders >= limits.open_orders) return OPEN_ORDERS;
         return quoted ? check_collar(order, view, limits) : OK;
     }
@@ -819,11 +847,13 @@ static int check_order(const Intent& order, const RiskView& view, const Instrume
     if (const int code = check_stop(order, view)) return code;
     if (const int code = check_collar(order, view, limits)) return code;
     if (const int code = check_notional(order, view, instrument, limits)) return code;
-    return check_position(order, view, instrument, limits);
+    if (const int code = check_position(order, view, instrument, limits)) return code;
+    if (const int code = check_exposure(order, view, instrument, limits)) return code;
+    return view.correlation_bps > limits.correlation_bps ? CORRELATION : OK;
 }
 
 static void note_order(const Intent& order, RiskView& view, const Limits& limits) {
-    if (!is_reducing(order, view)) {
+    if (!is_reducing(order)) {
         view.last_open_ns = order.ts_ns;
         view.bucket_ns = std::max(view.bucket_ns, order.ts_ns) + limits.bucket_refill_ns;
     }

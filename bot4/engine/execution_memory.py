@@ -7,6 +7,7 @@ import numpy as np
 from bot4.engine.journal import JournalFile
 from bot4.engine.order_state import ORDER
 from bot4.engine.portfolio import ACCOUNT, PORTFOLIO
+from bot4.kernels.risk.correlation import Moves, moves_memory
 from bot4.kernels.risk.view import RISK_VIEW
 from bot4.model.enums import INT64_MAX
 from bot4.model.records import EXEC_REPORT, JOURNAL, ORDER_INTENT, PORTFOLIO_TOTALS, TICK, words
@@ -30,6 +31,7 @@ class ExecutionMemory(NamedTuple):
     account: np.ndarray  # ACCOUNT[1]
     positions: np.ndarray  # PORTFOLIO[n_instruments]
     views: np.ndarray  # RISK_VIEW[n_instruments]
+    known: Moves  # how the instruments move together
     lost: np.ndarray  # int64[n_shards]: 1 when a report found that shard's ring full
     resync_seen: np.ndarray  # int64[n_shards]
     stats: np.ndarray  # int64[N_GAUGES]: what the gauges of this run are built from
@@ -68,6 +70,7 @@ def execution_memory(
         account=account,
         positions=positions,
         views=np.zeros(n_instruments, RISK_VIEW),
+        known=moves_memory(n_instruments),
         lost=np.zeros(n_shards, np.int64),
         resync_seen=np.zeros(n_shards, np.int64),
         stats=np.zeros(N_GAUGES, np.int64),

@@ -23,7 +23,7 @@ from bot4.engine.portfolio import STATE_ACTIVE, STATE_RECOVERING
 from bot4.engine.protection import flatten, protect
 from bot4.engine.recovery import finish_recovery
 from bot4.engine.report_out import clear_report, resync_shard, send_totals, write_journal
-from bot4.engine.venue_event import mark_position, on_event
+from bot4.engine.venue_event import mark_position, note_second, on_event
 from bot4.jit import inlined, kernel
 from bot4.model.enums import (
     INT64_MAX,
@@ -68,6 +68,7 @@ from bot4.shm.wires import (
     GAUGE_EXEC_STATE,
     GAUGE_EXEC_STOPS_PLACED,
     GAUGE_EXEC_STOPS_TRIGGERED,
+    GAUGE_EXEC_STREAK,
     GAUGE_EXEC_UNKNOWN,
     GAUGE_ITEMS,
     POSITION_ASK,
@@ -106,6 +107,14 @@ def _on_tick(x, wires, instruments, session):
     _publish_position(x, wires, instrument)
 
 
+@inlined
+def _is_fresh(x, limits, instrument):
+    """1 if the book is whole and its quote not old, else 0."""
+    position = x.positions[instrument]
+    is_old = x.account[0]["now_ns"] - position["quote_ts_ns"] > limits[0]["quote_age_ns"]
+    return np.int64(0 if position["whole"] == 0 or position["bid_ticks"] <= 0 or is_old else 1)
+
+
 @kernel
 def _on_time(x, wires, instruments, limits, session):
     """What is due at this event time: a new day, totals, samples, protection that is late."""
@@ -132,10 +141,12 @@ def _on_time(x, wires, instruments, limits, session):
                 send_totals(x, wires, session, shard)
         if now >= account["next_sample_ns"]:
             account["next_sample_ns"] = (now // SAMPLE_NS + 1) * SAMPLE_NS
-            if journal_room(x.header, x.records) > 4 * PROTECTIVE_RESERVE:
+            if journal_room(x.header, x.records) > 4 * PROTECTIVE_RESERVE:  # without it, nothing is learned either
                 clear_report(x)
                 for instrument in range(len(x.positions)):
-                    write_journal(x, JOURNAL_SAMPLE, now, np.int64(instrument), 0, x.report_words)
+                    fresh = _is_fresh(x, limits, instrument)
+                    write_journal(x, JOURNAL_SAMPLE, now, np.int64(instrument), fresh, x.report_words)
+                    note_second(x, limits, np.int64(instrument), fresh)
     if now >= account["next_deadline_ns"]:
         account["next_deadline_ns"] = INT64_MAX
         for instrument in range(len(x.positions)):
@@ -342,6 +353,7 @@ def _publish(x, wires, session, items):
     row[GAUGE_EXEC_DRAWDOWN_PPM] = account["drawdown_ppm"]
     row[GAUGE_EXEC_OPEN_ORDERS] = account["open_orders"]
     row[GAUGE_EXEC_BREAKER] = 1 if account["now_ns"] < account["breaker_open_until_ns"] else 0
+    row[GAUGE_EXEC_STREAK] = 1 if account["now_ns"] < account["streak_until_ns"] else 0
     row[GAUGE_EXEC_UNKNOWN] = account["unknown"]
     row[GAUGE_EXEC_ALARMS] = account["alarms"]
     if account["shown"] == 0 or account["state"] == STATE_RECOVERING:

@@ -16,7 +16,9 @@ from bot4.engine.order_state import (
 from bot4.engine.portfolio import STATE_ACTIVE
 from bot4.engine.report_out import deny_intent, write_journal
 from bot4.jit import inlined, kernel
+from bot4.kernels.risk.correlation import correlation_bps
 from bot4.kernels.risk.order_checks import check_order, note_order
+from bot4.kernels.risk.portfolio import note_others
 from bot4.model.enums import (
     ACTION_CANCEL,
     ACTION_PLACE,
@@ -90,6 +92,9 @@ def check_intent(x, wires, instruments, limits, session, shard):
     view["day_start_e8"] = account["day_start_e8"]
     view["killed"] = account["killed"]
     view["breaker_open"] = 1 if account["now_ns"] < account["breaker_open_until_ns"] else 0
+    view["streak"] = 1 if account["now_ns"] < account["streak_until_ns"] else 0
+    note_others(x.views, x.positions, instruments, instrument)
+    view["correlation_bps"] = correlation_bps(x.known, x.views, instrument, np.int64(intent["side"]))
     view["stale"] = 0 if position["whole"] != 0 else 1
     code = check_order(intent, view, instruments[instrument], limits[0])
     if code != OK:

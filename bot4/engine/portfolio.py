@@ -30,6 +30,7 @@ PORTFOLIO = np.dtype(
         ("stop_row", "i8"),  # order row of the protective stop, -1: none
         ("flatten_row", "i8"),  # order row of a market close in flight, -1: none
         ("naked_since_ns", "i8"),  # event time since which a part of the position has no confirmed stop; 0: covered
+        ("trip_e8", "i8"),  # result since the position was last flat: realised, fees, funding
         ("retry", "i8"),  # 1: a protective request found no room and is due again
     ]
 )
@@ -56,6 +57,8 @@ ACCOUNT = np.dtype(
         ("killed", "i8"),
         ("alarms", "i8"),
         ("drawdown_ppm", "i8"),
+        ("streak", "i8"),  # positions closed at a loss in a row
+        ("streak_until_ns", "i8"),  # nothing is opened before
         ("folding", "i8"),  # 1 while the journal is being replayed: nothing goes out
         ("epoch", "i8"),
         ("published_shard", "i8"),  # promises as last published
@@ -124,8 +127,10 @@ def apply_fill(position, side, price_ticks, qty_lots):
 
 @inlined
 def unrealised_e8(position, value_e8):
-    """Open profit at the mid price, rounded down; 0 without a position or a quote (then nothing was bought either)."""
-    if position["lots"] == 0 or position["bid_ticks"] <= 0:
+    """Open profit at the mid price, rounded down; without a quote a loss stays what it was and a profit is none."""
+    if position["lots"] == 0:
         return np.int64(0)
+    if position["bid_ticks"] <= 0:
+        return min(position["unrealised_e8"], np.int64(0))
     double = position["lots"] * (position["bid_ticks"] + position["ask_ticks"]) - 2 * position["cost_tl"]
     return (double * value_e8) >> 1

@@ -18,7 +18,7 @@ from bot4.engine.order_state import (
 from bot4.engine.portfolio import STATE_ACTIVE, STATE_RECOVERING
 from bot4.engine.protection import is_covered, protect
 from bot4.engine.report_out import clear_report, write_journal
-from bot4.engine.venue_event import apply_event
+from bot4.engine.venue_event import apply_event, note_second
 from bot4.jit import kernel
 from bot4.kernels.risk.order_checks import note_order
 from bot4.model.enums import (
@@ -34,6 +34,7 @@ from bot4.model.records import (
     JOURNAL_EVENT,
     JOURNAL_INTENT,
     JOURNAL_REQUEST,
+    JOURNAL_SAMPLE,
     JOURNAL_START,
     JOURNAL_WORDS,
     ORDER_WORDS,
@@ -126,6 +127,8 @@ def execution_fold(x, wires, instruments, limits, session):
             for row in range(len(x.orders)):
                 if x.orders[row]["base"] != BASE_FREE and is_open(x.orders[row]):
                     transition(x.orders[row], EV_AMBIGUOUS)
+        elif kind == JOURNAL_SAMPLE:
+            note_second(x, limits, instrument, record["code"])
         elif kind == JOURNAL_DENIED:
             x.stats[GAUGE_EXEC_INTENTS] += 1
         elif kind == JOURNAL_REQUEST:

@@ -167,6 +167,7 @@ def send_totals(x, wires, session, shard):
     totals["day_start_e8"] = account["day_start_e8"]
     totals["open_orders"] = account["open_orders"]
     totals["breaker"] = 1 if account["now_ns"] < account["breaker_open_until_ns"] else 0
+    totals["streak"] = 1 if account["now_ns"] < account["streak_until_ns"] else 0
     totals["gate"] = 1 if account["state"] == STATE_ACTIVE else 0
     send_report(x, wires, session, shard)
 

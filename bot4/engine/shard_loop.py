@@ -530,6 +530,7 @@ def _take_totals(shard, instruments, k):
             risk["high_water_e8"] = totals["high_water_e8"]
             risk["day_start_e8"] = totals["day_start_e8"]
             risk["breaker_open"] = totals["breaker"]
+            risk["streak"] = totals["streak"]
 
 
 @inlined

@@ -39,6 +39,7 @@ from bot4.engine.report_out import (
     write_journal,
 )
 from bot4.jit import inlined, kernel
+from bot4.kernels.risk.correlation import note_moves
 from bot4.kernels.risk.order_checks import note_done, note_fill
 from bot4.model.enums import (
     EXEC_NEVER_LANDED,
@@ -131,6 +132,21 @@ def note_failure(x, limits):
         account["next_grid_ns"] = 0
 
 
+@kernel
+def note_second(x, limits, instrument, is_fresh):
+    """An instrument's mid of the second in hand; with the last instrument's the second is over.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
+    position = x.positions[instrument]
+    x.known.mids[instrument] = float(position["bid_ticks"] + position["ask_ticks"])
+    x.known.fresh[instrument] = is_fresh
+    if instrument == len(x.positions) - 1:
+        note_moves(x.known, limits[0]["correlation_decay_ppb"] * 1e-9)
+
+
 @inlined
 def _leaves(order):
     """Lots that may still fill."""
@@ -148,8 +164,18 @@ def _note_size(x, order, leaves):
             view["pending_sell_lots"] += _leaves(order) - leaves
 
 
+@inlined
+def _note_trip(account, limits, ended_ns, result_e8):
+    """A position was closed; enough losses in a row make a pause, after which they are counted anew."""
+    account["streak"] = account["streak"] + 1 if result_e8 < 0 else 0
+    if account["streak"] >= limits[0]["streak_losses"]:
+        account["streak"] = 0
+        account["streak_until_ns"] = ended_ns + limits[0]["streak_pause_ns"]
+        account["next_grid_ns"] = 0  # the shards hear of it at once
+
+
 @kernel
-def _apply_fill(x, wires, instruments, session, row):
+def _apply_fill(x, wires, instruments, limits, session, row):
     """A fill is always applied, whatever the order's state; a trade seen before is not a fill."""
     event = x.event[0]
     instrument = np.int64(event["instrument"])
@@ -161,7 +187,12 @@ def _apply_fill(x, wires, instruments, session, row):
     was = position["lots"]
     realised = apply_fill(position, side, event["price_ticks"], event["qty_lots"])
     position["fees_e8"] += event["fee_e8"]
-    x.account[0]["equity_e8"] += realised * instruments[instrument]["value_e8"] - event["fee_e8"]
+    result = realised * instruments[instrument]["value_e8"] - event["fee_e8"]
+    x.account[0]["equity_e8"] += result
+    position["trip_e8"] += result
+    if was != 0 and (position["lots"] == 0 or (position["lots"] > 0) != (was > 0)):
+        _note_trip(x.account[0], limits, event["ts_ns"], position["trip_e8"])
+        position["trip_e8"] = 0
     x.stats[GAUGE_EXEC_FILLS] += 1
     if row < 0:
         count_alarm(x)  # not ours: the position follows all the same
@@ -234,12 +265,14 @@ def apply_event(x, wires, instruments, limits, session):
         return np.int64(-1)
     if kind == REPORT_FUNDING:
         x.positions[instrument]["funding_e8"] += event["cash_e8"]
+        if x.positions[instrument]["lots"] != 0:
+            x.positions[instrument]["trip_e8"] += event["cash_e8"]
         account["equity_e8"] += event["cash_e8"]
         mark_position(x, instruments, instrument)
         return np.int64(-1)
     row = _find_row(x, event)
     if kind == REPORT_FILL:
-        if not _apply_fill(x, wires, instruments, session, row):
+        if not _apply_fill(x, wires, instruments, limits, session, row):
             return np.int64(-1)
         if row >= 0:
             forward_event(x, wires, session, x.orders[row], REPORT_FILL, 0)

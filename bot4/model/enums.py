@@ -134,6 +134,11 @@ RISK_NO_EQUITY = 315
 RISK_SHORT_SPOT = 316
 RISK_BAD_ORDER = 317
 RISK_MIN_NOTIONAL = 318
+RISK_GROSS = 319
+RISK_NET = 320
+RISK_VENUE = 321
+RISK_STREAK = 322
+RISK_CORRELATION = 323
 
 EXEC_RING_FULL = 401
 EXEC_DUPLICATE = 402
@@ -192,6 +197,11 @@ REJECTS = (
     (RISK_SHORT_SPOT, "RISK_SHORT_SPOT", "a spot position cannot be sold short"),
     (RISK_BAD_ORDER, "RISK_BAD_ORDER", "a field of the order is out of its range"),
     (RISK_MIN_NOTIONAL, "RISK_MIN_NOTIONAL", "order value is below the venue's minimum"),
+    (RISK_GROSS, "RISK_GROSS", "all positions together, open orders included, could exceed the share of equity"),
+    (RISK_NET, "RISK_NET", "all positions of one side, open orders included, could exceed the share of equity"),
+    (RISK_VENUE, "RISK_VENUE", "all positions at one venue, open orders included, could exceed the share of equity"),
+    (RISK_STREAK, "RISK_STREAK", "so many positions in a row were closed at a loss that there is a pause"),
+    (RISK_CORRELATION, "RISK_CORRELATION", "the position would move too much like one that is open, or may do so"),
     (EXEC_RING_FULL, "EXEC_RING_FULL", "the intent ring is full"),
     (EXEC_DUPLICATE, "EXEC_DUPLICATE", "this decision was already taken"),
     (EXEC_GATE_SHUT, "EXEC_GATE_SHUT", "execution's gate is shut"),

@@ -95,7 +95,8 @@ PORTFOLIO_TOTALS = np.dtype(
         ("open_orders", "i8"),
         ("breaker", "i8"),  # 0 closed, 1 open
         ("gate", "i8"),  # 1 open
-        ("reserved", "i8", (4,)),
+        ("streak", "i8"),  # 1: the pause after a losing streak
+        ("reserved", "i8", (3,)),
         ("instrument", "u2"),
         ("shard", "u2"),
         ("kind", "u1"),
@@ -127,6 +128,7 @@ INSTRUMENT = np.dtype(
         ("max_qty_lots", "i8"),
         ("maker_fee_ppm", "i8"),  # of the value; negative: rebate
         ("taker_fee_ppm", "i8"),
+        ("venue", "i8"),  # number of its venue in the session
     ]
 )
 
@@ -148,6 +150,14 @@ LIMITS = np.dtype(
         ("breaker_window_ns", "i8"),
         ("breaker_open_ns", "i8"),
         ("day_offset_ns", "i8"),  # start of the trading day after midnight UTC
+        ("gross_bps", "i8"),  # of equity: all positions together, open orders included
+        ("net_bps", "i8"),  # ... those of one side
+        ("venue_bps", "i8"),  # ... those at one venue
+        ("streak_losses", "i8"),  # so many positions closed at a loss in a row ...
+        ("streak_pause_ns", "i8"),  # ... and nothing is opened for so long
+        ("capital_e8", "i8"),  # equity counts as no more than this
+        ("correlation_bps", "i8"),  # of a new position with an open one, side-signed, in 1/10,000
+        ("correlation_decay_ppb", "i8"),  # weight of a second against the next one, in 1e-9
     ]
 )
 

@@ -28,7 +28,8 @@ def limits_record(settings: Settings) -> np.ndarray:
     limits = settings.limits
     record = np.zeros(1, LIMITS)
     row = record[0]
-    for name in ("position_bps", "order_lots", "collar_bps", "drawdown_bps", "daily_loss_bps", "open_orders"):
+    for name in ("position_bps", "order_lots", "collar_bps", "drawdown_bps", "daily_loss_bps", "open_orders",
+                 "gross_bps", "net_bps", "venue_bps", "streak_losses", "correlation_bps"):  # fmt: skip
         row[name] = getattr(limits, name)
     row["order_notional_e8"] = to_e8(limits.order_notional, "limits.toml: order_notional")
     row["cool_down_ns"] = limits.cool_down_ms * NS_PER_MS
@@ -39,6 +40,9 @@ def limits_record(settings: Settings) -> np.ndarray:
     row["breaker_failures"] = limits.breaker_failures
     row["breaker_window_ns"] = limits.breaker_window_ms * NS_PER_MS
     row["breaker_open_ns"] = limits.breaker_open_ms * NS_PER_MS
+    row["streak_pause_ns"] = limits.streak_pause_ms * NS_PER_MS
+    row["correlation_decay_ppb"] = round(0.5 ** (1 / limits.correlation_half_life_s) * 1_000_000_000)
+    row["capital_e8"] = to_e8(limits.capital, "limits.toml: capital")
     row["day_offset_ns"] = limits.day_offset_minutes * NS_PER_MINUTE
     return record
 
@@ -62,6 +66,7 @@ def instrument_records(settings: Settings, chosen: Sequence[tuple[str, str]], n_
         raise SettingsError(f"instruments: {len(chosen)} chosen; choose 1 to {MAX_INSTRUMENTS}")
     file = str(settings.path.with_name("instruments.toml"))
     rows = {(row.symbol, row.venue): (index, row) for index, row in enumerate(settings.instruments)}
+    venues = sorted({venue for _, venue in chosen})
     records = np.zeros(len(chosen), INSTRUMENT)
     for index, key in enumerate(chosen):
         if key not in rows:
@@ -72,6 +77,7 @@ def instrument_records(settings: Settings, chosen: Sequence[tuple[str, str]], n_
         at = f"{file}: instrument[{position}]"
         _fill_instrument(records[index], instrument, at)
         records[index]["index"] = index
+        records[index]["venue"] = venues.index(instrument.venue)
         records[index]["shard"] = index % n_shards
         _check_affordable(settings, instrument, at)
     return records
@@ -239,9 +245,10 @@ def _check_affordable(settings: Settings, instrument: Instrument, at: str) -> No
             f"order_notional of limits.toml is {settings.limits.order_notional}; raise it or leave the instrument out"
         )
     needed = smallest * BPS / settings.limits.position_bps
-    if Decimal(settings.account.equity) < needed:
-        raise SettingsError(
-            f"{at}.min_notional: {instrument.symbol} takes no order below {instrument.min_notional}, which needs an "
-            f"equity of {decimal_string(needed.quantize(Decimal('0.01')))} at position_bps = "
-            f"{settings.limits.position_bps}; account.equity is {settings.account.equity}"
-        )
+    for amount, name in ((settings.account.equity, "account.equity"), (settings.limits.capital, "capital")):
+        if Decimal(amount) < needed:
+            raise SettingsError(
+                f"{at}.min_notional: {instrument.symbol} takes no order below {instrument.min_notional}, which needs "
+                f"an equity of {decimal_string(needed.quantize(Decimal('0.01')))} at position_bps = "
+                f"{settings.limits.position_bps}; {name} is {amount}"
+            )

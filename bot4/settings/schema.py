@@ -62,6 +62,12 @@ SILENCE_MS = Integer("SILENCE_MS", 1, 600_000, "milliseconds")
 LAG_MS = Integer("LAG_MS", 1, 10_000, "milliseconds")
 BREAKER_FAILURES = Integer("BREAKER_FAILURES", 1, 1_000, "failures")
 BREAKER_MS = Integer("BREAKER_MS", 1, 3_600_000, "milliseconds")
+EXPOSURE_BPS = Integer("EXPOSURE_BPS", 1, 10_000, "basis points of equity")  # nothing is bought with borrowed money
+STREAK_LOSSES = Integer("STREAK_LOSSES", 1, 1_000, "losses in a row")
+STREAK_PAUSE_MS = Integer("STREAK_PAUSE_MS", 1, 604_800_000, "milliseconds")
+CORRELATION_BPS = Integer("CORRELATION_BPS", 0, 10_000, "1/10000")  # 10000: no limit
+CORRELATION_HALF_LIFE_S = Integer("CORRELATION_HALF_LIFE_S", 10, 604_800, "seconds")
+CAPITAL = Amount("CAPITAL", "1", "1000000", "quote currency")  # as much as EQUITY may be
 DAY_OFFSET_MINUTES = Integer("DAY_OFFSET_MINUTES", 0, 1_439, "minutes after midnight UTC")
 
 # --- instruments -----------------------------------------------------------------------------------------------------
@@ -201,6 +207,14 @@ class Limits(Table, frozen=True):
     breaker_window_ms: Annotated[int, BREAKER_MS]
     breaker_open_ms: Annotated[int, BREAKER_MS]
     day_offset_minutes: Annotated[int, DAY_OFFSET_MINUTES]
+    gross_bps: Annotated[int, EXPOSURE_BPS]
+    net_bps: Annotated[int, EXPOSURE_BPS]
+    venue_bps: Annotated[int, EXPOSURE_BPS]
+    streak_losses: Annotated[int, STREAK_LOSSES]
+    streak_pause_ms: Annotated[int, STREAK_PAUSE_MS]
+    capital: Annotated[str, CAPITAL]
+    correlation_bps: Annotated[int, CORRELATION_BPS]
+    correlation_half_life_s: Annotated[int, CORRELATION_HALF_LIFE_S]
 
 
 class Instrument(Table, frozen=True):

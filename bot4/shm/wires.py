@@ -64,6 +64,7 @@ GAUGE_EXEC_STATE = 20  # 0 starting, 1 recovering, 2 active, 3 halted
 GAUGE_EXEC_BREAKER = 21
 GAUGE_EXEC_UNKNOWN = 22  # orders whose outcome is unknown
 GAUGE_EXEC_ALARMS = 23
+GAUGE_EXEC_STREAK = 24  # 1: nothing is opened, after too many losses in a row
 # venue
 GAUGE_VENUE_ORDERS = 8
 GAUGE_VENUE_FILLS = 9

@@ -41,9 +41,11 @@ EQUITY_E8 = 100_000 * 10**8
 LIMITS = {
     "cool_down_ns": 2 * MS, "bucket_tokens": 3, "bucket_refill_ns": 18 * MS, "open_orders": 5, "order_lots": 20_000,
     "order_notional_e8": 1_900 * 10**8, "breaker_failures": 12, "breaker_window_ns": SECOND,
-    "breaker_open_ns": 40 * MS, "quote_age_ns": SECOND,
+    "breaker_open_ns": 40 * MS, "quote_age_ns": SECOND, "gross_bps": 900, "net_bps": 800, "venue_bps": 500,
+    "streak_losses": 12, "streak_pause_ns": 20 * MS,
 }  # fmt: skip
-KINDS = ("killed", "losses", "ruin", "breaker", "journal", "crowd", "busy")  # what is special about a session
+# What is special about a session.
+KINDS = ("killed", "losses", "ruin", "breaker", "journal", "crowd", "busy", "related")
 NOT_OF_AN_INTENT = (e.RISK_SIZE_ZERO, e.EXEC_RING_FULL, e.EXEC_NEVER_LANDED)  # a shard's own, and what is no refusal
 CODES = [e.REJECT_NAMES[e.DATA_STALE]] + [
     name for code, name in e.REJECT_NAMES.items() if 300 < code < 500 and code not in NOT_OF_AN_INTENT
@@ -87,12 +89,16 @@ class Session:
         self.dice, self.kind = random.Random(seed), kind
         capacity = {"journal": 5_000}.get(kind, 40_000)
         slots, rows = ((32 if kind == "busy" else 64), 4_096), 22 if kind == "crowd" else 1_024
-        self.rig = Starting(folder, N, SHARDS, capacity, {**LIMITS, **(loose or {})}, rows=rows, slots=slots)
-        told = limits(**LIMITS)  # those that hold
+        held = {**LIMITS, "correlation_bps": 7_000 if kind == "related" else 10_000}
+        if kind == "losses":
+            held.update(streak_losses=1_000, drawdown_bps=800)  # no pause, and reached on the third day
+        told = limits(**held)
         self.table = dict(zip(told.dtype.names, told[0].item(), strict=True))
+        self.rig = Starting(folder, N, SHARDS, capacity, {**held, **(loose or {})}, rows=rows, slots=slots)
         instruments = self.rig.instruments
         instruments["is_spot"][N - 2 :] = 1
-        instruments["maker_fee_ppm"] = instruments["taker_fee_ppm"] = 60_000 if kind == "losses" else 200
+        instruments["venue"][N // 2 :] = 1
+        instruments["maker_fee_ppm"] = instruments["taker_fee_ppm"] = 200_000 if kind == "losses" else 200
         self.instruments = [dict(zip(instruments.dtype.names, row.item(), strict=True)) for row in instruments]
         self.ledger = folder / "ledger"
         self.venue = VenueAgent(self.rig.wires, instruments, self.rig.session, EQUITY_E8, self.ledger, SYMBOLS)
@@ -151,6 +157,7 @@ class Session:
     def move(self) -> None:
         """What the market does in a round; a mark, at least, tells execution the time."""
         self.tick(0, e.TICK_MARK, 1, to="execution")
+        together = self.dice.choice((-900, 900))
         for index in range(N):
             if not self.whole[index]:
                 if self.chance(0.2):
@@ -158,6 +165,10 @@ class Session:
             elif self.chance(0.006):
                 self.whole[index] = False
                 self.tick(index, e.TICK_STATUS, e.STATUS_STALE)
+            elif self.kind == "related":  # three of them are one, the others go their own ways
+                self.mids[index] += self.dice.choice((-900, 900)) if index > 2 else together
+                self.mids[index] = min(max(self.mids[index], MID * 3 // 4), MID * 3 // 2)
+                self.quote(index)
             elif self.chance(0.5):
                 self.mids[index] += self.dice.choice((-1, 1)) * self.dice.choice((1, 20, 300, 4_000))
                 self.mids[index] = min(max(self.mids[index], MID * 3 // 4), MID * 3 // 2)
@@ -371,6 +382,9 @@ class Session:
         """So many intents; what came of them."""
         for index in range(N):
             self.snapshot(index)
+        while self.kind == "related" and self.now < T0 + 120 * SECOND:  # until it is known what moves like what
+            self.now += SECOND
+            self.round(0)
         for _ in range(max(1, intents // 200 // BURST)):
             self.round(BURST)  # before execution has opened
         self.opened = True

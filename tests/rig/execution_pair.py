@@ -49,6 +49,7 @@ GAUGES = {
     "drawdown_ppm": w.GAUGE_EXEC_DRAWDOWN_PPM,
     "open_orders": w.GAUGE_EXEC_OPEN_ORDERS,
     "breaker": w.GAUGE_EXEC_BREAKER,
+    "streak_pause": w.GAUGE_EXEC_STREAK,
     "unknown": w.GAUGE_EXEC_UNKNOWN,
     "alarms": w.GAUGE_EXEC_ALARMS,
 }
@@ -68,7 +69,8 @@ COLUMNS = {
 ACCOUNT_FIELDS = (
     "now_ns", "state", "equity_e8", "high_water_e8", "day_start_e8", "day", "started", "next_grid_ns",
     "next_sample_ns", "next_deadline_ns", "last_event_seq", "open_orders", "unknown", "asking",
-    "breaker_open_until_ns", "breaker_window_start_ns", "breaker_count", "killed", "alarms", "drawdown_ppm", "epoch",
+    "breaker_open_until_ns", "breaker_window_start_ns", "breaker_count", "killed", "alarms", "drawdown_ppm", "streak",
+    "streak_until_ns", "epoch",
 )  # fmt: skip
 POSITION_FIELDS = PORTFOLIO.names
 VIEW_FIELDS = ("pending_buy_lots", "pending_sell_lots", "open_orders", "last_open_ns", "bucket_ns")
@@ -104,7 +106,7 @@ def report_message(record: np.ndarray) -> dict:
     if record.view(EXEC_REPORT)["kind"][0] != REPORT_TOTALS:
         return message(record, EXEC_REPORT)
     full = message(record, PORTFOLIO_TOTALS)
-    assert full.pop("reserved").tolist() == [0, 0, 0, 0]
+    assert full.pop("reserved").tolist() == [0, 0, 0]
     return full
 
 
@@ -278,7 +280,7 @@ class ExecutionPair:
             twin.now, twin.state, twin.equity, twin.high_water, twin.day_start, twin.day, twin.day_begun,
             twin.next_grid, twin.next_sample, min(twin.deadlines, default=NEVER), twin.last_seq, len(twin.orders),
             twin.unknown, twin.asking, twin.breaker_until, twin.breaker_since, twin.failures, twin.killed,
-            twin.alarms, twin.drawdown, twin.epoch,
+            twin.alarms, twin.drawdown, twin.streak, twin.streak_until, twin.epoch,
         )  # fmt: skip
 
     def position(self, of) -> tuple:
@@ -286,7 +288,7 @@ class ExecutionPair:
         return (
             of.lots, of.cost, of.realised, of.fees, of.funding, of.worth, of.bid, of.ask, of.quote_ns, of.whole,
             of.last_event_no, of.last_trade, of.own_orders, of.stop_ticks, of.stop.row if of.stop else -1,
-            of.close.row if of.close else -1, of.naked_since, of.retry,
+            of.close.row if of.close else -1, of.naked_since, of.trip, of.retry,
         )  # fmt: skip
 
     def order(self, row) -> tuple:

@@ -171,11 +171,11 @@ class Rig:
         lots = order["qty_lots"] if lots is None else lots
         self.report(at, REPORT_FILL, order, qty_lots=lots, leaves_lots=leaves, price_ticks=price)
 
-    def totals(self, at, equity=100_000, high=None, start=None, breaker=0, gate=1, run=True):
+    def totals(self, at, equity=100_000, high=None, start=None, breaker=0, streak=0, gate=1, run=True):
         """Portfolio totals in units of the quote currency."""
         one = np.zeros(1, PORTFOLIO_TOTALS)
         one["ts_ns"], one["kind"], one["breaker"], one["gate"] = T0 + at, REPORT_TOTALS, breaker, gate
-        one["equity_e8"] = equity * 10**8
+        one["equity_e8"], one["streak"] = equity * 10**8, streak
         one["high_water_e8"] = (equity if high is None else high) * 10**8
         one["day_start_e8"] = (equity if start is None else start) * 10**8
         push_order(self.wires.reports[self.k], words(one), 0)

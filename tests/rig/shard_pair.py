@@ -37,6 +37,8 @@ from bot4.shm.wires import (
 
 INDICATORS = ("mid", "microprice", "imbalance", "open", "high", "low", "close", "atr", "vwap")
 
+RISK_NAMES = [name for name in RISK_VIEW.names if name != "reserved"]
+
 
 def plain(record: Any) -> Record:
     """A record as a dictionary by field name."""
@@ -139,7 +141,7 @@ class ShardPair:
         """One instrument."""
         memory, line = self.rig.agent.memory, self.twin.lines[i]
         state = dict(zip(SHARD_STATE.names, memory.states[i].item(), strict=True))
-        assert dict(zip(RISK_VIEW.names, memory.risks[i].item(), strict=True)) == line.risk | {"reserved": 0}
+        assert dict(zip(RISK_NAMES, memory.risks[i][RISK_NAMES].item(), strict=True)) == line.risk
         assert (state["synced"] != 0, state["next_event_no"]) == (line.sequence.synced, line.sequence.next)
         assert (state["last_ts_ns"], state["mark_e8"]) == (line.sequence.last_ns, line.mark_e8)
         assert (state["pause_until_ns"], state["entry_ns"]) == (line.pause_ns, line.entry_ns)

@@ -42,6 +42,14 @@ def limits(**changes):
         "breaker_window_ns": SECOND,
         "breaker_open_ns": SECOND,
         "day_offset_ns": 0,
+        "gross_bps": 10_000,
+        "net_bps": 10_000,
+        "venue_bps": 10_000,
+        "streak_losses": 1_000,
+        "streak_pause_ns": SECOND,
+        "capital_e8": 2**61,
+        "correlation_bps": 10_000,
+        "correlation_decay_ppb": 990_000_000,
     }
     for name, value in {**defaults, **changes}.items():
         table[name] = value

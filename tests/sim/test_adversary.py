@@ -8,10 +8,14 @@ from rig.adversary import CODES, DAY, KINDS, Session, total
 
 pytestmark = pytest.mark.compiled
 INTENTS = 1_600
-WIDE = {"position_bps": 9_000, "order_notional_e8": 10**14}
+WIDE = {"position_bps": 9_000, "order_notional_e8": 10**14, "gross_bps": 9_000, "net_bps": 9_000, "venue_bps": 9_000}
 LOOSE = {  # the breach that the audit has to find: what execution is told instead of the audit's own limit
     "position": {"position_bps": 600},
     "order_notional": {"order_notional_e8": 10**14},
+    "gross": {"gross_bps": 9_000, "venue_bps": 9_000},
+    "net": {"gross_bps": 9_000, "net_bps": 9_000, "venue_bps": 9_000},
+    "venue": {"venue_bps": 9_000},
+    "streak": {"streak_losses": 1_000},
     "order_lots": {**WIDE, "order_lots": 10**9},
     "collar": {"collar_bps": 20_000},
     "open_orders": {"open_orders": 200, **WIDE},

@@ -20,10 +20,14 @@ from bot4.model.enums import (
     RISK_COOL_DOWN,
     RISK_DAILY_LOSS,
     RISK_DRAWDOWN,
+    RISK_GROSS,
+    RISK_NET,
     RISK_NOTIONAL,
     RISK_ORDER_SIZE,
     RISK_RATE,
     RISK_SIZE_ZERO,
+    RISK_STREAK,
+    RISK_VENUE,
 )
 from bot4.model.records import LIMITS
 from bot4.settings.conversion import limits_record
@@ -42,12 +46,17 @@ STRICT = {  # field: value, the refusals that it makes and the shipped one does 
     "collar_bps": ("1", RISK_COLLAR),
     "drawdown_bps": ("1", RISK_DRAWDOWN),
     "daily_loss_bps": ("1", RISK_DAILY_LOSS),
+    "gross_bps": ("1", RISK_GROSS),
+    "net_bps": ("1", RISK_NET),
+    "venue_bps": ("1", RISK_VENUE),
+    "streak_losses": ("1", RISK_STREAK),
     "cool_down_ms": ("60000", RISK_COOL_DOWN),
     "bucket_tokens": ("1", RISK_RATE),
     "bucket_refill_ms": ("60000", RISK_RATE),
     "quote_age_ms": ("1", DECISION_NO_QUOTE),
 }
-OTHERS = {  # seen at work in tests/sim/test_execution_wiring.py and tests/unit/kernels/risk
+OTHERS = {  # seen at work in tests/sim/test_execution_wiring.py, test_portfolio_limits.py and tests/unit/kernels/risk
+    "correlation_bps": "0", "correlation_half_life_s": "10", "capital": '"100"', "streak_pause_ms": "1",
     "open_orders": "1", "breaker_failures": "1", "breaker_window_ms": "1", "breaker_open_ms": "1",
     "day_offset_minutes": "60", "stop_confirm_ms": "3",
 }  # fmt: skip

@@ -329,6 +329,7 @@ def _exit(wires: w.Wires, run: RunFacts) -> dict[str, object]:
         "killed": run.killed,
         "kill_reason": run.kill_reason,
         "breaker_open": bool(execution[w.GAUGE_EXEC_BREAKER]),
+        "losing_streak": bool(execution[w.GAUGE_EXEC_STREAK]),
         "flattens": int(execution[w.GAUGE_EXEC_FLATTENS]),
         "recovered": run.recovered,
     }

@@ -133,6 +133,8 @@ def _limits() -> np.ndarray:
     row["order_notional_e8"], row["order_lots"], row["open_orders"] = 10**13, 10_000_000, 1_024
     row["bucket_tokens"], row["bucket_refill_ns"] = 1_000_000, 1
     row["stop_confirm_ns"], row["quote_age_ns"] = 10**9, _DAY_NS
+    row["gross_bps"] = row["net_bps"] = row["venue_bps"] = 10_000
+    row["streak_losses"], row["capital_e8"], row["correlation_bps"] = 1_000, 2**61, 10_000
     return row
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from bot4.jit import inlined
 from bot4.kernels.risk.drawdown import check_losses
 from bot4.kernels.risk.exposure import check_collar, check_notional, check_size
+from bot4.kernels.risk.portfolio import check_exposure
 from bot4.kernels.risk.position import check_position, check_reduce_only, check_short_spot, is_reducing
 from bot4.kernels.risk.rate_limit import check_cool_down, check_rate, take_token
 from bot4.kernels.risk.stop import check_stop
@@ -29,6 +30,7 @@ from bot4.model.enums import (
     ORDER_REDUCE_ONLY,
     RISK_BAD_ORDER,
     RISK_BREAKER_OPEN,
+    RISK_CORRELATION,
     RISK_KILLED,
     RISK_OPEN_ORDERS,
     TIF_GTC,
@@ -97,9 +99,9 @@ def check_order(order, view, instrument, limits):
 
     Notes
     -----
-    Complexity: O(1), at most eight divisions. Invariant: after any sequence of accepted orders and fills the position's
-    worst case is within the limit at the mid of the last acceptance. Errors: the codes; nothing raises. Twin:
-    tests/reference/kernels/risk/order_checks.py
+    Complexity: O(1), at most twelve divisions. Invariant: after any sequence of accepted orders and fills the worst
+    case of the position, and of all of them, is within the limit at the mid of the last acceptance. Errors: the codes;
+    nothing raises. Twin: tests/reference/kernels/risk/order_checks.py
     """
     code = check_fields(order, instrument)
     if code != OK:
@@ -149,7 +151,13 @@ def check_order(order, view, instrument, limits):
     code = check_notional(order, view, instrument, limits)
     if code != OK:
         return code
-    return check_position(order, view, instrument, limits)
+    code = check_position(order, view, instrument, limits)
+    if code != OK:
+        return code
+    code = check_exposure(order, view, instrument, limits)
+    if code != OK:
+        return code
+    return RISK_CORRELATION if view["correlation_bps"] > limits["correlation_bps"] else OK
 
 
 @inlined

@@ -51,7 +51,7 @@ def check_position(order, view, instrument, limits):
     tick of an odd mid is not lost. The caller has made sure of a quote and of a value unit. Complexity: O(1).
     """
     lots = worst_lots(order["side"], order["qty_lots"], view)
-    most_e8 = share_floor(view["equity_e8"], 2 * min(limits["position_bps"], MAX_BPS))
+    most_e8 = share_floor(min(view["equity_e8"], limits["capital_e8"]), 2 * min(limits["position_bps"], MAX_BPS))
     if is_worth_more(lots, view["bid_ticks"] + view["ask_ticks"], instrument["value_e8"], most_e8):
         return RISK_POSITION
     return OK

@@ -84,3 +84,28 @@ def is_worth_less(lots, price_ticks, value_e8, amount_e8):
         return worth < -(-amount_e8 // value_e8)
     least = -(-amount_e8 // value_e8)
     return lots < -(-least // price_ticks)
+
+
+@inlined
+def worth(lots, price_ticks, value_e8):
+    """lots * price * value, saturated at MAX_MONEY_E8; that, too, where lots have no price or no value.
+
+    Parameters
+    ----------
+    lots, price_ticks, value_e8 : int64 >= 0
+
+    Notes
+    -----
+    Complexity: O(1), no division for common numbers. Twin: tests/reference/kernels/risk/order_checks.py
+    """
+    if lots == 0:
+        return 0
+    if price_ticks <= 0 or value_e8 <= 0:
+        return MAX_MONEY_E8
+    if lots < SMALL and price_ticks < SMALL:
+        product = lots * price_ticks
+        if product < COMMON_WORTH and value_e8 < COMMON_VALUE:
+            return min(product * value_e8, MAX_MONEY_E8)
+    if lots > MAX_MONEY_E8 // value_e8 // price_ticks:
+        return MAX_MONEY_E8
+    return lots * price_ticks * value_e8

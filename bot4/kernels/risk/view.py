@@ -1,7 +1,8 @@
 """What the risk checks know of one instrument, and the bounds that make their arithmetic safe.
 
 Shard and execution each keep an array of these records of their own and hand one row to `check_order`; nobody shares
-a row, so a hostile shard cannot soften what execution checks. 128 bytes: two cache lines an instrument.
+a row, so a hostile shard cannot soften what execution checks. 192 bytes: three cache lines an instrument. Of the other
+instruments execution alone knows, see `portfolio`; a shard's view holds zeros there.
 """
 
 import numpy as np
@@ -23,10 +24,16 @@ RISK_VIEW = np.dtype(
         ("killed", "i8"),
         ("breaker_open", "i8"),
         ("stale", "i8"),  # 1: the book is not whole
-        ("reserved", "i8"),
+        ("streak", "i8"),  # 1: the pause after a losing streak
+        ("others_gross_e8", "i8"),  # twice what all other instruments may be worth at their worst
+        ("others_long_e8", "i8"),
+        ("others_short_e8", "i8"),
+        ("others_venue_e8", "i8"),  # ... those of this one's venue
+        ("correlation_bps", "i8"),  # of the order in hand with whatever else is open, side-signed; 10,000: the same
+        ("reserved", "i8", (3,)),
     ]
 )
-assert RISK_VIEW.itemsize == 128
+assert RISK_VIEW.itemsize == 192
 
 # Bounds of an order's fields. With them every product below stays under 2**63:
 #   2 * price * 10,000 < 2**55;  twice the mid * 1,000,000 bps < 2**61;  position + pending + quantity < 2**42.

@@ -23,13 +23,13 @@ def fixed_fraction_lots(price_ticks, fraction_bps, equity_e8, instrument, limits
     Notes
     -----
     Complexity: O(1), one division, two on spot, one more for large numbers. Invariant: lots * price * value is at most
-    the smaller of fraction and limit of equity. Bound: every product is below 2**62.
-    Twin: tests/reference/kernels/sizing.py
+    the smaller of fraction and limit of equity, or of the capital at stake if that is less. Bound: every product is
+    below 2**62. Twin: tests/reference/kernels/sizing.py
     """
     value_e8 = instrument["value_e8"]
     if price_ticks <= 0 or value_e8 <= 0:
         return 0
-    budget_e8 = share_floor(equity_e8, min(fraction_bps, limits["position_bps"]))
+    budget_e8 = share_floor(min(equity_e8, limits["capital_e8"]), min(fraction_bps, limits["position_bps"]))
     if instrument["is_spot"] and instrument["taker_fee_ppm"] > 0:
         whole = budget_e8 // (1_000_000 + instrument["taker_fee_ppm"])
         budget_e8 = whole * 1_000_000

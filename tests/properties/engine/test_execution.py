@@ -653,6 +653,18 @@ SCENARIOS = {
         funding_e8=40 * 10**8,
         trouble=0.05,
     ),
+    "together": Scenario(
+        {**USUAL, "restart": 1},
+        WITH_DENIALS | codes(e.RISK_GROSS, e.RISK_NET, e.RISK_VENUE, e.RISK_STREAK),
+        pair={"limit_changes": {"gross_bps": 260, "net_bps": 200, "venue_bps": 150, "streak_losses": 2,
+                                "streak_pause_ns": 100 * MS, "open_orders": 8, "capital_e8": 99_000 * 10**8}},
+        trouble=0.05,
+    ),
+    "related": Scenario(
+        {**USUAL, "restart": 1, "pause": 20},
+        WITH_DENIALS | codes(e.RISK_CORRELATION),
+        pair={"limit_changes": {"correlation_bps": 7_000, "open_orders": 8}},
+    ),
     "ruin": Scenario(
         {**USUAL, "ruin": 2},
         WITH_DENIALS

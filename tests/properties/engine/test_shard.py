@@ -38,6 +38,7 @@ from bot4.shm.layout import CONTROL_KILL
 
 TIMED = 40  # seeds with time bars
 SEEDS = range(TIMED + 6)
+NARROW = {20: "gross_bps", 21: "net_bps", 22: "venue_bps"}  # streams in which a limit of the account is the first one
 LENGTH = 2_000
 LARGE = 2**40
 ENDS = (enums.REPORT_EXPIRED, enums.REPORT_CANCELED, enums.REPORT_REJECT, enums.REPORT_DENIED)
@@ -79,6 +80,7 @@ class Stream:
                 "position_bps": pick((150, 200)), "order_lots": 8_000, "order_notional_e8": 4_000 * 10**8,
                 "open_orders": pick((1, 2)), "quote_age_ns": 200 * MS, "cool_down_ns": pick((0, 300 * MS, SECOND)),
                 "bucket_tokens": pick((1, 2, 20)), "bucket_refill_ns": SECOND,
+                **({NARROW[seed]: 60} if seed in NARROW else {}),
             },
             **rule_of_bars(seed, pick((0, 20 * MS))), atr_period=pick((1, 3)), min_hold_ns=pick((0, 100 * MS)),
             entry_style=seed // 4 % 2, entry_life_ns=pick((100 * MS, SECOND)), imbalance_levels=pick((1, 3)),
@@ -248,7 +250,8 @@ class Stream:
         changes = {}
         if self.chance(0.25):
             equity = pick((0, 3, 300, 5_000, 100_000, 300_000, 500_000))
-            name, value = pick((("high", 120_000), ("start", 104_000), ("breaker", 1), ("gate", 0), ("gate", 1)))
+            ways = ("high", 120_000), ("start", 104_000), ("breaker", 1), ("streak", 1), ("gate", 0), ("gate", 1)
+            name, value = pick(ways)
             changes = {name: value}
         self.pair.totals(at, equity, **changes)
 
@@ -363,7 +366,7 @@ def test_batches_of_steps_equal_the_twin(seed):
     assert orders
 
 
-NEVER = {enums.EXEC_NO_QUOTE}  # the gate or the data check comes before
+NEVER = {enums.EXEC_NO_QUOTE, enums.RISK_CORRELATION}  # the gate or the data check is first; only execution knows
 CODES = {name for code, name, _ in enums.REJECTS if code < enums.EXEC_RING_FULL + 1 and code not in NEVER}
 PATHS = {
     *(f"bar of kind {kind} filled" for kind in range(4)),

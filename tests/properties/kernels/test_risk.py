@@ -2,14 +2,17 @@
 
 from fractions import Fraction
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference.kernels.risk.order_checks import check
+from reference.kernels.risk.order_checks import check, others
 from rig.risk import ASK, BID, EQUITY, T0, Case
-from rig.tables import SECOND
+from rig.tables import SECOND, instruments
 
 from bot4.kernels.risk.order_checks import note_done, note_fill, note_order
+from bot4.kernels.risk.portfolio import note_others
 from bot4.kernels.risk.share import is_worth_less, is_worth_more, share_ceil, share_floor
+from bot4.kernels.risk.view import RISK_VIEW
 from bot4.model.enums import LEG_EXIT, OK, ORDER_REDUCE_ONLY, RISK_RATE, TYPE_LIMIT, TYPE_MARKET
 
 near = st.integers(-3, 3)
@@ -26,6 +29,7 @@ any_order = st.fixed_dictionaries(
         "stop_ticks": st.one_of(near.map(lambda d: BID + d), near.map(lambda d: ASK + d), st.just(0), st.just(1)),
     }
 )
+others_e8 = st.one_of(st.just(0), st.integers(0, 20_000 * 10**8), st.integers(0, 2**61))
 any_view = st.fixed_dictionaries(
     {
         "position_lots": st.one_of(st.integers(-8_000, 8_000), st.integers(-(2**41), 2**41)),
@@ -43,6 +47,9 @@ any_view = st.fixed_dictionaries(
         "killed": st.sampled_from([0, 0, 0, 0, 0, 1]),
         "breaker_open": st.sampled_from([0, 0, 0, 0, 0, 1]),
         "stale": st.sampled_from([0, 0, 0, 0, 0, 1]),
+        "streak": st.sampled_from([0, 0, 0, 0, 0, 1]),
+        "correlation_bps": st.integers(-10_000, 10_000),
+        **dict.fromkeys(("others_gross_e8", "others_long_e8", "others_short_e8", "others_venue_e8"), others_e8),
     }
 )
 any_limits = st.fixed_dictionaries(
@@ -56,6 +63,10 @@ any_limits = st.fixed_dictionaries(
         "drawdown_bps": st.integers(1, 10_000),
         "daily_loss_bps": st.integers(1, 10_000),
         "quote_age_ns": st.just(10),
+        "gross_bps": st.integers(1, 3_000),
+        "net_bps": st.integers(1, 3_000),
+        "venue_bps": st.integers(1, 3_000),
+        "capital_e8": st.one_of(st.just(2**61), st.integers(1, 10**14)),
         "min_notional_e8": st.one_of(st.just(0), st.integers(0, 10**12)),
     }
 )
@@ -92,6 +103,35 @@ def test_a_market_exit_is_never_refused_for_risk(view, table, lots, short):
     case = Case(**{**view, "open_orders": 0, "position_lots": held}, **table)
     case.set(side=1 if short else -1, type=TYPE_MARKET, price_ticks=0, flags=ORDER_REDUCE_ONLY, leg=LEG_EXIT)
     assert case.set(qty_lots=lots, stop_ticks=0).code() == OK
+
+
+any_row = st.fixed_dictionaries(
+    {
+        "lots": st.one_of(st.just(0), st.integers(-(2**41), 2**41), st.integers(-9_000, 9_000)),
+        "buys": st.one_of(st.just(0), st.integers(0, 2**41)),
+        "sells": st.one_of(st.just(0), st.integers(0, 2**41)),
+        "bid": st.one_of(st.just(0), st.just(BID), magnitude.map(lambda x: min(x, 2**40 - 2))),
+        "value_e8": st.sampled_from([10, 1, 10_000, 2**62]),
+        "venue": st.integers(0, 2),
+    }
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(rows=st.lists(any_row, min_size=1, max_size=6), index=st.integers(0, 5))
+def test_the_others_are_summed_up_as_the_twin_does(rows, index):
+    index %= len(rows)
+    views, table = np.zeros(len(rows), RISK_VIEW), instruments(len(rows))
+    quotes = np.zeros(len(rows), [("bid_ticks", "i8"), ("ask_ticks", "i8")])
+    for view, quote, instrument, row in zip(views, quotes, table, rows, strict=True):
+        view["position_lots"], view["pending_buy_lots"] = row["lots"], row["buys"]
+        view["pending_sell_lots"], quote["bid_ticks"] = row["sells"], row["bid"]
+        quote["ask_ticks"] = row["bid"] + 1
+        instrument["value_e8"], instrument["venue"] = row["value_e8"], row["venue"]
+        row["twice_mid"] = 2 * row["bid"] + 1 if row["bid"] else 0
+    note_others(views, quotes, table, index)
+    expected = others(rows, index)
+    assert {name: int(views[index][name]) for name in expected} == expected
 
 
 actions = st.lists(

@@ -11,7 +11,8 @@ from typing import Any
 
 from reference.engine.order_state import DEAD, OPEN, RefOrder
 from reference.engine.portfolio import RefPosition
-from reference.kernels.risk.order_checks import BAD_ORDER, GTC, IOC, MARKET, REDUCE_ONLY, check, reducing
+from reference.kernels.risk.correlation import RefMoves
+from reference.kernels.risk.order_checks import BAD_ORDER, GTC, IOC, MARKET, REDUCE_ONLY, check, others, reducing
 
 Message = dict[str, Any]
 
@@ -48,7 +49,7 @@ REPORT_FIELDS = (
     "fee_e8", "event_seq", "cash_e8", "instrument", "shard", "kind", "status", "side", "type", "flags", "leg", "code",
     "order_row", "t_venue_ns",
 )  # fmt: skip
-TOTALS_FIELDS = ("equity_e8", "high_water_e8", "day_start_e8", "gross_e8", "open_orders", "breaker", "gate")
+TOTALS_FIELDS = ("equity_e8", "high_water_e8", "day_start_e8", "gross_e8", "open_orders", "breaker", "streak", "gate")
 
 STATS = ("intents", "orders", "fills", "stops_placed", "stops_triggered", "naked_ns_max", "flattens")
 HAPPENED = {
@@ -142,7 +143,7 @@ class Holding(RefPosition):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fees = self.funding = self.worth = 0
+        self.fees = self.funding = self.worth = self.trip = 0
         self.bid = self.ask = self.quote_ns = self.whole = 0
         self.last_event_no = self.last_trade = self.own_orders = 0
         self.stop_ticks = self.naked_since = self.retry = 0
@@ -197,6 +198,9 @@ class RefExecution:
         self.next_grid = self.next_sample = 0
         self.deadlines: list[int] = []
         self.breaker_until = self.breaker_since = self.failures = 0
+        self.streak = self.streak_until = 0
+        self.moves = RefMoves(len(instruments), limits["correlation_decay_ppb"] * 1e-9)
+        self.second: list[int | None] = [None] * len(instruments)
         self.lost = [False] * session["n_shards"]
         self.answered = [0] * session["n_shards"]
         self.stats: Counter[str] = Counter(naked_ns_max=wires.gauges["naked_ns_max"])
@@ -222,6 +226,11 @@ class RefExecution:
         return int(self.now < self.breaker_until)
 
     @property
+    def streak_pause(self) -> int:
+        """1 while nothing is opened after losses in a row."""
+        return int(self.now < self.streak_until)
+
+    @property
     def room(self) -> int:
         """Journal records that still fit."""
         return self.capacity - len(self.journal)
@@ -234,10 +243,22 @@ class RefExecution:
         """Lots that may still fill on one side."""
         return sum(order.leaves for order in self.working(instrument) if order.side == side)
 
+    def exposures(self) -> list[Message]:
+        """What each instrument holds, what is pending, and its price."""
+        return [
+            {
+                "lots": holding.lots, "buys": self.pending(index, 1), "sells": self.pending(index, -1),
+                "twice_mid": holding.bid + holding.ask if holding.bid > 0 else 0, **self.instruments[index],
+            }
+            for index, holding in enumerate(self.holdings)
+        ]  # fmt: skip
+
     def view(self, instrument: int) -> Message:
         """What the risk check is told."""
         holding = self.holdings[instrument]
-        return {
+        return others(self.exposures(), instrument) | {
+            "correlation_bps": 0,
+            "streak": self.streak_pause,
             "position_lots": holding.lots,
             "pending_buy_lots": self.pending(instrument, 1),
             "pending_sell_lots": self.pending(instrument, -1),
@@ -367,6 +388,7 @@ class RefExecution:
             "drawdown_ppm": self.drawdown,
             "open_orders": len(self.orders),
             "breaker": self.breaker_open,
+            "streak_pause": self.streak_pause,
             "unknown": self.unknown,
             "alarms": self.alarms,
         }
@@ -392,8 +414,11 @@ class RefExecution:
     def mark(self, instrument: int) -> None:
         """Open profit at the mid, rounded down; the high-water mark and the largest loss from it follow."""
         holding = self.holdings[instrument]
-        holding.worth = 0
-        if holding.lots and holding.bid > 0:
+        if not holding.lots:
+            holding.worth = 0
+        elif holding.bid <= 0:
+            holding.worth = min(holding.worth, 0)
+        else:
             double = holding.lots * (holding.bid + holding.ask) - 2 * holding.cost
             holding.worth = double * self.instruments[instrument]["value_e8"] // 2
         lost = self.high_water - self.equity
@@ -422,8 +447,11 @@ class RefExecution:
             if self.now >= self.next_sample:
                 self.next_sample = (self.now // SECOND_NS + 1) * SECOND_NS
                 if self.room > PLENTY_RECORDS:
-                    for instrument in range(len(self.holdings)):
-                        self.write("sample", self.now, instrument, 0, {})
+                    for instrument, holding in enumerate(self.holdings):
+                        is_old = self.now - holding.quote_ns > self.limits["quote_age_ns"]
+                        fresh = int(bool(holding.whole and holding.bid > 0 and not is_old))
+                        self.write("sample", self.now, instrument, fresh, {})
+                        self.note_second(instrument, fresh)
         if self.deadlines and self.now >= min(self.deadlines):
             self.deadlines = []
             for instrument, holding in enumerate(self.holdings):
@@ -433,6 +461,12 @@ class RefExecution:
                     self.deadlines.append(self.now + self.limits["stop_confirm_ns"])
                 if holding.retry or holding.naked_since:
                     self.protect(instrument)
+
+    def note_second(self, index: int, fresh: int) -> None:
+        """The mids of a second, one instrument after the other."""
+        self.second[index] = self.holdings[index].bid + self.holdings[index].ask if fresh else None
+        if index == len(self.holdings) - 1:
+            self.moves.note(self.second)
 
     def ask_about_silent_orders(self) -> None:
         """An order the venue says nothing about is unknown, and asked about again and again; nothing else ends it."""
@@ -496,8 +530,12 @@ class RefExecution:
             return DUPLICATE
         if self.state != ACTIVE and not self.killed:
             return GATE_SHUT
+        may_be = [
+            (row["lots"] > 0 or row["buys"] > 0, row["lots"] < 0 or row["sells"] > 0) for row in self.exposures()
+        ]
+        view = self.view(index) | {"correlation_bps": self.moves.worst_bps(may_be, index, intent["side"])}
         for refused, code in (
-            (True, check(intent, self.view(index), self.instruments[index], self.limits)),
+            (True, check(intent, view, self.instruments[index], self.limits)),
             (self.room < PROTECTIVE_RECORDS, JOURNAL_FULL),
             (len(self.free) <= 2 * len(self.instruments), TABLE_FULL),
             (self.wires.requests.room <= 2 * len(self.instruments), VENUE_BUSY),
@@ -676,6 +714,7 @@ class RefExecution:
             return nothing
         if kind == FUNDING:
             self.holdings[index].funding += event["cash_e8"]
+            self.holdings[index].trip += event["cash_e8"] if self.holdings[index].lots else 0
             self.mark(index)
             return nothing
         order = self.find(event)
@@ -732,8 +771,12 @@ class RefExecution:
             return False
         was = holding.lots
         holding.last_trade = event["trade_id"]
-        holding.fill(side, event["price_ticks"], lots)
+        realised = holding.fill(side, event["price_ticks"], lots)
         holding.fees += event["fee_e8"]
+        holding.trip += realised * self.instruments[index]["value_e8"] - event["fee_e8"]
+        if was * holding.lots < 0 or (was and not holding.lots):
+            self.on_closed(holding.trip, event["ts_ns"])
+            holding.trip = 0
         self.stats["fills"] += 1
         opens = holding.lots * side > 0
         if order is None:
@@ -752,6 +795,13 @@ class RefExecution:
             if order.status == "filled":
                 self.end(order)
         return True
+
+    def on_closed(self, result: int, ended_ns: int) -> None:
+        """Losses in a row, closed position by closed position."""
+        self.streak = self.streak + 1 if result < 0 else 0
+        if self.streak >= self.limits["streak_losses"]:
+            self.streak, self.streak_until = 0, ended_ns + self.limits["streak_pause_ns"]
+            self.next_grid = 0
 
     def end(self, order: Order) -> None:
         """The order is over: its row is free, and it is nobody's stop or close any more."""
@@ -807,6 +857,7 @@ class RefExecution:
             "day_start_e8": self.day_start,
             "open_orders": len(self.orders),
             "breaker": self.breaker_open,
+            "streak": self.streak_pause,
             "gate": int(self.state == ACTIVE),
         }
         self.report(shard, totals)
@@ -865,7 +916,8 @@ class RefExecution:
             order.handle("ambiguous")
 
     def fold_sample(self, record: Record) -> None:
-        """Only a figure for the report."""
+        """A figure for the report, and a mid to learn from."""
+        self.note_second(record.instrument, record.code)
 
     def fold_denied(self, record: Record) -> None:
         """An intent that went nowhere."""

@@ -16,9 +16,10 @@ Line = dict[str, Any]
 DAY_NS = 86_400 * 10**9
 PROTECTIVE = ("stop", "flatten")
 CHECKS = (
-    "position", "order_notional", "min_notional", "order_lots", "collar", "stop_missing", "stop_side", "short_spot",
+    "position", "gross", "net", "venue", "order_notional", "min_notional", "order_lots", "collar", "stop_missing",
+    "stop_side", "short_spot",
     "reduce_only", "open_orders", "cool_down", "rate", "duplicate", "drawdown", "daily_loss", "no_equity", "killed",
-    "stale", "quote_age", "bad_order",
+    "stale", "quote_age", "streak", "bad_order",
 )  # fmt: skip
 
 
@@ -47,6 +48,7 @@ class Held:
     quote_ns: int = 0
     whole: bool = False
     worth: Fraction = Fraction(0)
+    trip: int = 0  # result since it was last flat
     last_open_ns: int = 0
     bucket_ns: int = 0
     open: dict[str, Line] = field(default_factory=dict)  # orders of shards by client id
@@ -64,6 +66,7 @@ class Audit:
         self.breaches: Counter[str] = Counter(dict.fromkeys(CHECKS, 0))
         self.high = self.start_e8
         self.day, self.day_start = 0, 0
+        self.streak = self.streak_until = 0
         self.sent = 0  # orders of shards
 
     # --- money ---
@@ -79,7 +82,7 @@ class Audit:
         """The price or the position is another: what it is worth, and what follows from that."""
         held = self.held[index]
         held.worth = 0
-        if held.lots and held.bid > 0:
+        if held.lots:
             double = held.lots * (held.bid + held.ask) - 2 * held.cost
             held.worth = double * self.instruments[index]["value_e8"] // 2
         equity = self.equity
@@ -91,7 +94,7 @@ class Audit:
         """Average cost, to the unit."""
         held = self.held[self.index[line["symbol"]]]
         side = 1 if line["side"] == "buy" else -1
-        left = line["qty_lots"]
+        left, was, before = line["qty_lots"], held.lots, held.realised
         if held.lots * side < 0:
             closing = min(abs(held.lots), left)
             sign = 1 if held.lots > 0 else -1
@@ -103,6 +106,14 @@ class Audit:
         held.lots += side * left
         held.cost += side * left * line["price_ticks"]
         held.cash -= line["fee_e8"]
+        held.trip += (held.realised - before) * self.instruments[self.index[line["symbol"]]]["value_e8"] - line[
+            "fee_e8"
+        ]
+        if was and held.lots * was <= 0:
+            self.streak = self.streak + 1 if held.trip < 0 else 0
+            held.trip = 0
+            if self.streak >= self.limits["streak_losses"]:
+                self.streak, self.streak_until = 0, line["t_ns"] + self.way_ns + self.limits["streak_pause_ns"]
         if held.lots < 0 and self.instruments[self.index[line["symbol"]]]["is_spot"]:
             self.breaches["short_spot"] += 1
 
@@ -162,6 +173,29 @@ class Audit:
         held = self.held[index]
         held.bid, held.ask, held.quote_ns = bid, ask, now_ns
         self.mark(index, now_ns)
+
+    # --- exposure ---
+    def side_worth(self, index: int, side: int, more: int = 0) -> Fraction:
+        """What is held, pending and wanted of one instrument on one side may be worth."""
+        held = self.held[index]
+        pending = sum(order["leaves"] for order in held.open.values() if order["side"] == side and not order["reduces"])
+        lots = max(held.lots * side, 0) + pending + more
+        return lots * Fraction(held.bid + held.ask, 2) * self.instruments[index]["value_e8"]
+
+    def exposure(self, index: int, side: int, qty: int) -> dict[str, Fraction]:
+        """Of the whole account with one more order, at its worst."""
+        pairs = [
+            (self.side_worth(i, side, qty if i == index else 0), self.side_worth(i, -side))
+            for i in range(len(self.held))
+        ]
+        venue = self.instruments[index]["venue"]
+        return {
+            "gross": Fraction(sum(max(pair) for pair in pairs)),
+            "net": Fraction(sum(same for same, _ in pairs)),
+            "venue": Fraction(
+                sum(max(p) for p, row in zip(pairs, self.instruments, strict=True) if row["venue"] == venue)
+            ),
+        }
 
     # --- one order ---
     def judge(self, line: Line, decision: Decision) -> None:
@@ -225,6 +259,11 @@ class Audit:
             "order_notional": qty * dearest * value > limits["order_notional_e8"],
             "min_notional": qty * price * value < instrument["min_notional_e8"],
             "position": lots * mid * value > Fraction(equity * limits["position_bps"], 10_000),
+            "streak": now_ns < self.streak_until,
+            **{
+                name: worth * 10_000 > equity * limits[f"{name}_bps"]
+                for name, worth in self.exposure(index, side, qty).items()
+            },
             **{name: mark > equity and (mark - equity) * 10_000 >= mark * bps for name, (mark, bps) in loss.items()},
         }
         return {name for name, is_so in wrong.items() if is_so}

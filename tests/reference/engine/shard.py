@@ -165,7 +165,8 @@ class RefLine:
         self.risk = dict.fromkeys(
             ("position_lots", "pending_buy_lots", "pending_sell_lots", "open_orders", "bid_ticks", "ask_ticks",
              "quote_ts_ns", "equity_e8", "high_water_e8", "day_start_e8", "last_open_ns", "bucket_ns", "killed",
-             "breaker_open", "stale"), 0,
+             "breaker_open", "stale", "streak", "others_gross_e8", "others_long_e8", "others_short_e8",
+             "others_venue_e8", "correlation_bps"), 0,
         )  # fmt: skip
         self.risk["stale"] = 1
         self.blind = self.known = False  # restarted without a book yet; has met a record
@@ -496,7 +497,7 @@ class RefShard:
         price = near if rests else far + side * p["slippage_ticks"]
         fee = instrument["taker_fee_ppm"] if instrument["is_spot"] else 0
         share = (p["position_fraction_bps"], self.limits["position_bps"])
-        lots = sizing.lots(price, *share, equity, instrument["value_e8"], fee)
+        lots = sizing.lots(price, *share, min(equity, self.limits["capital_e8"]), instrument["value_e8"], fee)
         if equity > 0 and not lots:
             return SIZE_ZERO
         out = self.intent(line, tick, ENTRY) | {
@@ -559,6 +560,7 @@ class RefShard:
             for line in self.lines.values():
                 line.risk |= {name: report[name] for name in ("equity_e8", "high_water_e8", "day_start_e8")}
                 line.risk["breaker_open"] = report["breaker"]
+                line.risk["streak"] = report["streak"]
             return
         if kind == QUERY_END:
             self.seen["resynced"] += self.resyncing

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 KILLED, BREAKER, POSITION, NOTIONAL, SIZE, COLLAR, DRAWDOWN, DAILY_LOSS, STOP_MISSING, STOP_SIDE = range(301, 311)
 OPEN_ORDERS, COOL_DOWN, RATE, SIZE_ZERO, NO_EQUITY, SHORT_SPOT, BAD_ORDER, MIN_NOTIONAL = range(311, 319)
+GROSS, NET, VENUE, STREAK, CORRELATION = range(319, 324)
 STALE, NO_QUOTE = 103, 409
 MARKET, LIMIT = 1, 2
 GTC, IOC = 1, 2
@@ -58,9 +59,34 @@ def collar(order, view, limits):
     return COLLAR if order["type"] == LIMIT and abs(order["price_ticks"] - mid) > mid * far else 0
 
 
-def loss(mark, equity, bps):
-    """True if the loss from `mark` has reached its share."""
-    return mark > equity and mark - equity >= min(mark, MOST_MONEY) * Fraction(bps, 10_000)
+def loss(mark, equity, bps, capital):
+    """True if the loss from `mark` has reached its share of it, or of the capital at stake."""
+    return mark > equity and mark - equity >= min(mark, capital, MOST_MONEY) * Fraction(bps, 10_000)
+
+
+def valued(lots, twice_mid, value_e8):
+    """Twice what lots are worth; without a price more than any limit."""
+    if lots and (twice_mid <= 0 or value_e8 <= 0):
+        return MOST_MONEY
+    return min(lots * twice_mid * value_e8, MOST_MONEY)
+
+
+def others(rows, index):
+    """What all instruments but one may come to: gross, long, short, and at that one's venue; twice the value.
+
+    rows : by instrument lots, buys, sells (pending), twice_mid, value_e8, venue
+    """
+    found = dict.fromkeys(("gross", "long", "short", "venue"), 0)
+    for number, row in enumerate(rows):
+        if number == index:
+            continue
+        long, short = max(row["lots"], 0) + row["buys"], max(-row["lots"], 0) + row["sells"]
+        worst = valued(max(long, short), row["twice_mid"], row["value_e8"])
+        found["gross"] += worst
+        found["long"] += valued(long, row["twice_mid"], row["value_e8"])
+        found["short"] += valued(short, row["twice_mid"], row["value_e8"])
+        found["venue"] += worst if row["venue"] == rows[index]["venue"] else 0
+    return {f"others_{name}_e8": min(amount, MOST_MONEY) for name, amount in found.items()}
 
 
 def check(order, view, instrument, limits):
@@ -83,8 +109,9 @@ def check(order, view, instrument, limits):
         (view["stale"], STALE),
         (not quoted, NO_QUOTE),
         (view["equity_e8"] <= 0, NO_EQUITY),
-        (loss(view["high_water_e8"], view["equity_e8"], limits["drawdown_bps"]), DRAWDOWN),
-        (loss(view["day_start_e8"], view["equity_e8"], limits["daily_loss_bps"]), DAILY_LOSS),
+        (loss(view["high_water_e8"], view["equity_e8"], limits["drawdown_bps"], limits["capital_e8"]), DRAWDOWN),
+        (loss(view["day_start_e8"], view["equity_e8"], limits["daily_loss_bps"], limits["capital_e8"]), DAILY_LOSS),
+        (view["streak"], STREAK),
         (crowded, OPEN_ORDERS),
         (view["last_open_ns"] > 0 and now - view["last_open_ns"] < limits["cool_down_ns"], COOL_DOWN),
         (view["bucket_ns"] - now > (limits["bucket_tokens"] - 1) * limits["bucket_refill_ns"], RATE),
@@ -107,7 +134,18 @@ def check(order, view, instrument, limits):
     if qty * own * instrument["value_e8"] < instrument["min_notional_e8"]:
         return MIN_NOTIONAL
     mid = Fraction(bid + ask, 2)
-    share = min(view["equity_e8"], MOST_MONEY) * Fraction(limits["position_bps"], 10_000)
+    equity = min(view["equity_e8"], limits["capital_e8"], MOST_MONEY)
+    share = equity * Fraction(limits["position_bps"], 10_000)
     if worst(order, view) * mid * instrument["value_e8"] > share:
         return POSITION
-    return 0
+    long = worst(order, view)
+    other = worst({**order, "side": -side, "qty_lots": 0}, view)
+    own, most = (valued(lots, bid + ask, instrument["value_e8"]) for lots in (long, max(long, other)))
+    for amount, bps, code in (
+        (view["others_gross_e8"] + most, "gross_bps", GROSS),
+        (view["others_long_e8" if side > 0 else "others_short_e8"] + own, "net_bps", NET),
+        (view["others_venue_e8"] + most, "venue_bps", VENUE),
+    ):
+        if amount > min(equity * 2 * min(limits[bps], MOST_BPS) // 10_000, MOST_MONEY):
+            return code
+    return CORRELATION if view["correlation_bps"] > limits["correlation_bps"] else 0

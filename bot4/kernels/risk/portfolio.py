@@ -1,0 +1,84 @@
+"""Exposure of the whole account at its worst, an order's own instrument included: gross, on one side, at one venue.
+
+Of an instrument the worst case of a side is what is held there and everything pending on that side, as for its own
+limit; gross counts the dearer side, since a position cannot be both. What is held on the other side is no hedge: its
+stop may go off first. So nothing that fills, ends or is unknown in any order can bring the account over a limit that
+held when the last order went out; only prices can. Sums are of twice the value, at twice the mid, so that the half
+tick is not lost. An instrument that holds something and has no quote has no bound: then nothing is opened.
+
+Execution sums up the others anew for each intent: nothing to keep, nothing to recover, 2 ns an instrument.
+"""
+
+import numpy as np
+
+from bot4.jit import inlined, kernel
+from bot4.kernels.risk.position import worst_lots
+from bot4.kernels.risk.share import share_floor, worth
+from bot4.kernels.risk.view import MAX_BPS, MAX_MONEY_E8
+from bot4.model.enums import OK, RISK_GROSS, RISK_NET, RISK_VENUE
+
+
+@kernel
+def note_others(views, positions, instruments, index):
+    """Write into a view what all other instruments may come to.
+
+    Parameters
+    ----------
+    views : RISK_VIEW[n], the others_* of `index` are changed
+    positions : records [n] with `bid_ticks` and `ask_ticks`
+    instruments : INSTRUMENT[n]
+    index : int64, 0 .. n - 1
+
+    Notes
+    -----
+    Complexity: O(n). Bound: sums saturate at MAX_MONEY_E8. Twin: tests/reference/kernels/risk/order_checks.py
+    """
+    gross = np.int64(0)
+    long = np.int64(0)
+    short = np.int64(0)
+    venue = np.int64(0)
+    for other in range(len(views)):
+        view = views[other]
+        longs = max(view["position_lots"], 0) + view["pending_buy_lots"]
+        shorts = max(-view["position_lots"], 0) + view["pending_sell_lots"]
+        if other == index or (longs == 0 and shorts == 0):
+            continue
+        twice_mid = positions[other]["bid_ticks"] + positions[other]["ask_ticks"]
+        if positions[other]["bid_ticks"] <= 0:
+            twice_mid = np.int64(0)  # `worth` has no bound without a price
+        value_e8 = instruments[other]["value_e8"]
+        worst = worth(max(longs, shorts), twice_mid, value_e8)
+        gross = min(gross + worst, MAX_MONEY_E8)
+        long = min(long + worth(longs, twice_mid, value_e8), MAX_MONEY_E8)
+        short = min(short + worth(shorts, twice_mid, value_e8), MAX_MONEY_E8)
+        if instruments[other]["venue"] == instruments[index]["venue"]:
+            venue = min(venue + worst, MAX_MONEY_E8)
+    mine = views[index]
+    mine["others_gross_e8"] = gross
+    mine["others_long_e8"] = long
+    mine["others_short_e8"] = short
+    mine["others_venue_e8"] = venue
+
+
+@inlined
+def check_exposure(order, view, instrument, limits):
+    """RISK_GROSS, RISK_NET or RISK_VENUE if the account could come to hold more than the share of equity allowed.
+
+    Notes
+    -----
+    The caller has made sure of a quote. Sums stay below 2**62. Complexity: O(1).
+    """
+    side = order["side"]
+    twice_mid = view["bid_ticks"] + view["ask_ticks"]
+    lots = worst_lots(side, order["qty_lots"], view)
+    same = worth(lots, twice_mid, instrument["value_e8"])
+    worst = worth(max(lots, worst_lots(-side, 0, view)), twice_mid, instrument["value_e8"])
+    equity = min(view["equity_e8"], limits["capital_e8"])
+    if view["others_gross_e8"] + worst > share_floor(equity, 2 * min(limits["gross_bps"], MAX_BPS)):
+        return RISK_GROSS
+    side_e8 = view["others_long_e8"] if side > 0 else view["others_short_e8"]
+    if side_e8 + same > share_floor(equity, 2 * min(limits["net_bps"], MAX_BPS)):
+        return RISK_NET
+    if view["others_venue_e8"] + worst > share_floor(equity, 2 * min(limits["venue_bps"], MAX_BPS)):
+        return RISK_VENUE
+    return OK

@@ -1,0 +1,255 @@
+"""The check list of limits and breakers: what each is, what happens at it, and which test sees it fire in the wiring.
+
+    python tests/checklist.py        writes LIMITS.md anew (`make checklist`)
+
+Settings, units, bounds, defaults and reasons come from the sources; `CHECKS` says what belongs together. A test
+compares the page with what would be written, looks for each test, and wants a mutant that takes each check away.
+"""
+
+import re
+from pathlib import Path
+from typing import NamedTuple, get_type_hints
+
+from bot4.model.enums import REJECTS
+from bot4.settings.schema import Limits
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PAGE = REPOSITORY / "LIMITS.md"
+WIRING, TOGETHER = "tests/sim/test_execution_wiring.py", "tests/sim/test_portfolio_limits.py"
+EDGES, REACH = "tests/sim/test_limit_boundaries.py", "tests/sim/test_limits_reach.py"
+
+
+class Check(NamedTuple):
+    """One limit: fields of limits.toml, reject codes, what happens, the test that fires it, mutants that remove it."""
+
+    settings: str
+    codes: str
+    happens: str
+    test: str
+    mutants: str
+
+
+CHECKS = (
+    Check(
+        "position_bps",
+        "RISK_POSITION",
+        "the order is refused",
+        f"{WIRING}::test_pending_orders_count_towards_the_position",
+        "risk_position_unchecked risk_turn_within_the_limit",
+    ),
+    Check(
+        "gross_bps",
+        "RISK_GROSS",
+        "the order is refused",
+        f"{TOGETHER}::test_orders_that_pass_alone_and_are_too_much_together_are_never_both_at_the_venue",
+        "risk_gross_unchecked execution_others_forgotten",
+    ),
+    Check(
+        "net_bps",
+        "RISK_NET",
+        "the order is refused",
+        f"{TOGETHER}::test_exposure_is_exact_to_the_last_unit_of_equity",
+        "risk_net_unchecked",
+    ),
+    Check(
+        "venue_bps",
+        "RISK_VENUE",
+        "the order is refused",
+        f"{TOGETHER}::test_exposure_is_exact_to_the_last_unit_of_equity",
+        "risk_venue_unchecked",
+    ),
+    Check(
+        "correlation_bps correlation_half_life_s",
+        "RISK_CORRELATION",
+        "the order is refused; unknown counts as 1",
+        f"{TOGETHER}::test_no_new_position_moves_like_an_open_one",
+        "risk_correlation_unchecked risk_unknown_correlation_allowed",
+    ),
+    Check(
+        "capital",
+        "RISK_POSITION RISK_DAILY_LOSS",
+        "sizes, exposures and losses are measured by it",
+        f"{TOGETHER}::test_equity_counts_as_no_more_than_the_capital_at_stake",
+        "risk_capital_ignored_by_positions risk_capital_ignored_by_losses",
+    ),
+    Check(
+        "order_notional",
+        "RISK_NOTIONAL RISK_MIN_NOTIONAL",
+        "the order is refused; the least value is the venue's",
+        f"{REACH}::test_a_limit_that_was_changed_is_the_one_that_holds",
+        "risk_value_one_unit_too_many risk_min_notional_ignored",
+    ),
+    Check(
+        "order_lots",
+        "RISK_ORDER_SIZE",
+        "the order is refused",
+        f"{REACH}::test_a_limit_that_was_changed_is_the_one_that_holds",
+        "risk_order_size_unchecked",
+    ),
+    Check(
+        "collar_bps",
+        "RISK_COLLAR",
+        "the order is refused, exits too",
+        f"{REACH}::test_a_limit_that_was_changed_is_the_one_that_holds",
+        "risk_collar_gone",
+    ),
+    Check(
+        "",
+        "RISK_STOP_MISSING RISK_STOP_SIDE",
+        "the order is refused",
+        f"{WIRING}::test_a_hostile_intent_is_refused_with_its_own_code",
+        "risk_stop_not_needed risk_stop_at_the_quote",
+    ),
+    Check(
+        "stop_confirm_ms",
+        "",
+        "the position is closed at the market",
+        f"{WIRING}::test_a_stop_that_is_not_confirmed_in_time_ends_in_a_market_close",
+        "execution_late_stop_tolerated",
+    ),
+    Check(
+        "daily_loss_bps day_offset_minutes",
+        "RISK_DAILY_LOSS",
+        "nothing is opened until the next day; exits and stops go on",
+        f"{WIRING}::test_daily_loss_and_drawdown_shut_the_way_in_but_not_out",
+        "risk_daily_loss_reached_is_allowed",
+    ),
+    Check(
+        "drawdown_bps",
+        "RISK_DRAWDOWN RISK_NO_EQUITY",
+        "nothing is opened; exits and stops go on",
+        f"{WIRING}::test_daily_loss_and_drawdown_shut_the_way_in_but_not_out",
+        "risk_drawdown_reached_is_allowed risk_no_equity_ignored",
+    ),
+    Check(
+        "streak_losses streak_pause_ms",
+        "RISK_STREAK",
+        "nothing is opened for the pause; exits and stops go on",
+        f"{TOGETHER}::test_so_many_losses_in_a_row_make_a_pause_that_ends",
+        "risk_streak_ignored",
+    ),
+    Check(
+        "open_orders",
+        "RISK_OPEN_ORDERS",
+        "the order is refused, exits too; stops are not counted",
+        f"{EDGES}::test_a_limit_holds_from_its_first_unit_on",
+        "risk_one_open_order_too_many risk_exits_without_end",
+    ),
+    Check(
+        "cool_down_ms",
+        "RISK_COOL_DOWN",
+        "the order is refused",
+        f"{REACH}::test_a_limit_that_was_changed_is_the_one_that_holds",
+        "risk_cool_down_one_longer",
+    ),
+    Check(
+        "bucket_tokens bucket_refill_ms",
+        "RISK_RATE",
+        "the order is refused",
+        f"{REACH}::test_a_limit_that_was_changed_is_the_one_that_holds",
+        "risk_bucket_never_empties risk_one_token_too_many",
+    ),
+    Check(
+        "quote_age_ms",
+        "EXEC_NO_QUOTE",
+        "nothing is opened without a live quote",
+        f"{WIRING}::test_a_stale_book_and_an_old_quote_refuse_opening_orders",
+        "risk_old_quote_accepted risk_missing_quote_ignored",
+    ),
+    Check(
+        "silence_ms lag_ms",
+        "DATA_STALE",
+        "nothing is opened, entries that rest in the book are taken back",
+        f"{WIRING}::test_an_entry_that_rests_in_a_stale_book_is_taken_back_at_once_and_nothing_else_is",
+        "risk_stale_book_ignored live_silence_unchecked shard_lag_ignored",
+    ),
+    Check(
+        "spike_bps venue_time_ms",
+        "",
+        "the message is refused, and costs the book if it was a change of it",
+        "tests/sim/test_bad_data_everywhere.py::",
+        "feed_spike_accepted feed_wrong_time_believed",
+    ),
+    Check(
+        "breaker_failures breaker_window_ms breaker_open_ms",
+        "RISK_BREAKER_OPEN",
+        "nothing is opened for that long; exits and stops go on",
+        f"{WIRING}::test_venue_failures_open_the_breaker_and_time_closes_it",
+        "risk_breaker_ignored execution_breaker_never_opens",
+    ),
+    Check(
+        "",
+        "RISK_KILLED",
+        "for good: entries are cancelled, exits and stops go on, until a person resets it",
+        f"{WIRING}::test_the_kill_word_cancels_entries_keeps_stops_and_shuts_the_gate",
+        "risk_kill_ignored execution_kill_word_ignored",
+    ),
+    Check(
+        "",
+        "RISK_SHORT_SPOT RISK_BAD_ORDER",
+        "the order is refused",
+        "tests/sim/test_adversary.py::test_every_code_of_execution_is_met",
+        "risk_short_spot_allowed risk_quantity_unbounded",
+    ),
+    Check(
+        "",
+        "EXEC_DUPLICATE EXEC_UNKNOWN_INSTRUMENT EXEC_GATE_SHUT",
+        "the intent is refused",
+        f"{WIRING}::test_the_same_decision_is_taken_once",
+        "execution_decision_taken_twice execution_other_shards_instrument execution_gate_open_while_recovering",
+    ),
+    Check(
+        "",
+        "EXEC_JOURNAL_FULL EXEC_TABLE_FULL EXEC_VENUE_BUSY",
+        "the intent is refused: what is left is for stops and closes",
+        f"{WIRING}::test_a_full_journal_keeps_its_reserve_for_protection",
+        "execution_journal_reserve_gone execution_table_reserve_gone execution_busy_venue_ignored",
+    ),
+)
+
+HEAD = """# Limits
+
+Written by `make checklist` from the settings and the tests; a test compares. Each limit is checked by a shard, so far
+as it knows, and again by execution as the last code before the wire. Reject codes are counted and shown with their
+reason. An exit (reduce-only) passes every limit but the collar and the number of open orders. `make mutants` takes each
+check away and expects the named test to fail; `make adversary` sends a million hostile intents against all of them.
+
+| setting | default, bounds | what is limited | refused as | at the limit | seen firing in |
+|---|---|---|---|---|---|
+"""
+REASONS = """
+| code | reason |
+|---|---|
+"""
+
+
+def defaults() -> dict[str, tuple[str, str]]:
+    """By field of limits.toml: its value and what the comment beside it says."""
+    lines = re.findall(r"^(\w+) = (\S+)\s+# (.*)$", (REPOSITORY / "config" / "limits.toml").read_text(), re.MULTILINE)
+    return {name: (value, comment) for name, value, comment in lines}
+
+
+def page() -> str:
+    """The whole page."""
+    shipped, hints = defaults(), get_type_hints(Limits, include_extras=True)
+    rows = []
+    for check in CHECKS:
+        names = check.settings.split()
+        bounds = [hints[name].__metadata__[0] for name in names]
+        values = [f"{shipped[n][0]} ({b.low} to {b.high} {b.unit})" for n, b in zip(names, bounds, strict=True)]
+        cells = (
+            "<br>".join(f"`{name}`" for name in names) or "-",
+            "<br>".join(values) or "-",
+            "; ".join(shipped[name][1] for name in names).replace(" ...; ...", "") or "-",
+            "<br>".join(f"`{code}`" for code in check.codes.split()) or "-",
+            check.happens,
+            f"`{check.test.removesuffix('::')}`",
+        )
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
+    named = {code for check in CHECKS for code in check.codes.split()}
+    reasons = [f"| `{name}` ({code}) | {reason} |\n" for code, name, reason in REJECTS if name in named]
+    return HEAD + "".join(rows) + REASONS + "".join(reasons)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

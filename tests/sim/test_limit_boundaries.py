@@ -1,0 +1,162 @@
+"""Every limit at itself and one unit to either side, in execution's real wiring; losses made of all that money does.
+
+`unit` is by how much the order, or the account, is beyond the limit: -1, 0, 1.
+"""
+
+import pytest
+from rig.execution import ASK, BID, Rig
+from rig.tables import MS, SECOND
+
+from bot4.model import enums as e
+
+UNITS = (-1, 0, 1)
+LOTS, VALUE = 1_000, 10
+EQUITY = 100_000 * 10**8
+FILLER = {"instrument": 0, "id_hi": 1, "id_lo": 1, "order_row": -1, "side": 1}
+RESTING = {"tif": e.TIF_GTC, "price_ticks": BID, "qty_lots": 100}
+
+
+def position(rig, unit):
+    """2 % of equity is worth 1,000 lots at the mid, but for a unit of it."""
+    exact = LOTS * (BID + ASK) * VALUE * 10_000 // (2 * 200)
+    account = rig.agent.memory.account
+    account["equity_e8"], account["high_water_e8"], account["day_start_e8"] = exact - unit, 0, 0
+    rig.intent(5)
+
+
+def notional(rig, unit):
+    rig.limits["order_notional_e8"] = LOTS * ASK * VALUE - unit
+    rig.intent(5)
+
+
+def least_notional(rig, unit):
+    rig.instruments["min_notional_e8"] = LOTS * ASK * VALUE + unit
+    rig.intent(5)
+
+
+def lots(rig, unit):
+    rig.limits["order_lots"] = LOTS - unit
+    rig.intent(5)
+
+
+def collar(rig, unit):
+    """1 % of the odd mid 6,000,000.5 is 60,000.005: the last price within is 60,000 ticks and a half away."""
+    rig.intent(5, price_ticks=BID - 59_999 + 0 - unit, stop_ticks=1)
+
+
+def stop(rig, unit):
+    rig.intent(5, stop_ticks=BID - 1 + unit)
+
+
+def quote_age(rig, unit):
+    rig.quote(20 * SECOND, instrument=1)
+    rig.intent(10 * SECOND + unit)
+
+
+def cool_down(rig, unit):
+    rig.limits["cool_down_ns"] = SECOND
+    rig.intent(5, **RESTING)
+    rig.intent(5 + SECOND - unit, qty_lots=100)
+
+
+def rate(rig, unit):
+    """Two at once, the third when a refill time is over."""
+    rig.limits["bucket_tokens"], rig.limits["bucket_refill_ns"] = 2, SECOND
+    for _ in range(2):
+        rig.intent(5, **RESTING)
+    rig.intent(5 + SECOND - unit, qty_lots=100)
+
+
+def open_orders(rig, unit):
+    for at in range(3 + unit):
+        rig.intent(5 + at, **RESTING)
+    rig.intent(50, qty_lots=100)
+
+
+def exit_lots(rig, unit):
+    rig.enter()
+    rig.intent(6 * MS, side=-1, type=e.TYPE_MARKET, price_ticks=0, stop_ticks=0, leg=e.LEG_EXIT,
+               flags=e.ORDER_REDUCE_ONLY, qty_lots=LOTS + unit)  # fmt: skip
+
+
+def breaker(rig, unit):
+    """As many failures as open it, and one more or less."""
+    for at in range(5 + unit):
+        rig.intent(5 + at, qty_lots=100)
+        rig.run()
+        for request in rig.requests():
+            rig.event(20 + at, e.REPORT_REJECT, request, code=e.VENUE_FILTER)
+        rig.run()
+    rig.intent(50, qty_lots=100)
+
+
+CASES = {  # how it is reached, the code, and from which unit on it is refused
+    "position": (position, e.RISK_POSITION, 1),
+    "notional": (notional, e.RISK_NOTIONAL, 1),
+    "least notional": (least_notional, e.RISK_MIN_NOTIONAL, 1),
+    "lots": (lots, e.RISK_ORDER_SIZE, 1),
+    "collar": (collar, e.RISK_COLLAR, 1),
+    "stop": (stop, e.RISK_STOP_SIDE, 1),
+    "quote age": (quote_age, e.EXEC_NO_QUOTE, 1),
+    "cool-down": (cool_down, e.RISK_COOL_DOWN, 1),
+    "rate": (rate, e.RISK_RATE, 1),
+    "open orders": (open_orders, e.RISK_OPEN_ORDERS, 1),
+    "exit": (exit_lots, e.RISK_POSITION, 1),
+    "breaker": (breaker, e.RISK_BREAKER_OPEN, 0),
+}
+
+
+@pytest.fixture
+def rig(tmp_path):
+    rig = Rig(tmp_path, 2, limit_changes={"quote_age_ns": 10 * SECOND})
+    rig.open_market()
+    return rig
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("case", CASES)
+def test_a_limit_holds_from_its_first_unit_on(rig, case, unit):
+    reach, code, first = CASES[case]
+    reach(rig, unit)
+    rig.run()
+    refused = rig.rejects.get(code, 0)
+    assert bool(refused) == (unit >= first)
+    assert set(rig.rejects) <= {code, e.VENUE_FILTER, e.RISK_BREAKER_OPEN}
+    asked = [request for request in rig.requests() if request["action"] == e.ACTION_PLACE]
+    assert asked or refused
+
+
+LOSSES = {
+    "day": ({"drawdown_bps": 9_000}, EQUITY * 3 // 100, e.RISK_DAILY_LOSS),
+    "drawdown": ({"daily_loss_bps": 9_000}, EQUITY * 15 // 100, e.RISK_DRAWDOWN),
+}
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("priced", [True, False], ids=["priced", "price gone"])
+@pytest.mark.parametrize("case", LOSSES)
+def test_a_loss_of_fees_funding_and_open_positions_ends_the_opening_at_its_first_unit(tmp_path, case, priced, unit):
+    """Fee, open loss and funding add up to the limit, but for a unit; the first event that crosses it counts."""
+    changes, most, code = LOSSES[case]
+    rig = Rig(tmp_path, 2, limit_changes=changes)
+    rig.open_market()
+    rig.intent(1)
+    rig.run()
+    (entry,) = rig.requests()
+    fee = 7 * 10**8 + 1
+    rig.fill(2 * MS, entry, fee=fee)
+    rig.quote(6 * MS, bid=BID - 101, ask=ASK - 100)  # the mid is lower by 101 and a half
+    rig.run()
+    open_loss = LOTS * 101 * VALUE
+    assert rig.agent.memory.account["equity_e8"] == EQUITY - fee - open_loss
+    if not priced:
+        rig.quote(7 * MS, bid=0, ask=0)
+    rig.event(8 * MS, e.REPORT_FUNDING, FILLER, cash_e8=fee + open_loss - (most + unit) + 1)
+    rig.intent(9 * MS, instrument=1, qty_lots=100)
+    rig.event(10 * MS, e.REPORT_FUNDING, FILLER, cash_e8=-1)
+    rig.intent(11 * MS, instrument=1, qty_lots=100)
+    rig.run()
+    reasons = [e.RISK_GROSS] if not priced else []  # and what has no price has no bound
+    expected = [code if unit + step >= 0 else (reasons or [e.OK])[0] for step in (-1, 0)]
+    told = [int(report["code"]) for report in rig.reports() if report["kind"] == e.REPORT_DENIED]
+    assert told == [one for one in expected if one != e.OK]
