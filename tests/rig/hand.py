@@ -304,9 +304,11 @@ class HandBot(HandFeed):
     def floats(self) -> list[tuple[str, np.ndarray]]:
         """Every floating point number of every state array, by its name."""
         found = []
-        memories = (self.feed.memory.feed, self.shard.memory, self.execution.memory, self.venue.memory.core)
-        for memory in memories:
-            for name, array in memory._asdict().items():
+        execution = self.execution.memory._asdict()
+        known = execution.pop("known")._asdict()  # what it has learned of the instruments' moves
+        memories = (self.feed.memory.feed._asdict(), self.shard.memory._asdict(), execution, known)
+        for memory in (*memories, self.venue.memory.core._asdict()):
+            for name, array in memory.items():
                 if array.dtype.kind == "f":
                     found.append((name, array))
                 for field in array.dtype.names or ():

@@ -204,18 +204,16 @@ def test_funding_belongs_to_the_position_it_was_paid_for(tmp_path):
 
 
 def test_a_turn_ends_the_position_it_turns(tmp_path):
+    """A thousand bought, two thousand sold a tick lower: the loss counts before the short is closed."""
     rig = rig_of(tmp_path, streak_losses=1)
     rig.enter()
-    rig.enter(at=6 * MS, qty_lots=2_000, **SHORT)  # filled at ASK: nothing lost
-    assert rig.agent.memory.account["streak"] == 0 and rig.position["lots"] == -1_000
-    rig.enter(at=12 * MS, qty_lots=1_500)
-    assert rig.rejects == {}
-    rig.intent(20 * MS, **LEAVE, qty_lots=500)
+    rig.intent(6 * MS, qty_lots=2_000, **SHORT)
     rig.run()
-    rig.fill(23 * MS, rig.requests()[-1], price=ASK - 1)
+    rig.fill(8 * MS, rig.requests()[-1], price=ASK - 1)
     rig.run()
     rig.requests()
-    rig.intent(30 * MS)
+    assert rig.position["lots"] == -1_000 and rig.position["trip_e8"] == 0
+    rig.intent(20 * MS, shard=1, instrument=1)
     answer(rig, RISK_STREAK)
 
 

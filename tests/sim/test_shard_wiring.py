@@ -332,6 +332,22 @@ def test_risk_daily_loss():
     refused(wanting(before=lambda rig: rig.totals(5 * MS, 97_000, start=100_000)), enums.RISK_DAILY_LOSS)
 
 
+def test_risk_streak():
+    refused(wanting(before=lambda rig: rig.totals(5 * MS, streak=1)), enums.RISK_STREAK)
+
+
+def test_risk_gross():
+    refused(wanting({"gross_bps": 99}), enums.RISK_GROSS)
+
+
+def test_risk_net():
+    refused(wanting({"net_bps": 99}), enums.RISK_NET)
+
+
+def test_risk_venue():
+    refused(wanting({"venue_bps": 99}), enums.RISK_VENUE)
+
+
 def test_risk_open_orders():
     refused(wanting({"open_orders": 0}), enums.RISK_OPEN_ORDERS)
 
@@ -402,7 +418,8 @@ def test_risk_rate():
 def test_every_code_of_data_decision_and_risk_is_fired_above():
     """A code without a test of its name would be one that nothing here can cause."""
     names = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
-    assert {name.lower() for code, name, _ in enums.REJECTS if code < 400} <= names
+    of_execution_alone = {"risk_correlation"}
+    assert {name.lower() for code, name, _ in enums.REJECTS if code < 400} - of_execution_alone <= names
 
 
 def test_a_full_intent_ring_refuses_and_nothing_is_noted():

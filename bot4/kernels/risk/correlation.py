@@ -25,7 +25,8 @@ class Moves(NamedTuple):
     mids: np.ndarray  # float64[n], twice the mid in ticks, of the second in hand
     fresh: np.ndarray  # int64[n], 1: that mid is one
     before: np.ndarray  # float64[n], the same of the second before; 0.0: there was none
-    moves: np.ndarray  # float64[n], scratch: relative
+    moves: np.ndarray  # float64[n], scratch: relative, from the one to the other
+    moved: np.ndarray  # int64[n], scratch: 1: both are there
     covariance: np.ndarray  # float64[n, n]
     variance: np.ndarray  # float64[n, n], [i, j]: of i, over the seconds shared with j
     shared: np.ndarray  # int64[n, n]
@@ -35,7 +36,7 @@ def moves_memory(n: int) -> Moves:
     """Nothing known yet of `n` instruments."""
     square = (n, n)
     return Moves(
-        np.zeros(n), np.zeros(n, np.int64), np.zeros(n), np.zeros(n),
+        np.zeros(n), np.zeros(n, np.int64), np.zeros(n), np.zeros(n), np.zeros(n, np.int64),
         np.zeros(square), np.zeros(square), np.zeros(square, np.int64),
     )  # fmt: skip
 
@@ -55,14 +56,14 @@ def note_moves(known, decay):
     """
     n = len(known.mids)
     for i in range(n):
-        moved = known.fresh[i] != 0 and known.before[i] > 0.0
-        known.moves[i] = known.mids[i] / known.before[i] - 1.0 if moved else math.nan
+        known.moved[i] = 1 if known.fresh[i] != 0 and known.before[i] > 0.0 else 0
+        known.moves[i] = known.mids[i] / known.before[i] - 1.0 if known.moved[i] != 0 else 0.0
         known.before[i] = known.mids[i] if known.fresh[i] != 0 else 0.0
     for i in range(n):
-        if math.isnan(known.moves[i]):
+        if known.moved[i] == 0:
             continue
         for j in range(n):
-            if i == j or math.isnan(known.moves[j]):
+            if i == j or known.moved[j] == 0:
                 continue
             cross, own = known.moves[i] * known.moves[j], known.moves[i] * known.moves[i]
             known.covariance[i, j] = decay * known.covariance[i, j] + (1.0 - decay) * cross

@@ -2,7 +2,7 @@
 
 Pure function of four records. Everything is compared in integers, exactly at the limit (the limit itself is allowed,
 for losses it is not); nothing here can overflow, see the bounds in `view`. Cheap checks first, divisions last. Stands
-between sizing and the intent ring. Budget: 15 ns (`bot4-bench step`).
+between sizing and the intent ring. Budget: 30 ns (`bot4-bench step`).
 
 Two kinds of order. One that can only reduce the position, since the venue clips it (reduce-only), passes kill, breaker,
 losses, cool-down, rate, position and value limits, for getting out must always be possible; it needs sane fields, a
