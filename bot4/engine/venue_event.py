@@ -212,7 +212,10 @@ def _apply_fill(x, wires, instruments, limits, session, row):
             position["stop_ticks"] = order["stop_ticks"]
     grown = abs(position["lots"]) > abs(was) or (position["lots"] > 0) != (was > 0)
     if position["lots"] != 0 and grown and position["naked_since_ns"] == 0:
-        position["naked_since_ns"] = event["ts_ns"] - session[0]["report_latency_ns"]  # the fill's own time
+        own = event["ts_ns"] - session[0]["report_latency_ns"]
+        if event["event_seq"] != 0 and event["t_venue_ns"] > 0:  # an answer's is that of a trade of long ago
+            own = min(own, event["t_venue_ns"])
+        position["naked_since_ns"] = own  # the fill's own time
     mark_position(x, instruments, instrument)
     return True
 

@@ -364,6 +364,23 @@ def test_a_stop_that_is_not_confirmed_in_time_ends_in_a_market_close(rig):
     assert rig.requests() == []  # one close at a time
 
 
+def test_a_fill_that_was_long_under_way_waits_for_its_stop_since_it_happened(rig):
+    rig.intent(1)
+    rig.run()
+    entry = rig.requests()[-1]
+    rig.ack(1 + 2 * MS, entry)
+    lots = {"qty_lots": entry["qty_lots"], "price_ticks": ASK, "trade_id": 1}
+    rig.event(1 + 500 * MS, REPORT_FILL, entry, t_venue_ns=T0 + 1 + MS, **lots)
+    rig.run()
+    assert [request["type"] for request in rig.requests()] == [TYPE_STOP_MARKET]
+    rig.quote(SECOND + MS)
+    rig.run()
+    assert rig.requests() == []
+    rig.quote(SECOND + MS + 1)
+    rig.run()
+    assert [request["leg"] for request in rig.requests()] == [LEG_FLATTEN]
+
+
 def test_a_refused_stop_ends_in_a_market_close(rig):
     _, (stop,) = rig.enter()
     rig.event(5 * MS, REPORT_REJECT, stop, code=VENUE_STOP_WOULD_TRIGGER)

@@ -358,6 +358,8 @@ class Script:
         same = ("id_hi", "id_lo", "order_row", "instrument", "side")
         event = {name: request[name] for name in same} | {"ts_ns": self.now, "kind": kind, **fields}
         event["event_seq"] = self.seq if numbered else 0
+        if self.chance(0.3):  # it was under way for longer than the least
+            event["t_venue_ns"] = self.now - self.dice.randrange(30_000_000)
         self.events = [*self.events[-30:], event]
         self.pair.event(event)
 

@@ -788,7 +788,10 @@ class RefExecution:
             if order.leg == ENTRY and order.stop > 0 and opens:
                 holding.stop_ticks = order.stop
         if holding.lots and (abs(holding.lots) > abs(was) or holding.lots * was < 0) and not holding.naked_since:
-            holding.naked_since = event["ts_ns"] - self.session["report_latency_ns"]
+            times = [event["ts_ns"] - self.session["report_latency_ns"]]
+            if event["event_seq"] and event["t_venue_ns"] > 0:
+                times.append(event["t_venue_ns"])
+            holding.naked_since = min(times)
         self.mark(index)
         if order is not None:
             self.tell(order, event, FILL, 0)
