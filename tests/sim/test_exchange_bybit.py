@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import random
 import subprocess
 import time
 from decimal import Decimal
@@ -171,6 +172,26 @@ def test_a_private_connection_that_is_gone_takes_the_orders_with_it(quiet):
     assert status("linear", made) == ("Cancelled", "CancelByDCP")
     assert status("spot", coin)[0] == "New"
     quiet.done("POST", "order/cancel", category="spot", symbol=BTC, orderId=coin)
+
+
+@pytest.mark.parametrize("path", ["/v5/public/linear", "/v5/public/spot", "/v5/private", "/v5/trade"])
+def test_whatever_comes_by_websocket_is_answered(quiet, path):
+    draw = random.Random(path)
+    values = [None, True, -1, 2**70, 0.5, "", "auth", "é" * 40, [], {}, [None], ["order"], ["orderbook.1.BTCUSDT"],
+              [{"category": "linear"}], ["a", 1, "b"], [quiet.ready["api_key"], 2**62, "0"]]  # fmt: skip
+    names = ["op", "args", "req_id", "reqId", "header"]
+    for _ in range(150):
+        with quiet.listen(path) as stream, contextlib.suppress(ConnectionClosed):  # some are shown the door
+            for _ in range(4):
+                message = {name: draw.choice(values) for name in draw.sample(names, draw.randrange(5))}
+                if draw.random() < 0.7:
+                    message["op"] = draw.choice(["auth", "subscribe", "unsubscribe", "order.create", "dance"])
+                text = json.dumps(message)
+                stream.send(draw.randbytes(20) if draw.random() < 0.1 else text)
+            stream.send(json.dumps({"op": "ping"}))
+            until(stream, lambda m: m.get("op") in ("ping", "pong"))
+    assert quiet.get("market/time")
+    assert "Traceback" not in quiet.log()
 
 
 def test_fees_in_a_token_are_not_bybits(tmp_path):
