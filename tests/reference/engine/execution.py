@@ -530,9 +530,7 @@ class RefExecution:
             return DUPLICATE
         if self.state != ACTIVE and not self.killed:
             return GATE_SHUT
-        may_be = [
-            (row["lots"] > 0 or row["buys"] > 0, row["lots"] < 0 or row["sells"] > 0) for row in self.exposures()
-        ]
+        may_be = [(row["lots"] > 0 or row["buys"] > 0, row["lots"] < 0 or row["sells"] > 0) for row in self.exposures()]
         view = self.view(index) | {"correlation_bps": self.moves.worst_bps(may_be, index, intent["side"])}
         for refused, code in (
             (True, check(intent, view, self.instruments[index], self.limits)),
