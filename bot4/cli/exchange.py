@@ -5,14 +5,18 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import tempfile
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
 
+from bot4.adapters.exchange.ledger import Ledger
 from bot4.adapters.exchange.owner import default_owners, read_owners
 from bot4.adapters.exchange.scenario import Scenario
 from bot4.adapters.system.output import run_door
@@ -22,8 +26,11 @@ from bot4.model.errors import Bot4Error, SettingsError
 if TYPE_CHECKING:
     from bot4.adapters.exchange.assembly import Assembly
 
+HOST = "127.0.0.1"
+BACKLOG = 512
 MAX_SPEED = 1_000.0
 VENUES = ("binance", "bybit")
+TELL_LOADING_S = 2.0
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -61,14 +68,50 @@ def read_speed(text: str) -> float:
     return speed
 
 
-def _write_ready(path: Path, content: bytes) -> None:
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+def _bind(port: int) -> socket.socket:
+    """Listen before anything slow begins, so that a port that is taken is told at once."""
+    made = socket.socket()
     try:
-        fresh.touch(mode=0o600)
-        fresh.write_bytes(content)
-        fresh.replace(path)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((HOST, port))
+        made.listen(BACKLOG)
     except OSError as error:
-        raise Bot4Error(f"--ready {path}: cannot be written: {error.strerror}") from None
+        made.close()
+        raise SettingsError(
+            f"--port {port}: cannot listen on {HOST}: {error.strerror}; name a free port, or 0"
+        ) from None
+    return made
+
+
+class ReadyFile:
+    """The file that says where the exchange is: tried early, there as long as it serves."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises SettingsError if it could not be written."""
+        self._path = path
+        self._fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        if path.exists() and not path.is_file():
+            raise SettingsError(f"--ready {path}: is no plain file; name one")
+        try:
+            self._fresh.touch(mode=0o600)
+        except OSError as error:
+            raise SettingsError(
+                f"--ready {path}: cannot be written: {error.strerror}; name a file that can"
+            ) from None
+
+    def write(self, content: bytes) -> None:
+        """Show it, whole."""
+        try:
+            self._fresh.write_bytes(content)
+            self._fresh.replace(self._path)
+        except OSError as error:
+            raise Bot4Error(f"--ready {self._path}: cannot be written: {error.strerror}") from None
+        self._fresh = self._path
+
+    def remove(self) -> None:
+        """Nothing is served any more."""
+        with contextlib.suppress(OSError):
+            self._fresh.unlink()
 
 
 def _ready(made: "Assembly", port: int, ca_file: Path | None, folder: Path) -> dict[str, Any]:
@@ -97,7 +140,14 @@ def _ready(made: "Assembly", port: int, ca_file: Path | None, folder: Path) -> d
     }
 
 
-async def _serve(made: "Assembly", port: int, tls: bool, ready: Path | None, json: bool) -> None:
+async def _serve(
+    made: "Assembly",
+    listening: socket.socket,
+    tls: bool,
+    ready: ReadyFile | None,
+    json: bool,
+    served: Callable[[], None],
+) -> None:
     from bot4.adapters.exchange.certificate import make_context
     from bot4.adapters.exchange.server import Server
 
@@ -108,10 +158,13 @@ async def _serve(made: "Assembly", port: int, tls: bool, ready: Path | None, jso
         loop.add_signal_handler(number, server.stopped.set)
     try:
         context, ca_file = make_context(folder) if tls else (None, None)
-        content = _ready(made, await server.start(port, context), ca_file, folder)
+        await server.listen(listening, context)
+        server.run()
+        content = _ready(made, listening.getsockname()[1], ca_file, folder)
         text = orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        served()
         if ready is not None:
-            _write_ready(ready, text)
+            ready.write(text)
         if json:
             typer.echo(orjson.dumps(content).decode())
         else:
@@ -122,11 +175,12 @@ async def _serve(made: "Assembly", port: int, tls: bool, ready: Path | None, jso
     finally:
         await server.stop()
         shutil.rmtree(folder, ignore_errors=True)
-        if ready is not None:
-            with contextlib.suppress(OSError):
-                ready.unlink()
     if server.failure is not None:
         raise server.failure
+
+
+def _say_loading() -> None:
+    typer.echo("bot4-exchange: loading; kernels that are not in the cache are compiled, which takes a minute", err=True)
 
 
 @app.command(
@@ -166,46 +220,68 @@ def exchange(
         if not 0 <= port <= 65_535:
             raise SettingsError(f"--port {port}: must be from 0 to 65535")
         chosen, factor = read_market(market), read_speed(speed)
-        start_log("exchange")
-        import uvloop
-
-        from bot4.adapters.exchange.assembly import assemble  # and the kernels with it
-        from bot4.adapters.exchange.calibration import fit
-        from bot4.adapters.exchange.protocol import PROTOCOLS
-        from bot4.adapters.exchange.recorded import read_queue
-        from bot4.cli.recorded_market import open_recording
-
-        model = read_queue(queue)
-        if isinstance(chosen, list) and venue != "binance":
-            raise SettingsError(f"--market {market}: is for --venue binance; {venue} has the generated one")
-        recording = open_recording(chosen, model) if isinstance(chosen, list) else None
-        seed = None if isinstance(chosen, list) else chosen
-        profiles = {}
-        if calibrate is not None:
-            if seed is None:
-                raise SettingsError(f"--calibrate {calibrate}: is for --market generated")
-            for name, fitted in fit(open_recording(_paths(calibrate), model).events).items():
-                typer.echo(fitted.text(name), err=True)
-                profiles[name] = fitted.profile
-        symbols = PROTOCOLS[venue].symbols() if recording is None else recording.symbols
-        assets = {asset: None for symbol in symbols for asset in (symbol.base, symbol.quote)}
-        owners = default_owners(assets) if balances is None else read_owners(balances, assets)
-        if owners.token is not None and venue != "binance":
-            raise SettingsError(f"--balances {balances}: fee_token: {venue} has none, leave it out")
         faults = Scenario(scenario, time.time_ns() // 1_000_000)
-        made = assemble(
-            owners.accounts, faults, ledger, time.time_ns, seed, factor, protocol=PROTOCOLS[venue], token=owners.token,
-            recording=recording, profiles=profiles,
-        )  # fmt: skip
-        uvloop.run(_serve(made, port, tls, ready, json))
+        with contextlib.ExitStack() as at_end:
+            listening = at_end.enter_context(_bind(port))
+            written = Ledger(ledger)
+            shown = ReadyFile(ready) if ready is not None else None
+            if shown is not None:
+                at_end.callback(shown.remove)
+            slow = threading.Timer(TELL_LOADING_S, _say_loading)
+            slow.daemon = True
+            at_end.callback(slow.cancel)
+            slow.start()
+            import uvloop
+
+            from bot4.adapters.exchange.assembly import assemble  # and the kernels with it
+            from bot4.adapters.exchange.calibration import fit
+            from bot4.adapters.exchange.protocol import PROTOCOLS
+            from bot4.adapters.exchange.recorded import read_queue
+            from bot4.cli.recorded_market import open_recording
+
+            model = read_queue(queue)
+            if isinstance(chosen, list) and venue != "binance":
+                raise SettingsError(f"--market {market}: is for --venue binance; {venue} has the generated one")
+            recording = open_recording(chosen, model) if isinstance(chosen, list) else None
+            seed = None if isinstance(chosen, list) else chosen
+            profiles = {}
+            if calibrate is not None:
+                if seed is None:
+                    raise SettingsError(f"--calibrate {calibrate}: is for --market generated")
+                for name, fitted in fit(open_recording(_paths(calibrate), model).events).items():
+                    typer.echo(fitted.text(name), err=True)
+                    profiles[name] = fitted.profile
+            symbols = PROTOCOLS[venue].symbols() if recording is None else recording.symbols
+            assets = {asset: None for symbol in symbols for asset in (symbol.base, symbol.quote)}
+            owners = default_owners(assets) if balances is None else read_owners(balances, assets)
+            if owners.token is not None and venue != "binance":
+                raise SettingsError(f"--balances {balances}: fee_token: {venue} has none, leave it out")
+            made = assemble(
+                owners.accounts, faults, written, time.time_ns, seed, factor, protocol=PROTOCOLS[venue],
+                token=owners.token, recording=recording, profiles=profiles,
+            )  # fmt: skip
+            start_log("exchange")
+            uvloop.run(_serve(made, listening, tls, shown, json, slow.cancel))
     except Bot4Error as error:
         typer.echo(f"bot4-exchange: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
 
 
+def _door() -> None:
+    """The command; what is wrong with its options is one line too."""
+    try:
+        code = app(standalone_mode=False)
+    except typer.Abort:
+        code = 1
+    except typer.TyperException as error:
+        typer.echo(f"bot4-exchange: {error.format_message().splitlines()[0]}; --help shows the options", err=True)
+        code = 2
+    raise SystemExit(code)
+
+
 def main() -> None:
     """Entry point of the command."""
-    run_door("bot4-exchange", app)
+    run_door("bot4-exchange", _door)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from bot4.adapters.exchange.assembly import assemble
 from bot4.adapters.exchange.bybit.gateway import BybitGateway, Who
 from bot4.adapters.exchange.commission import Tier
 from bot4.adapters.exchange.front import Answer
+from bot4.adapters.exchange.ledger import Ledger
 from bot4.adapters.exchange.number import E8
 from bot4.adapters.exchange.owner import Owner
 from bot4.adapters.exchange.protocol import BYBIT
@@ -49,7 +50,7 @@ class BybitDesk:
         self.keys = [fixed_key(index) for index in range(accounts)]
         faults = Scenario(path, self.now_ms)
         self.made = assemble(
-            owners, faults, self.ledger, lambda: self.now_ns, market_seed, 1.0, self.keys, protocol=BYBIT
+            owners, faults, Ledger(self.ledger), lambda: self.now_ns, market_seed, 1.0, self.keys, protocol=BYBIT
         )
         assert isinstance(self.made.gateway, BybitGateway)
         self.gateway = self.made.gateway

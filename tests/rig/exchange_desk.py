@@ -14,10 +14,12 @@ from bot4.adapters.exchange.assembly import assemble
 from bot4.adapters.exchange.commission import Tier
 from bot4.adapters.exchange.gateway import Answer, Session
 from bot4.adapters.exchange.key import Key
+from bot4.adapters.exchange.ledger import Ledger
 from bot4.adapters.exchange.number import E8
 from bot4.adapters.exchange.owner import Owner, Owners
 from bot4.adapters.exchange.recorded import Recording
 from bot4.adapters.exchange.scenario import Scenario
+from bot4.adapters.exchange.symbol import changed_filters
 
 START_NS = 1_760_000_000_000_000_000
 BTC = "BTCUSDT"
@@ -60,7 +62,7 @@ class Desk:
         self.keys = [fixed_key(index) for index in range(len(owners.accounts))]
         faults = Scenario(path, self.now_ms)
         self.made = assemble(
-            owners.accounts, faults, self.ledger, lambda: self.now_ns, market_seed, speed, self.keys,
+            owners.accounts, faults, Ledger(self.ledger), lambda: self.now_ns, market_seed, speed, self.keys,
             token=owners.token, recording=recording, profiles=profiles,
         )  # fmt: skip
         self.gateway = self.made.gateway
@@ -134,6 +136,11 @@ class Desk:
         """Free and locked by asset."""
         rows = self.done(account, "GET", "account")["balances"]
         return {row["asset"]: (row["free"], row["locked"]) for row in rows}
+
+    def filters(self, **values: int) -> None:
+        """From now on other filters of BTCUSDT."""
+        symbol = self.venue.symbol(BTC)
+        symbol.filters = changed_filters(symbol.filters, values)
 
     def conserved(self) -> None:
         """Nothing was made and nothing lost."""

@@ -33,11 +33,14 @@ raw_requests_5m = 1_000_000
 class ExchangeServer:
     """A running exchange; `stop` ends it and checks what it left. As a context it is ended whatever happens."""
 
+    prefix: tuple[str, ...] = ()  # of its command
+
     def __init__(self, folder: Path, *options: str, scenario: str = "", market: str = "none") -> None:
         self.folder = folder
         self.ledger = folder / "ledger.jsonl"
         self._ready_file = folder / "ready.json"
-        command = [*COMMAND, "--ready", str(self._ready_file), "--ledger", str(self.ledger), "--market", market]
+        command = [*self.prefix, *COMMAND, "--ready", str(self._ready_file), "--ledger", str(self.ledger)]
+        command += ["--market", market]
         if scenario:
             (folder / "scenario.toml").write_text(scenario)
             command += ["--scenario", str(folder / "scenario.toml")]
@@ -54,6 +57,7 @@ class ExchangeServer:
         self.address = urlsplit(self.ready["rest"])
         self.context = ssl.create_default_context(cafile=self.ready["ca"]) if self.ready["ca"] else None
         self._http: http.client.HTTPConnection | None = None
+        self._patience_s = 10.0
         self.headers: dict[str, str] = {}
         self.past = 0  # orders that are no business of the test
 
@@ -86,7 +90,7 @@ class ExchangeServer:
     def raw(self, method: str, target: str, body: bytes = b"", headers: dict[str, str] | None = None):
         """One request on the kept connection. Returns (status, bytes)."""
         if self._http is None:
-            self._http = self.new_http()
+            self._http = self.new_http(self._patience_s)
         try:
             self._http.request(method, target, body, headers or {})
             answer = self._http.getresponse()
@@ -96,6 +100,12 @@ class ExchangeServer:
             self._http.close()
             self._http = None
             raise
+
+    def http_patience(self, seconds: float) -> None:
+        """How long answers are waited for, from now on."""
+        self._patience_s = seconds
+        if self._http is not None and self._http.sock is not None:
+            self._http.sock.settimeout(seconds)
 
     def get(self, path: str, **params: object):
         """A public request that is answered well."""
@@ -124,6 +134,10 @@ class ExchangeServer:
         """Inject a fault."""
         status, body = self.raw("POST", "/control/fault", json.dumps(fields).encode())
         assert status == 200, body
+
+    def faults(self) -> list[dict]:
+        """Every fault and how often it has struck."""
+        return json.loads(self.raw("GET", "/control/fault")[1])["faults"]
 
     def heal(self) -> None:
         """No fault any more."""
@@ -168,7 +182,9 @@ class ExchangeServer:
         assert "Traceback" not in self.log(), self.log()
         assert not self._ready_file.exists()
         assert not keys.parent.exists()
-        return recompute(self.ledger)
+        money = recompute(self.ledger)
+        assert not money.torn
+        return money
 
 
 def ask(socket: ClientConnection, method: str, identity: object = 1, **params: object) -> dict:

@@ -5,15 +5,22 @@ import contextlib
 import http.client
 import json
 import multiprocessing
+import os
+import shutil
 import signal
 import socket as sockets
 import subprocess
+import sys
 import threading
 import time
 
+import psutil
 import pytest
+from oracle.exchange_ledger import recompute
 from rig.exchange_server import COMMAND, WIDE, ExchangeServer, ask
 from websockets.exceptions import ConnectionClosed
+
+from bot4.cli import exchange as door
 
 pytestmark = pytest.mark.compiled
 BTC = "BTCUSDT"
@@ -215,7 +222,7 @@ def test_answers_that_go_wrong(quiet):
     while statuses(quiet) != ["NEW"] * 7:
         assert time.monotonic() < end, "what was late never landed"
         time.sleep(0.05)
-    report = json.loads(quiet.raw("GET", "/control/fault")[1])["faults"]
+    report = quiet.faults()
     assert [row["done"] for row in report[-11:]] == [1] * 11
 
 
@@ -309,8 +316,6 @@ def test_sizes_are_bounded(quiet):
 
 
 def test_a_full_disk_ends_the_exchange(tmp_path):
-    import shutil
-
     if shutil.which("prlimit") is None:
         pytest.skip("no prlimit here")
     with ExchangeServer(tmp_path, scenario=WIDE) as server:
@@ -379,8 +384,6 @@ def test_what_is_asked_of_a_connection_is_in_the_ledger(quiet):
 
 
 def test_nothing_is_written_behind_a_failure(tmp_path):
-    import shutil
-
     if shutil.which("prlimit") is None:
         pytest.skip("no prlimit here")
     server = ExchangeServer(tmp_path, scenario=f'{WIDE}[[fault]]\nkind = "late_after"\ndelay_ms = 1\n')
@@ -410,11 +413,85 @@ def test_nothing_is_written_behind_a_failure(tmp_path):
         (["--speed", "nan"], "--speed"),
         (["--balances", "absent.toml"], "--balances"),
         (["--scenario", "absent.toml"], "--scenario"),
+        (["--scenario", "/dev/zero"], "no plain file"),
+        (["--scenario", "pipe"], "no plain file"),
+        (["--scenario", "large"], "larger than"),
+        (["--balances", "pipe"], "no plain file"),
+        (["--ledger", "pipe"], "--ledger pipe"),
+        (["--ledger", "/dev/null"], "no plain file"),
+        (["--ledger", "full"], "name a new file"),
+        (["--ledger", "nowhere/ledger"], "cannot be written"),
+        (["--ready", "nowhere/ready"], "cannot be written"),
+        (["--ready", "pipe"], "no plain file"),
+        (["--port", "a"], "--port"),
+        (["--nothing"], "--nothing"),
+        (["more"], "more"),
     ],
 )
-def test_settings_that_are_refused(tmp_path, options, says):
-    done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith("bot4-exchange: ")
-    assert says in done.stderr
-    assert done.stderr.count("\n") == 1
+def test_settings_that_are_refused(tmp_path, monkeypatch, capsys, options, says):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "full").write_text("{}\n")
+    (tmp_path / "large").write_text("#" * (1 << 21))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["bot4-exchange", *options])
+    with pytest.raises(SystemExit) as end:
+        door.main()
+    said = capsys.readouterr()
+    assert (end.value.code, said.out) == (2, "")
+    assert said.err.startswith("bot4-exchange: ")
+    assert says in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_a_port_that_is_taken(tmp_path):
+    with sockets.create_server(("127.0.0.1", 0)) as taken:
+        command = [*COMMAND, "--port", str(taken.getsockname()[1])]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "name a free port" in done.stderr
+
+
+def test_a_start_that_takes_long_says_so(tmp_path):
+    slow = "import bot4.cli.exchange as door; door.TELL_LOADING_S = 0.0; door.main()"
+    command = [sys.executable, "-c", slow, "--market", "none", "--ready", "ready.json", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+        try:
+            assert process.stderr.readline().startswith(b"bot4-exchange: loading")
+            assert json.loads(process.stdout.readline())["rest"].startswith("http://127.0.0.1:")
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+
+
+def test_a_crowd_of_silent_clients_shuts_nobody_out(tmp_path):
+    if shutil.which("prlimit") is None:
+        pytest.skip("no prlimit here")
+
+    class Narrow(ExchangeServer):
+        prefix = ("prlimit", "--nofile=128:128")
+
+    with contextlib.ExitStack() as crowd, Narrow(tmp_path, scenario=WIDE) as server:
+        for number in range(300):
+            client = crowd.enter_context(sockets.create_connection(("127.0.0.1", server.address.port), 10))
+            with contextlib.suppress(OSError):  # it may have been ended by one that came later
+                client.sendall(b"GET /api/v3/ti" if number % 2 else b"\r\n")
+            if number % 50 == 0:
+                with contextlib.closing(server.new_http()) as newcomer:
+                    newcomer.request("GET", "/api/v3/ping")
+                    assert newcomer.getresponse().status == 200
+        assert len(psutil.Process(server.process.pid).net_connections("tcp")) < 128
+        server.stop()
+
+
+def test_a_killed_exchange_leaves_a_ledger_that_can_be_read(tmp_path):
+    with ExchangeServer(tmp_path, "--speed", "50x", scenario=WIDE, market="generated:2") as server:
+        for _ in range(5):
+            server.done("POST", "order", **LIMIT)
+        server.process.kill()
+        server.process.wait(10)
+        assert recompute(server.ledger).kinds["fill"] > 0
+        whole = server.ledger.read_bytes()
+        whole = whole[: whole.rindex(b"\n") + 1]
+        torn = tmp_path / "torn.jsonl"
+        torn.write_bytes(whole + b'{"seq":12')
+        assert recompute(torn) == recompute(server.ledger)._replace(torn=b'{"seq":12')

@@ -1,5 +1,7 @@
 """Answers to those who trade: orders, order lists, and the account they move."""
 
+from collections.abc import Iterable
+from itertools import takewhile
 from typing import Any
 
 from bot4.adapters.exchange.api import Call
@@ -94,7 +96,17 @@ def _find(venue: Venue, call: Call, unknown: Refused, names: tuple[str, str] = _
 
 def query(venue: Venue, call: Call) -> Any:
     """One order, open or finished."""
-    return _find(venue, call, Refused(-2013, "Order does not exist.")).info()
+    unknown = Refused(-2013, "Order does not exist.")
+    for order in _shown(venue, call, [_find(venue, call, unknown)]):
+        return order.info()
+    raise unknown
+
+
+def _shown(venue: Venue, call: Call, orders: Iterable[Order]) -> list[Order]:
+    """Orders as they are, or as a replica that lags knows them."""
+    if not venue.lag_ms:
+        return list(orders)
+    return [found for order in orders if (found := order.as_of(call.now_ms - venue.lag_ms)) is not None]
 
 
 def _check_restriction(order: Order, restriction: str | None) -> None:
@@ -141,10 +153,13 @@ def cancel_open(venue: Venue, call: Call) -> Any:
 def open_orders(venue: Venue, call: Call) -> Any:
     """Every open order, of one symbol or of all."""
     orders = list(call.owner.open.values())
+    if venue.lag_ms:
+        past_ms = call.now_ms - venue.lag_ms
+        orders += takewhile(lambda order: order.update_ms > past_ms, reversed(call.owner.history))
     if "symbol" in call.values:
         symbol = venue.symbol(call.values["symbol"])
         orders = [order for order in orders if order.symbol is symbol]
-    return [order.info() for order in orders]
+    return [order.info() for order in _shown(venue, call, orders) if order.is_open]
 
 
 def all_orders(venue: Venue, call: Call) -> Any:
@@ -163,6 +178,7 @@ def all_orders(venue: Venue, call: Call) -> Any:
         and (start is None or order.time_ms >= start)
         and (end is None or order.time_ms <= end)
     ]
+    rows = _shown(venue, call, rows)
     return [order.info() for order in (rows[-limit:] if since is None and start is None else rows[:limit])]
 
 
@@ -186,10 +202,12 @@ def my_trades(venue: Venue, call: Call) -> Any:
     start, end = values.get("startTime"), values.get("endTime")
     _check_span(start, end)
     limit = _limit(values)
+    shown_ms = call.now_ms - venue.lag_ms
     rows = [
         (order, fill)
         for order, fill in call.owner.trades
         if order.symbol is symbol
+        and (not venue.lag_ms or fill.time_ms <= shown_ms)
         and (order_id is None or order.order_id == order_id)
         and (since is None or fill.trade_id >= since)
         and (start is None or fill.time_ms >= start)

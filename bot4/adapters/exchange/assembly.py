@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from bot4.adapters.exchange.agent import AGENT_COINS_E8, AGENT_USDT_E8, AGENTS, GeneratedMarket, Profile
 from bot4.adapters.exchange.commission import FeeToken, Rates, Tier
@@ -31,7 +30,7 @@ class Assembly:
 def assemble(
     owners: list[Owner],
     scenario: Scenario,
-    ledger_path: Path | None,
+    ledger: Ledger,
     now_ns: Callable[[], int],
     market_seed: int | None,
     speed: float = 1.0,
@@ -48,12 +47,12 @@ def assemble(
     ----------
     owners : the accounts; each gets a key of its own
     market_seed : of the generated market, None: nobody trades but those who come
+    ledger : open and empty; the venue writes and closes it
     keys : in place of fresh ones, for those who want the same bytes twice
     token : what fees may be paid in too
     recording : in place of a generated market; its symbols are those of the venue
     profiles : of symbols whose agents are not as usual
     """
-    ledger = Ledger(ledger_path)
     chosen = recording.symbols if recording else protocol.symbols() if symbols is None else symbols
     accounts = [
         Account(index, owner.name, scenario.limits, Rates(owner.tiers, owner.pays_token), is_agent=False)

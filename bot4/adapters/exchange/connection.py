@@ -7,6 +7,7 @@ for everybody who hears it.
 
 import asyncio
 import struct
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
@@ -38,9 +39,12 @@ MAX_WAITING = 64  # requests that a client has sent ahead
 MAX_SUBSCRIPTIONS = 65_535  # to user data, of one connection's life; as many at once as it has accounts
 MAX_UNSENT = 8 * 1024 * 1024  # bytes that a client has not taken; beyond it it is cut off
 PONG_LIMIT_S = 60.0
+HALF_S = 30.0  # a request that has begun, or the first one of a connection, comes whole within that
+IDLE_S = 600.0  # and the next one begins within that
 _STATUS = {
     200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found",
-    405: b"Method Not Allowed", 409: b"Conflict", 413: b"Payload Too Large", 418: b"I'm a teapot",
+    405: b"Method Not Allowed", 408: b"Request Timeout", 409: b"Conflict", 413: b"Payload Too Large",
+    418: b"I'm a teapot",
     429: b"Too Many Requests", 431: b"Request Header Fields Too Large", 500: b"Internal Server Error",
     502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout",
 }  # fmt: skip
@@ -97,7 +101,8 @@ class Connection(asyncio.Protocol):
         self._server = server
         self._transport: asyncio.Transport | None = None
         self._parser: Any = httptools.HttpRequestParser(self)
-        self._head = bytearray()  # of a request that may become a websocket
+        self._raw = bytearray()  # what has come of a request, for the ledger if it cannot be read
+        self._headers: list[tuple[bytes, bytes]] = []
         self._head_size = 0
         self._unread = 0  # bytes since the parser last had a body or a request: it keeps unfinished lines itself
         self._target = b""
@@ -107,6 +112,8 @@ class Connection(asyncio.Protocol):
         self._too_large = 0
         self._waiting: deque[tuple[str, bytes, bytes, dict[bytes, bytes], bool]] = deque()
         self._busy = False  # an answer is on its way, later
+        self._half = True  # a request has to come whole
+        self.since_s = server.loop.time()  # that it has begun, or that the last one ended
         self.socket: Socket | None = None
 
     # --- transport ---
@@ -114,7 +121,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has come."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own is no subclass
-        self._server.connections[self] = None
+        self._server.come(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
@@ -147,12 +154,12 @@ class Connection(asyncio.Protocol):
         if self.socket is not None:
             self.socket.received(data)
             return
-        self._head += data if len(self._head) <= MAX_HEAD else b""
+        self._raw += data if len(self._raw) <= MAX_HEAD else b""
         self._unread += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._upgrade()
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrade(data[upgrade.args[0] :])  # frames may have come with the request
         except httptools.HttpParserError:
             self._fail(400)
         if self.socket is None and max(self._head_size, self._unread - PIECE) > MAX_HEAD:
@@ -166,7 +173,10 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        if not self._half:
+            self._half, self.since_s = True, self._server.loop.time()
         self._unread = 0
+        self._headers.clear()
         self._target = b""
         self._body.clear()
         self._said = {}
@@ -185,6 +195,8 @@ class Connection(asyncio.Protocol):
         self._head_size += len(name) + len(value or b"")
         if self._head_size > MAX_HEAD:
             self._too_large = 431
+        else:
+            self._headers.append((name, value or b""))
         lower = name.lower()
         if lower in self._wanted:
             self._said[lower] = value or b""
@@ -202,10 +214,11 @@ class Connection(asyncio.Protocol):
         parser = self._parser
         if parser.should_upgrade():
             return
-        self._head.clear()
         if self._too_large:
             self._fail(self._too_large)
             return
+        self._raw.clear()
+        self._half, self.since_s = False, self._server.loop.time()
         request = (
             parser.get_method().decode("latin-1"), self._target, bytes(self._body), self._said,
             parser.should_keep_alive(),
@@ -223,12 +236,11 @@ class Connection(asyncio.Protocol):
             return
         path, _, query = target.decode("latin-1").partition("?")
         gateway = self._server.gateway
-        if path.startswith("/control/"):
-            self._write(gateway.control(method, path, body), keep_alive)
-            self._server.react()
-            return
         who = gateway.who(said)
         gateway.note(who, method, target.decode("latin-1"), body)
+        if path.startswith("/control/"):
+            self._write(self._server.control(method, path, body), keep_alive)
+            return
         struck = gateway.fault_of(f"{method} {path}")
         if struck is None:
             request = (method, path, query, body, who)
@@ -254,11 +266,11 @@ class Connection(asyncio.Protocol):
         elif kind == "timeout_after":
             answer(*request)
         elif kind == "reset_before":
-            self._abort()
+            self.abort()
         elif kind == "reset_after":
             data = encode(answer(*request), keep_alive)
             self._send(data[: len(data) // 2])
-            self._server.later(0.01, self._abort)
+            self._server.later(0.01, self.abort)
         elif kind == "garbage":
             answer(*request)
             self._done(Answer(200, noise), keep_alive)
@@ -291,15 +303,32 @@ class Connection(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
             if self._transport.get_write_buffer_size() > MAX_UNSENT:
-                self._abort()
+                self.abort()
 
     def _fail(self, status: int) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
         self._too_large = status
+        self._server.note_unreadable("HTTP", bytes(self._raw))
         self._write(Answer(status, b"", content=b"text/plain"), keep_alive=False)
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
+        """End it without a word."""
         if self._transport is not None:
             self._transport.abort()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a request is waited for; it may be ended then."""
+        return self.socket is None and not self._busy
+
+    def look(self, now_s: float) -> None:
+        """End it if the request that is waited for is too late."""
+        if self.is_waiting and now_s - self.since_s > (HALF_S if self._half else IDLE_S):
+            if self._half and self._raw:
+                self._fail(408)
+            else:
+                self.close()
 
     def close(self) -> None:
         """The server goes."""
@@ -310,15 +339,19 @@ class Connection(asyncio.Protocol):
 
     # --- the way to a websocket ---
 
-    def _upgrade(self) -> None:
+    def _upgrade(self, rest: bytes) -> None:
         protocol = ServerProtocol(max_size=MAX_FRAME)
-        head, end, rest = bytes(self._head).partition(b"\r\n\r\n")  # frames may have come with the request
-        self._head.clear()
-        protocol.receive_data(head + end)
+        line = b"%s %s HTTP/%s\r\n" % (
+            self._parser.get_method(), self._target, self._parser.get_http_version().encode()
+        )  # fmt: skip
+        protocol.receive_data(line + b"".join(b"%s: %s\r\n" % one for one in self._headers) + b"\r\n")
         events = protocol.events_received()
-        if protocol.handshake_exc is not None or not events or not isinstance(events[0], Request):
+        if self._busy or protocol.handshake_exc is not None or not events or not isinstance(events[0], Request):
             self._fail(400)
             return
+        self._raw.clear()
+        gateway = self._server.gateway
+        gateway.note(gateway.who(self._said), "GET", self._target.decode("latin-1"), b"")
         path, _, query = events[0].path.partition("?")
         made = self._server.protocol.socket(self._server, self, protocol, path, query)
         if made is None:
@@ -340,7 +373,7 @@ class Connection(asyncio.Protocol):
         made.received(rest)
 
 
-class Socket:
+class Socket(ABC):
     """What websockets of both kinds share."""
 
     def __init__(self, server: "Server", connection: Connection, protocol: ServerProtocol) -> None:
@@ -348,18 +381,19 @@ class Socket:
         self._connection = connection
         self._protocol = protocol
         self.heard_s = server.loop.time()
+        self.held: dict[str, bytes] = {}  # by kind, events that go out behind the next one of their kind
         self._parts: list[bytes] = []
         self.inward, self.outward = Line(server.loop), Line(server.loop)
 
-    def opened(self) -> None:
+    def opened(self) -> None:  # noqa: B027 - not everybody has something to do then
         """The handshake is done."""
 
-    def gone(self) -> None:
+    def gone(self) -> None:  # noqa: B027
         """The connection has ended."""
 
+    @abstractmethod
     def request(self, text: bytes) -> None:
         """A message of the client."""
-        raise NotImplementedError
 
     def received(self, data: bytes) -> None:
         """Bytes of the client."""
@@ -413,7 +447,7 @@ class Socket:
     def ping(self) -> None:
         """Ask whether the client is there; one that has not answered for long is cut off."""
         if self.server.loop.time() - self.heard_s > PONG_LIMIT_S:
-            self._connection._abort()
+            self._connection.abort()
         elif self._protocol.state is State.OPEN:
             self._protocol.send_ping(str(self.server.gateway.venue.now_ms()).encode())
             self._flush()
@@ -426,7 +460,7 @@ class Socket:
 
     def drop(self) -> None:
         """End without a word."""
-        self._connection._abort()
+        self._connection.abort()
 
     def spoil(self, fault: Fault, noise: bytes, answer: Callable[[], bytes], error: bytes) -> None:
         """What a fault makes of a request; `answer` does it, `error` is what some faults say instead."""
@@ -503,10 +537,16 @@ class StreamSocket(Socket):
 
     def request(self, text: bytes) -> None:
         """SUBSCRIBE and its like."""
-        identity: Any = None
+        gateway = self.gateway
         try:
-            request = self.gateway.read_socket(text)
-            identity = identity_of(request)
+            request = gateway.read_socket(text)
+        except Refused as refused:
+            self.server.note_unreadable("WS", text)
+            self.send(orjson.dumps({"error": {"code": 2, "msg": f"Invalid request: {refused.text}"}, "id": None}))
+            return
+        identity = identity_of(request)
+        gateway.note(None, "WS", str(request.get("method"))[:128], text)
+        try:
             answer: dict[str, Any] = {"result": self._command(request), "id": identity}
         except Refused as refused:
             answer = {"error": {"code": 2, "msg": f"Invalid request: {refused.text}"}, "id": identity}
@@ -550,7 +590,6 @@ class ApiSocket(Socket):
         self.session = Session(connected_ms=self.gateway.venue.now_ms(), show_limits=show_limits)
         self._subscriptions: dict[int, Account] = {}
         self._next = 0
-        self._late = 0
 
     def gone(self) -> None:
         """Hear no more."""
@@ -571,6 +610,7 @@ class ApiSocket(Socket):
         try:
             request = gateway.read_socket(text)
         except Refused as refused:
+            self.server.note_unreadable("WS", text)
             self.send(orjson.dumps({"id": None, "status": 400, "error": refused.body()}))
             return
         method = request.get("method")

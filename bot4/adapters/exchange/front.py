@@ -13,7 +13,7 @@ import orjson
 
 from bot4.adapters.exchange.key import Key, KeyRing
 from bot4.adapters.exchange.scenario import Fault, Scenario, read_fault
-from bot4.adapters.exchange.symbol import Filters
+from bot4.adapters.exchange.symbol import Filters, Symbol, changed_filters
 from bot4.adapters.exchange.venue import Account, Venue
 from bot4.model.errors import SettingsError
 
@@ -44,7 +44,6 @@ class Front(ABC):
         self.venue = venue
         self.scenario = scenario
         self._ring = KeyRing(keys)
-        self.hide_ms = 0  # orders younger than that are not found by queries
         self._usual: dict[str, Filters] = {symbol.key: symbol.filters for symbol in venue.by_index}
 
     @abstractmethod
@@ -115,15 +114,17 @@ class Front(ABC):
             return Answer(200, _dumps({"faults": self.scenario.report()}))
         if method == "GET" and path == "/control/money":
             return Answer(200, _dumps(self.venue.money()))
-        return Answer(404, _dumps({"error": "POST, GET or DELETE /control/fault, GET /control/money"}))
+        there_is = "there are POST, GET and DELETE /control/fault and GET /control/money"
+        return Answer(404, _dumps({"error": f"{method} {path}: no such request; {there_is}"}))
 
     def _check_fault(self, fault: Fault) -> None:
         if fault.symbol and fault.symbol not in self.venue.symbols:
             raise SettingsError(f"fault: symbol {fault.symbol!r} is not one of {', '.join(self.venue.symbols)}")
-        known = Filters.__dataclass_fields__
-        for name in fault.filters:
-            if name not in known:
-                raise SettingsError(f"fault: filters: {name!r} is not one of {', '.join(known)}")
+        for symbol in self._of_fault(fault):
+            changed_filters(self._usual[symbol.key], fault.filters)
+
+    def _of_fault(self, fault: Fault) -> list[Symbol]:
+        return [symbol for symbol in self.venue.by_index if fault.symbol in ("", symbol.name)]
 
     def check_scenario(self) -> None:
         """Raises SettingsError if a fault of the file names what there is not."""
@@ -136,26 +137,24 @@ class Front(ABC):
     def states(self) -> bool:
         """Faults of state begin and end; True if connections have to be dropped now."""
         venue = self.venue
-        drop = False
-        for fault, is_on in self.scenario.states(venue.clock_ns() // 1_000_000):
+        changed = self.scenario.states(venue.clock_ns() // 1_000_000)
+        if not changed:
+            return False
+        for fault, is_on in changed:
             venue.ledger.add(venue.clock_ns(), "fault", reason=fault.kind, target="on" if is_on else "off")
-            symbols = [symbol for symbol in venue.by_index if fault.symbol in ("", symbol.name)]
-            if fault.kind == "clock_skew":
-                venue.skew_ms = fault.skew_ms if is_on else 0
-            elif fault.kind == "replica_lag":
-                self.hide_ms = fault.delay_ms if is_on else 0
-            elif fault.kind == "halt":
-                for symbol in symbols:
+            if fault.kind == "halt":
+                for symbol in self._of_fault(fault):
                     venue.close(symbol, fault.symbol_status, is_on)
             elif fault.kind == "maintenance":
                 venue.maintain(is_on, fault.cancels_orders)
-                drop = drop or is_on
-            elif fault.kind == "filters":
-                for symbol in symbols:
-                    symbol.filters = self._usual[symbol.key]
-                    if is_on:
-                        symbol.change_filters(**fault.filters)
-            else:
-                drop = drop or is_on
+        running = self.scenario.running()
+        venue.skew_ms = sum(fault.skew_ms for fault in running if fault.kind == "clock_skew")
+        venue.lag_ms = max((fault.delay_ms for fault in running if fault.kind == "replica_lag"), default=0)
+        for symbol in venue.by_index:
+            symbol.filters = self._usual[symbol.key]
+        for fault in running:
+            if fault.kind == "filters":
+                for symbol in self._of_fault(fault):
+                    symbol.filters = changed_filters(symbol.filters, fault.filters)
         venue.ledger.flush()
-        return drop
+        return any(is_on and fault.kind in ("disconnect", "maintenance") for fault, is_on in changed)

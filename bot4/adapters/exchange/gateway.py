@@ -4,7 +4,6 @@ REST and websocket API meet here. The same requests at the same times give the s
 """
 
 import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +77,7 @@ class Gateway(Front):
         super().__init__(venue, keys, scenario)
         self._address = AddressLimit(venue.limits)
         self._listen: dict[str, tuple[Account, int]] = {}
+        self._listen_keys = 0
 
     def who(self, said: Mapping[bytes, bytes]) -> str | None:
         """The API key."""
@@ -149,7 +149,7 @@ class Gateway(Front):
             finally:
                 if account is not None and path in _PLACES_ORDERS:
                     headers.extend(_order_headers(account, now_s))
-            return Answer(200, _dumps(self._seen(result)), headers)
+            return Answer(200, _dumps(result), headers)
         except Refused as refused:
             return self._refused(refused, headers)
         finally:
@@ -193,17 +193,6 @@ class Gateway(Front):
             check_signature(key, payload.encode("latin-1"), signature)
         return account, sent
 
-    def _seen(self, result: Any) -> Any:
-        """The answer as a replica that lags would give it."""
-        if not self.hide_ms:
-            return result
-        since = self.venue.now_ms() - self.hide_ms
-        if isinstance(result, list):
-            return [row for row in result if not (isinstance(row, dict) and row.get("time", 0) > since)]
-        if isinstance(result, dict) and "isWorking" in result and result["time"] > since:
-            raise Refused(-2013, "Order does not exist.")
-        return result
-
     def _used(self, headers: list[tuple[str, str]]) -> None:
         used = str(self._address.weight.used)
         headers.append(("x-mbx-used-weight", used))
@@ -217,10 +206,8 @@ class Gateway(Front):
 
     @staticmethod
     def _no_such(method: str, path: str) -> Answer:
-        if path in _FOUND:
-            return Answer(405, b"", content=b"text/plain")
-        page = b"<html><head><title>404 Not Found</title></head><body><h1>404 Not Found</h1></body></html>"
-        return Answer(404, page, content=b"text/html")
+        text = f"Path {path}, Method {method} is invalid"
+        return Answer(405 if path in _FOUND else 404, _dumps({"code": -5000, "msg": text}))
 
     # --- listen keys ---
 
@@ -254,7 +241,8 @@ class Gateway(Front):
             elif owner is account:
                 self._listen[name] = (account, now_ms + LISTEN_KEY_MS)
                 return name
-        name = secrets.token_urlsafe(48).replace("-", "a").replace("_", "b")
+        self._listen_keys += 1
+        name = self._ring.of(account.index).derived(f"listen.{self._listen_keys}")
         self._listen[name] = (account, now_ms + LISTEN_KEY_MS)
         return name
 
@@ -313,7 +301,7 @@ class Gateway(Front):
             if refused is not None:
                 raise refused
             answer["status"] = 200
-            answer["result"] = self._seen(endpoint.handler(venue, Call(values, account, venue.now_ms())))
+            answer["result"] = endpoint.handler(venue, Call(values, account, venue.now_ms()))
         except Refused as refused:
             self.refuse(answer, refused)
         finally:

@@ -31,6 +31,10 @@ class Key:
     public: Ed25519PublicKey
     private: Ed25519PrivateKey = field(repr=False)
 
+    def derived(self, name: str) -> str:
+        """64 letters and digits that nobody guesses without the secret, the same for the same name."""
+        return hmac.digest(self.secret, name.encode(), "sha256").hex()
+
     def private_pem(self) -> bytes:
         """The Ed25519 private key as a PEM file (PKCS8), which clients read."""
         return self.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -48,6 +52,10 @@ class KeyRing:
 
     def __init__(self, keys: list[Key]) -> None:
         self._keys = {key.api_key: key for key in keys}
+
+    def of(self, account: int) -> Key:
+        """The key of an account."""
+        return next(key for key in self._keys.values() if key.account == account)
 
     def known(self, api_key: str | None) -> Key | None:
         """The key of that name, if there is one."""

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import orjson
 
-from bot4.model.errors import Bot4Error
+from bot4.adapters.exchange.file import open_plain
+from bot4.model.errors import Bot4Error, SettingsError
 
 
 class Ledger:
@@ -33,13 +34,10 @@ class Ledger:
         self._whole_bytes = 0
         self._failure: Bot4Error | None = None
         if path is not None:
-            try:
-                self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-            except OSError as error:
-                raise Bot4Error(f"--ledger {path}: cannot be written: {error.strerror}") from None
-            self._whole_bytes = os.fstat(self._descriptor).st_size
-            if self._whole_bytes:
-                raise Bot4Error(f"--ledger {path}: exists and holds lines; name a new file")
+            self._descriptor = open_plain("--ledger", path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            if os.fstat(self._descriptor).st_size:
+                os.close(self._descriptor)
+                raise SettingsError(f"--ledger {path}: exists and holds lines; name a new file")
 
     @property
     def is_kept(self) -> bool:

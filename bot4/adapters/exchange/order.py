@@ -3,7 +3,7 @@
 Amounts are whole numbers of 1e-8; times are ms. The core knows an order by its number alone; texts live here.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bot4.adapters.exchange.number import E8, text_e8
 from bot4.adapters.exchange.symbol import Symbol
@@ -115,6 +115,24 @@ class Order:
     def list_id(self) -> int:
         """The list it belongs to, -1 if to none."""
         return -1 if self.order_list is None else self.order_list.list_id
+
+    def as_of(self, past_ms: int) -> "Order | None":
+        """The order as it was then, for a replica that lags; None if it was not. Amendments are told at once."""
+        if self.update_ms <= past_ms:
+            return self
+        if self.time_ms > past_ms:
+            return None
+        fills = [fill for fill in self.fills if fill.time_ms <= past_ms]
+        return replace(
+            self,
+            status="PARTIALLY_FILLED" if fills else "NEW",
+            executed_e8=sum(fill.qty_e8 for fill in fills),
+            quote_e8=sum(fill.quote_e8 for fill in fills),
+            prevented_e8=0,
+            update_ms=fills[-1].time_ms if fills else self.time_ms,
+            working_ms=self.working_ms if self.working_ms <= past_ms else -1,
+            fills=fills,
+        )
 
     def _optional(self, stop: bool = True) -> dict:
         """Fields that are there only for orders that have them."""

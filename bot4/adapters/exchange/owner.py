@@ -9,6 +9,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from bot4.adapters.exchange.commission import FeeToken, Tier
+from bot4.adapters.exchange.file import read_toml
 from bot4.adapters.exchange.number import E8
 from bot4.kernels.exchange.state import TOKEN_PRICE_BOUND_E8
 from bot4.model.errors import SettingsError, UnitError
@@ -46,6 +47,11 @@ class _TokenTable(msgspec.Struct, forbid_unknown_fields=True):
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     account: Annotated[list[_AccountTable], msgspec.Meta(min_length=1, max_length=MAX_ACCOUNTS)]
     fee_token: _TokenTable | None = None
+
+
+_TABLES: dict[str, type] = {
+    "$": _File, "$.account[...]": _AccountTable, "$.account[...].tier[...]": _TierTable, "$.fee_token": _TokenTable,
+}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -87,14 +93,7 @@ def read_owners(path: Path, traded: Collection[str] = tuple(DEFAULT_BALANCES)) -
     maker_fee_bps = "-0.5"
     taker_fee_bps = "7.5"
     """
-    try:
-        file = msgspec.toml.decode(path.read_bytes(), type=_File)
-    except OSError as error:
-        raise SettingsError(f"--balances {path}: cannot be read: {error.strerror}") from None
-    except RecursionError:
-        raise SettingsError(f"--balances {path}: is nested too deeply") from None
-    except (msgspec.ValidationError, msgspec.DecodeError, ValueError) as error:
-        raise SettingsError(f"--balances {path}: {error}") from None
+    file = read_toml("--balances", path, _File, _TABLES)
     token = None if file.fee_token is None else _token(file.fee_token, traded, f"--balances {path}: fee_token")
     assets = {*traded} if token is None else {*traded, token.asset}
     owners: list[Owner] = []

@@ -19,6 +19,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from bot4.adapters.exchange.file import mended, read_toml
 from bot4.adapters.exchange.limit import Limits
 from bot4.kernels.latency import latency_ns
 from bot4.model.errors import InputError, SettingsError
@@ -56,7 +57,7 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True):
     symbol: str = ""  # halt, filters: none names all
     symbol_status: Literal["HALT", "BREAK"] = "HALT"  # halt: what the symbol is said to be
     cancels_orders: bool = False  # maintenance: every open order ends with its beginning
-    filters: dict[str, Annotated[int, msgspec.Meta(ge=0, le=2**62)]] = {}  # names of symbol.Filters
+    filters: dict[str, Annotated[int, msgspec.Meta(ge=1, le=2**62)]] = {}  # names of symbol.Filters
 
 
 class _LimitTable(msgspec.Struct, forbid_unknown_fields=True):
@@ -116,12 +117,21 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     fault: list[Fault] = []
 
 
+_TABLES: dict[str, type] = {
+    "$": _File, "$.limits": _LimitTable, "$.rules": _RuleTable, "$.impact[...]": Impact,
+    "$.latency[...]": LatencyTable, "$.fault[...]": Fault,
+}  # fmt: skip
+
+
 def read_fault(body: bytes) -> Fault:
-    """A fault of the control endpoint (JSON); SettingsError says what is wrong with it."""
+    """A fault of the control endpoint (JSON); SettingsError says what is wrong with it and what to write."""
     try:
         return msgspec.json.decode(body, type=Fault)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"fault: {error}") from None
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"fault: {mended(error, {'$': Fault})}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        example = '{"kind": "halt", "symbol": "BTCUSDT"}'
+        raise SettingsError(f"fault: no JSON: {error}; write an object such as {example}") from None
 
 
 class _Armed:
@@ -198,16 +208,7 @@ class Scenario:
         """Raises SettingsError naming the field and what it may be."""
         self._file = _File()
         if path is not None:
-            try:
-                self._file = msgspec.toml.decode(path.read_bytes(), type=_File)
-            except OSError as error:
-                raise SettingsError(f"--scenario {path}: cannot be read: {error.strerror}") from None
-            except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise SettingsError(f"--scenario {path}: {error}") from None
-            except RecursionError:
-                raise SettingsError(f"--scenario {path}: is nested too deeply") from None
-            except ValueError as error:  # tomllib's own
-                raise SettingsError(f"--scenario {path}: {error}") from None
+            self._file = read_toml("--scenario", path, _File, _TABLES)
         self.seed = self._file.seed
         self.client_ids_once = self._file.rules.client_ids_once  # a day long; the venue itself lets them be used again
         self.impacts = self._file.impact
@@ -258,6 +259,10 @@ class Scenario:
             if fault.kind in EVENT_KINDS and fnmatch.fnmatchcase(name, fault.stream) and armed.strikes(now_ms):
                 return fault
         return None
+
+    def running(self) -> list[Fault]:
+        """Faults of state that are on."""
+        return [armed.fault for armed in self._armed if armed.is_on]
 
     def states(self, now_ms: int) -> list[tuple[Fault, bool]]:
         """Faults of state whose time has come (True) or is over (False)."""

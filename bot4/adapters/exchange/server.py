@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import resource
+import socket as sockets
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -15,10 +17,11 @@ from bot4.adapters.exchange.scenario import Fault
 from bot4.adapters.exchange.venue import Account
 from bot4.model.errors import Bot4Error
 
-HOST = "127.0.0.1"
 MARKET_S = 0.005
 PING_MS = 20_000
-BACKLOG = 512
+LOOK_MS = 1_000
+HANDSHAKE_S = 10.0  # of TLS: until it is done, nobody else counts the connection
+SPARE_FILES = 64  # descriptors that are no client's: ledger, listening, the interpreter's own
 
 
 class UserStreams:
@@ -59,24 +62,38 @@ class Server:
         self.streams = protocol.streams(gateway)
         self.user = UserStreams()
         self.connections: dict[Connection, None] = {}
+        self.max_connections = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_FILES)
         self.failure: Bot4Error | None = None
         self.stopped = asyncio.Event()
         self._market = market
-        self._held: dict[tuple[int, str], tuple[Socket, bytes]] = {}
         self._listening: asyncio.Server | None = None
         self._tasks: list[asyncio.Task] = []
         self._ticks = 0
 
-    async def start(self, port: int, context: ssl.SSLContext | None) -> int:
-        """Listen; the port."""
-        try:
-            self._listening = await self.loop.create_server(
-                lambda: Connection(self), HOST, port, ssl=context, backlog=BACKLOG
-            )
-        except OSError as error:
-            raise Bot4Error(f"--port {port}: cannot listen on {HOST}: {error.strerror}") from None
-        self._tasks = [self.loop.create_task(self._run_market()), self.loop.create_task(self._run_clock())]
-        return int(self._listening.sockets[0].getsockname()[1])
+    async def listen(self, listening: sockets.socket, context: ssl.SSLContext | None) -> None:
+        """Accept clients on a bound socket."""
+        self._listening = await self.loop.create_server(
+            lambda: Connection(self),
+            sock=listening,
+            ssl=context,
+            ssl_handshake_timeout=HANDSHAKE_S if context else None,
+        )
+
+    def run(self) -> None:
+        """Let market and clock go."""
+        for name, work in (("market", self._run_market()), ("clock", self._run_clock())):
+            task = self.loop.create_task(work, name=name)
+            task.add_done_callback(self._ended)
+            self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task) -> None:
+        """Nothing goes on without market and clock."""
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Bot4Error):
+            self._end(error)
+        elif error is not None:
+            logging.getLogger("bot4").error("the %s has failed", task.get_name(), exc_info=error)
+            self._end(Bot4Error(f"the {task.get_name()} has failed: {type(error).__name__}: {error}"))
 
     async def stop(self) -> None:
         """Close everything; whoever is connected is told."""
@@ -94,27 +111,37 @@ class Server:
         while True:
             await asyncio.sleep(MARKET_S)
             if self._market is not None:
-                try:
-                    self._market.advance(self.gateway.venue.clock_ns())
-                except Bot4Error as error:
-                    self._end(error)
+                self._market.advance(self.gateway.venue.clock_ns())
 
     async def _run_clock(self) -> None:
         begin, tick_ms = self.loop.time(), self.streams.tick_ms
         while True:
             self._ticks += 1
             await asyncio.sleep(max(0.0, begin + self._ticks * tick_ms / 1_000 - self.loop.time()))
-            try:
-                self.gateway.venue.begin()
-                self.react()
-                self.streams.tick(self._ticks)
-                self.gateway.venue.ledger.flush()  # tells of a failure wherever it was met
-            except Bot4Error as error:
-                self._end(error)
+            self.gateway.venue.begin()
+            self.react()
+            self.streams.tick(self._ticks)
+            self.gateway.venue.ledger.flush()  # tells of a failure wherever it was met
+            if self._ticks * tick_ms % LOOK_MS == 0:
+                now_s = self.loop.time()
+                for connection in list(self.connections):
+                    connection.look(now_s)
             if self._ticks * tick_ms % PING_MS == 0:
                 for connection in list(self.connections):
                     if connection.socket is not None:
                         connection.socket.ping()
+
+    def come(self, connection: Connection) -> None:
+        """One more client; where there are too many, the one whose request is waited for longest goes."""
+        if len(self.connections) >= self.max_connections:
+            waiting = [one for one in self.connections if one.is_waiting]
+            if not waiting:
+                connection.abort()
+                return
+            longest = min(waiting, key=lambda one: one.since_s)
+            del self.connections[longest]
+            longest.abort()
+        self.connections[connection] = None
 
     def react(self) -> None:
         """States of the scenario begin and end."""
@@ -128,7 +155,7 @@ class Server:
         self.loop.call_later(seconds, action)
 
     def _end(self, error: Bot4Error) -> None:
-        """The ledger cannot be written: nobody is told of anything any more."""
+        """The ledger cannot be written, or nothing moves any more: nobody is told of anything."""
         self.failure = self.failure or error
         self.stopped.set()
 
@@ -141,6 +168,25 @@ class Server:
         except Exception:
             logging.getLogger("bot4").exception("a request could not be answered: %s %s", method, path)
         return self.gateway.broken()
+
+    def control(self, method: str, path: str, body: bytes) -> Answer:
+        """A request to the server itself."""
+        try:
+            answer = self.gateway.control(method, path, body)
+            self.react()
+            self.gateway.venue.ledger.flush()
+        except Bot4Error as error:
+            self._end(error)
+            return Answer(500, b'{"error":"the exchange ends"}')
+        return answer
+
+    def note_unreadable(self, method: str, data: bytes) -> None:
+        """Bytes that are no request are in the ledger as well."""
+        try:
+            self.gateway.note(None, method, "unreadable", data)
+            self.gateway.venue.ledger.flush()
+        except Bot4Error as error:
+            self._end(error)
 
     def guard(self, action: Callable[[], Any], broken: Callable[[], Any]) -> Any:
         """One request of a websocket; `broken` is the answer if this server fails at it."""
@@ -160,14 +206,14 @@ class Server:
         if scenario.is_quiet:
             self._send(socket, text, kind)
             return
-        held = self._held.pop((id(socket), kind), None)
+        held = socket.held.pop(kind, None)
         fault = scenario.event(kind, self.gateway.venue.clock_ns() // 1_000_000)
         if fault is None:
             self._send(socket, text, kind)
         else:
             self._spoil(fault, socket, text, kind)
         if held is not None:
-            self._send(*held, kind)
+            self._send(socket, held, kind)
 
     def latency_s(self, way: str) -> float | None:
         """How long the next message of a way is under way."""
@@ -190,4 +236,4 @@ class Server:
         elif fault.kind == "event_late":
             self.later(fault.delay_ms / 1_000, lambda: self._send(socket, text, kind))
         elif fault.kind == "event_reorder":
-            self._held[(id(socket), kind)] = (socket, text)  # until the next of its kind has gone
+            socket.held[kind] = text  # until the next of its kind has gone

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from bot4.adapters.exchange.number import E8, mul_e8, text_e8
 from bot4.adapters.exchange.refusal import Refused, filter_failure
+from bot4.model.errors import SettingsError
 
 LIMIT_TYPES = ("LIMIT", "LIMIT_MAKER", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT")
 ALGO_TYPES = ("STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
@@ -33,6 +34,27 @@ class Filters:
     max_order_lists: int = 20
     trailing_min_bips: int = 10
     trailing_max_bips: int = 2_000
+
+
+_PAIRS = (
+    ("min_price_e8", "max_price_e8"), ("min_qty_e8", "max_qty_e8"), ("min_notional_e8", "max_notional_e8"),
+    ("bid_down_e8", "bid_up_e8"), ("ask_down_e8", "ask_up_e8"), ("trailing_min_bips", "trailing_max_bips"),
+)  # fmt: skip
+
+
+def changed_filters(filters: Filters, values: dict[str, int]) -> Filters:
+    """Filters with other values; SettingsError if one is none of theirs, or a smallest value above the largest."""
+    for name in values:
+        if name not in Filters.__dataclass_fields__:
+            known = ", ".join(Filters.__dataclass_fields__)
+            raise SettingsError(f"fault: filters: {name!r} is no filter; the filters are {known}")
+    changed = replace(filters, **values)
+    for low, high in _PAIRS:
+        if getattr(changed, low) > getattr(changed, high):
+            raise SettingsError(
+                f"fault: filters: {low} {getattr(changed, low)} is above {high} {getattr(changed, high)}; change both"
+            )
+    return changed
 
 
 @dataclass(slots=True)
@@ -107,10 +129,6 @@ class Symbol:
         """TRAILING_DELTA."""
         if not self.filters.trailing_min_bips <= bips <= self.filters.trailing_max_bips:
             raise filter_failure("TRAILING_DELTA")
-
-    def change_filters(self, **values: int) -> None:
-        """From now on other rules."""
-        self.filters = replace(self.filters, **values)
 
     def info(self) -> dict:
         """This symbol in `exchangeInfo`."""

@@ -123,6 +123,7 @@ class Venue:
         self.words: Words = BinanceWords()
         self.clock_ns = now_ns
         self.skew_ms = 0
+        self.lag_ms = 0  # how old what queries of orders and trades show is
         self.is_closed = False  # for maintenance
         self.client_ids_once = False
         self._closed: list[list[str]] = [[] for _ in symbols]  # why symbols do not trade

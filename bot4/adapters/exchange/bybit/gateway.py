@@ -162,7 +162,7 @@ class BybitGateway(Front):
         return lambda account, fields: self.desk.batch(account, fields, action)
 
     def _since_ms(self) -> int:
-        return self.venue.now_ms() - self.hide_ms if self.hide_ms else 2**62
+        return self.venue.now_ms() - self.venue.lag_ms if self.venue.lag_ms else 2**62
 
     def _realtime(self, account: Account, fields: Fields) -> Any:
         return self.desk.realtime(account, fields, self._since_ms())

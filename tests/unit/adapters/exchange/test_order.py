@@ -230,7 +230,7 @@ def test_nobody_trades_with_himself(desk):
 
 
 def test_how_many_orders_may_be_open(desk):
-    desk.venue.symbol(BTC).change_filters(max_orders=6, max_algo_orders=2)
+    desk.filters(max_orders=6, max_algo_orders=2)
     stop = LIMIT | {"type": "STOP_LOSS_LIMIT", "stopPrice": "61000", "price": "61000"}
     desk.done(0, "POST", "order", **stop)
     desk.done(0, "POST", "order", **stop)

@@ -141,6 +141,6 @@ def test_one_triggers_a_pair(desk):
 
 
 def test_how_many_lists_may_be_open(desk):
-    desk.venue.symbol(BTC).change_filters(max_order_lists=1)
+    desk.filters(max_order_lists=1)
     desk.done(0, "POST", "orderList/oco", **OCO)
     assert desk.refused(0, "POST", "orderList/oco", **OCO) == (-1013, "Filter failure: MAX_NUM_ORDER_LISTS")

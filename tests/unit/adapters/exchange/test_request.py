@@ -94,7 +94,8 @@ def test_a_parameter_that_comes_twice(desk):
 
 
 def test_paths_and_methods_that_are_none(desk):
-    assert desk.gateway.rest("GET", "/api/v3/nothing", "", b"", None).status == 404
+    nothing = {"code": -5000, "msg": "Path /api/v3/nothing, Method GET is invalid"}
+    assert desk.raw("GET", "/api/v3/nothing") == (404, nothing)
     assert desk.gateway.rest("PATCH", "/api/v3/order", "", b"", None).status == 405
     assert desk.gateway.rest("GET", "/api/v3/userDataStream", "", b"", desk.keys[0].api_key).status == 405
 

@@ -16,13 +16,13 @@ from bot4.model.errors import SettingsError
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("sed = 1", "sed"),
+        ("sed = 1", "remove it, known here: seed, limits, fault"),
         ("seed = -1", "seed"),
         ("seed = 'x'", "seed"),
         ("[limits]\norders_10s = 0", "orders_10s"),
         ("[limits]\nmore = 1", "more"),
         ("[[fault]]\nendpoint = '*'", "kind"),
-        ("[[fault]]\nkind = 'worse'", "worse"),
+        ("[[fault]]\nkind = 'worse'", "write one of timeout_before, "),
         ("[[fault]]\nkind = 'empty'\nprobability = 1.5", "probability"),
         ("[[fault]]\nkind = 'error_after'\nstatus = 200", "status"),
         ("[[fault]]\nkind = 'late_after'\ndelay_ms = -1", "delay_ms"),
@@ -42,7 +42,12 @@ def test_scenarios_that_are_refused(tmp_path, text, says):
 
 
 def test_a_fault_of_what_there_is_not(tmp_path):
-    for text, says in (("kind='halt'\nsymbol='NOPE'", "NOPE"), ("kind='filters'\nfilters={max_color=1}", "max_color")):
+    for text, says in (
+        ("kind='halt'\nsymbol='NOPE'", "NOPE"),
+        ("kind='filters'\nfilters={max_color=1}", "max_color"),
+        ("kind='filters'\nfilters={min_qty_e8=0}", "filters"),
+        ("kind='filters'\nfilters={min_qty_e8=500_000_000_000}", "is above max_qty_e8"),
+    ):
         with pytest.raises(SettingsError) as error:
             Desk(tmp_path, scenario=f"[[fault]]\n{text}", ledger=says)
         assert says in str(error.value)
@@ -160,6 +165,37 @@ after_ms = 7000
     ]  # fmt: skip
 
 
+def test_states_of_one_kind_that_overlap(tmp_path):
+    text = "[[fault]]\nkind='clock_skew'\nskew_ms=700\nafter_ms=1000\nduration_ms=2000\n"
+    desk = Desk(tmp_path, scenario=text + text.replace("700", "50").replace("1000", "2000"))
+    skews = []
+    for _ in range(5):
+        desk.gateway.states()
+        skews.append(desk.venue.skew_ms)
+        desk.tick(1.0)
+    assert skews == [0, 700, 750, 50, 0]
+
+
+def test_a_replica_that_lags_shows_what_has_ended_as_open(tmp_path):
+    desk = Desk(tmp_path, scenario="[[fault]]\nkind='replica_lag'\ndelay_ms=500\n")
+    desk.gateway.states()
+    order = {"symbol": BTC, "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "price": "59000", "quantity": "2"}
+    canceled = desk.done(0, "POST", "order", **order)["orderId"]
+    traded = desk.done(0, "POST", "order", **order)["orderId"]
+    desk.tick(0.6)
+    desk.limit(1, "SELL", "59000", "3")
+    desk.done(0, "DELETE", "order", symbol=BTC, orderId=traded)
+    rows = {row["orderId"]: (row["status"], row["executedQty"]) for row in desk.done(0, "GET", "openOrders")}
+    assert rows == {canceled: ("NEW", "0.00000000"), traded: ("NEW", "0.00000000")}
+    assert desk.done(0, "GET", "order", symbol=BTC, orderId=canceled)["status"] == "NEW"
+    assert [row["status"] for row in desk.done(0, "GET", "allOrders", symbol=BTC)] == ["NEW", "NEW"]
+    assert desk.done(0, "GET", "myTrades", symbol=BTC) == []
+    desk.tick(0.6)
+    assert desk.done(0, "GET", "openOrders") == []
+    assert [row["status"] for row in desk.done(0, "GET", "allOrders", symbol=BTC)] == ["FILLED", "CANCELED"]
+    assert len(desk.done(0, "GET", "myTrades", symbol=BTC)) == 2
+
+
 def test_the_control_endpoint(tmp_path):
     desk = Desk(tmp_path)
     control = desk.gateway.control
@@ -169,7 +205,8 @@ def test_the_control_endpoint(tmp_path):
     assert control("DELETE", "/control/fault", b"").status == 200
     desk.gateway.states()
     assert desk.venue.symbol(BTC).status == "TRADING"
-    for body in (b"", b"{}", b'{"kind":"worse"}', b'{"kind":"halt","symbol":"X"}', b"\xff", b"[]"):
+    zero = b'{"kind":"filters","filters":{"max_orders":0}}'
+    for body in (zero, b"[" * 50_000, b"", b"{}", b'{"kind":"worse"}', b'{"kind":"halt","symbol":"X"}', b"\xff", b"[]"):
         answer = control("POST", "/control/fault", body)
         assert answer.status == 400
         assert json.loads(answer.body)["error"].startswith("fault: ")
@@ -257,8 +294,3 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
     first, second = same_twice(tmp_path, 1), same_twice(tmp_path, 2)
     assert first[:2] != second[:2]
     assert first[2]["fill"] > 100
-
-
-@pytest.mark.stress
-def test_a_hundred_seeds(tmp_path):
-    assert len({same_twice(tmp_path, seed)[1] for seed in range(100)}) == 100
