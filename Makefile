@@ -49,7 +49,7 @@ mutants: $(DEVELOPMENT)
 	$(BIN)/python tests/mutants/run.py $(MUTANTS)
 
 clients: $(DEVELOPMENT)
-	$(BIN)/python -m pytest -m stress tests/clients
+	$(BIN)/python -m pytest -m stress -s -k "not ten_minutes" tests/clients
 
 adversary: INTENTS = 1000000
 adversary: REPORT = build/adversary.json

@@ -1,6 +1,7 @@
 """What the scripts of this folder share: operations by name, each run by itself, the outcome as one JSON object.
 
-The scripts run in environments of their own, with their client and nothing of Bot4.
+The scripts run in environments of their own, with their client and nothing of Bot4. Arguments: the ready file, and the
+operations to run.
 """
 
 import json
@@ -12,12 +13,16 @@ from typing import Any
 
 READY: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
 BTC = "BTCUSDT"
+PAIR = "BTC/USDT"
 
 
 def run(operations: dict[str, Callable[[], None]]) -> None:
-    """Run every operation; one that raises is told and the next one goes on."""
+    """Run the operations asked for; one that raises is told and the next one goes on."""
     outcome = {}
-    for name, operation in operations.items():
+    for name in sys.argv[2:]:
+        if name not in operations:
+            continue
+        operation = operations[name]
         try:
             operation()
             outcome[name] = "ok"
@@ -26,8 +31,8 @@ def run(operations: dict[str, Callable[[], None]]) -> None:
     print(json.dumps(outcome))
 
 
-def refused(error: type[Exception], code: int, action: Callable[[], Any]) -> None:
-    """The action has to fail with the venue's code."""
+def refused(error: type[Exception], code: int | str, action: Callable[[], Any]) -> None:
+    """The action has to fail with the venue's code, or a part of its text."""
     try:
         action()
     except error as caught:

@@ -5,40 +5,32 @@ Two of them install a package of the same name, so none shares an environment. T
 """
 
 import json
+import os
 import re
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from clients.environment import HERE, environment
 from rig.exchange_server import WIDE, ExchangeServer
 
 pytestmark = [pytest.mark.compiled, pytest.mark.stress]
-HERE = Path(__file__).resolve().parent
-ENVIRONMENTS = HERE.parents[1] / "build" / "clients"
-VERSIONS = {"python-binance": "1.0.37", "binance-connector": "3.13.0", "binance-sdk-spot": "13.3.0",
-            "pybit": "5.17.0"}  # fmt: skip
-COMMON = ["info", "market data", "limit order", "market order", "stop order", "order list", "replace", "refusals",
-          "streams"]  # fmt: skip
+COMMON = ["info", "market data", "limit order", "market order", "order types", "order list", "replace",
+          "refusals", "limits"]  # fmt: skip
 OPERATIONS = {
-    "python-binance": [*COMMON, "user events"],
-    "binance-connector": [*COMMON, "user events", "websocket api"],
-    "binance-sdk-spot": [*COMMON, "websocket api"],
-}
+    "ccxt": COMMON,
+    "ccxt.pro": [*(name for name in COMMON if name != "order list"), "streams", "user events"],
+    "python-binance": [*COMMON, "streams", "user events"],
+    "binance-connector": [*COMMON, "streams", "user events", "websocket api"],
+    "binance-sdk-spot": [*COMMON, "streams", "websocket api"],
+    "nautilus_trader": [*COMMON, "streams", "user events"],
+}  # fmt: skip
 CELLS = [(client, operation) for client, operations in OPERATIONS.items() for operation in operations]
-
-
-def environment(client: str) -> Path:
-    """The Python of a client's own environment, which is made if it is not there."""
-    folder = ENVIRONMENTS / f"{client}-{VERSIONS[client]}"
-    python = folder / "bin" / "python"
-    done = folder / ".done"
-    if not done.exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        install = [str(python), "-m", "pip", "install", "--quiet", f"{client}=={VERSIONS[client]}"]
-        subprocess.run(install, check=True, capture_output=True, timeout=600)
-        done.touch()
-    return python
+NARROW = """
+[limits]
+orders_10s = 5
+request_weight_1m = 1_000
+"""
+CLIENT_S = 240.0
 
 
 @pytest.fixture(scope="module")
@@ -51,21 +43,46 @@ def server(tmp_path_factory):
         assert made.stop().kinds["fill"] > 10
 
 
+def outcome_of(client: str, operations: list[str], server: ExchangeServer) -> dict[str, str]:
+    """What a client says of some operations."""
+    script = HERE / f"with_{re.sub(r'[-.]', '_', client)}.py"
+    python = str(environment(client) / "python")
+    command = [python, str(script), str(server.folder / "ready.json"), *operations]
+    there = os.environ | {"PYTHONPATH": str(HERE.parent)}  # for what tells ccxt where the exchange is
+    done = subprocess.run(command, capture_output=True, text=True, timeout=CLIENT_S, check=False, env=there)
+    assert done.returncode == 0, done.stdout[-2_000:] + done.stderr[-2_000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 @pytest.fixture(scope="module")
-def outcomes(server):
+def outcomes(server, tmp_path_factory):
     """What every client says of every operation; a client runs when its first cell is asked for."""
     found: dict[str, dict[str, str]] = {}
 
     def outcome(client: str, operation: str) -> str:
         if client not in found:
-            script = HERE / f"with_{client.replace('-', '_')}.py"
-            command = [str(environment(client)), str(script), str(server.folder / "ready.json")]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-            assert done.returncode == 0, done.stderr
-            found[client] = json.loads(done.stdout.splitlines()[-1])
+            wide = [name for name in OPERATIONS[client] if name != "limits"]
+            found[client] = outcome_of(client, wide, server)
+            with ExchangeServer(tmp_path_factory.mktemp("narrow"), scenario=NARROW, market="generated:5") as narrow:
+                found[client] |= outcome_of(client, ["limits"], narrow)
+                narrow.stop()
         return found[client].get(operation, "was not run")
 
-    return outcome
+    yield outcome
+    print("\n" + table(found))
+
+
+def table(found: dict[str, dict[str, str]]) -> str:
+    """Clients by operations."""
+    names = list(dict.fromkeys(operation for operations in OPERATIONS.values() for operation in operations))
+    rows = [f"| {'operation':14} | " + " | ".join(found) + " |", "|---" * (1 + len(found)) + "|"]
+    for name in names:
+        cells = [
+            ("ok" if outcomes.get(name) == "ok" else "FAILS") if name in OPERATIONS[client] else "not offered"
+            for client, outcomes in found.items()
+        ]
+        rows.append(f"| {name:14} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
 
 
 @pytest.mark.parametrize(("client", "operation"), CELLS, ids=[re.sub(r"\W", "_", "-".join(cell)) for cell in CELLS])

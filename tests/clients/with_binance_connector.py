@@ -63,16 +63,28 @@ def market_order() -> None:
     assert client.account()["balances"]
 
 
-def stop_order() -> None:
-    """A stop with a limit, and a test order."""
-    order = client.new_order(BTC, "SELL", "STOP_LOSS_LIMIT", quantity=0.001, price=price(0.97), stopPrice=price(0.98),
-                             timeInForce="GTC")  # fmt: skip
-    assert client.cancel_order(BTC, orderId=order["orderId"])["status"] == "CANCELED"
+def order_types() -> None:
+    """Every type and time in force, and one that is only tried."""
+    for kind, more in (
+        ("LIMIT", {"timeInForce": "GTC", "price": price(0.99)}),
+        ("LIMIT", {"timeInForce": "GTC", "price": price(0.99), "icebergQty": 0.0005}),
+        ("LIMIT_MAKER", {"price": price(0.99)}),
+        ("STOP_LOSS", {"stopPrice": price(1.02)}),
+        ("STOP_LOSS", {"trailingDelta": 150}),
+        ("STOP_LOSS_LIMIT", {"timeInForce": "GTC", "price": price(1.03), "stopPrice": price(1.02)}),
+        ("TAKE_PROFIT", {"stopPrice": price(0.98)}),
+        ("TAKE_PROFIT_LIMIT", {"timeInForce": "GTC", "price": price(0.98), "stopPrice": price(0.98)}),
+    ):
+        order = client.new_order(BTC, "BUY", kind, quantity=0.001, **more)
+        assert client.cancel_order(BTC, orderId=order["orderId"])["status"] == "CANCELED"
+    for tif in ("IOC", "FOK"):
+        order = client.new_order(BTC, "BUY", "LIMIT", quantity=0.001, price=price(0.99), timeInForce=tif)
+        assert order["status"] == "EXPIRED"
     assert client.new_order_test(BTC, "BUY", "MARKET", quantity=0.01) == {}
 
 
 def order_list() -> None:
-    """One cancels the other."""
+    """One cancels the other; it offers no other lists."""
     placed = client.new_oco_order(
         BTC, "SELL", 0.001, "LIMIT_MAKER", "STOP_LOSS_LIMIT", abovePrice=price(1.02), belowStopPrice=price(0.98),
         belowPrice=price(0.97), belowTimeInForce="GTC",
@@ -102,6 +114,12 @@ def refusals() -> None:
     refused(ClientError, -2010, lambda: order(20, price(0.99)))
     refused(ClientError, -2011, lambda: client.cancel_order(BTC, orderId=999_999_999))
     refused(ClientError, -1121, lambda: client.depth("NOPE"))
+
+
+def limits() -> None:
+    """Orders beyond the venue's rate, and requests beyond its weight."""
+    refused(ClientError, -1015, lambda: [limit_buy() for _ in range(20)])
+    refused(ClientError, -1003, lambda: [client.account() for _ in range(100)])
 
 
 def streams() -> None:
@@ -164,6 +182,7 @@ def websocket_api() -> None:
 
 run({
     "info": info, "market data": market_data, "limit order": limit_order, "market order": market_order,
-    "stop order": stop_order, "order list": order_list, "replace": replace, "refusals": refusals, "streams": streams,
-    "user events": user_events, "websocket api": websocket_api,
+    "order list": order_list, "replace": replace, "refusals": refusals, "streams": streams,
+    "user events": user_events, "websocket api": websocket_api, "order types": order_types,
+    "limits": limits,
 })  # fmt: skip

@@ -88,11 +88,24 @@ def market_order() -> None:
     assert client.rate_limit_order().data()
 
 
-def stop_order() -> None:
-    """A stop with a limit, and a test order."""
-    order = client.new_order(symbol=BTC, side="SELL", type="STOP_LOSS_LIMIT", quantity=0.001, price=price(0.97),
-                             stop_price=price(0.98), time_in_force="GTC").data()  # fmt: skip
-    assert client.delete_order(symbol=BTC, order_id=order.order_id).data().status == "CANCELED"
+def order_types() -> None:
+    """Every type and time in force, and one that is only tried."""
+    for kind, more in (
+        ("LIMIT", {"time_in_force": "GTC", "price": price(0.99)}),
+        ("LIMIT", {"time_in_force": "GTC", "price": price(0.99), "iceberg_qty": 0.0005}),
+        ("LIMIT_MAKER", {"price": price(0.99)}),
+        ("STOP_LOSS", {"stop_price": price(1.02)}),
+        ("STOP_LOSS", {"trailing_delta": 150}),
+        ("STOP_LOSS_LIMIT", {"time_in_force": "GTC", "price": price(1.03), "stop_price": price(1.02)}),
+        ("TAKE_PROFIT", {"stop_price": price(0.98)}),
+        ("TAKE_PROFIT_LIMIT", {"time_in_force": "GTC", "price": price(0.98), "stop_price": price(0.98)}),
+    ):
+        order = client.new_order(symbol=BTC, side="BUY", type=kind, quantity=0.001, **more).data().order_id
+        assert client.delete_order(symbol=BTC, order_id=order).data().status == "CANCELED"
+    for tif in ("IOC", "FOK"):
+        order = client.new_order(symbol=BTC, side="BUY", type="LIMIT", quantity=0.001, price=price(0.99),
+                                 time_in_force=tif).data()  # fmt: skip
+        assert order.status == "EXPIRED"
     client.order_test(symbol=BTC, side="BUY", type="MARKET", quantity=0.01).data()
 
 
@@ -140,6 +153,12 @@ def refusals() -> None:
     refused(Exception, -2010, lambda: limit_buy(20.0))
     refused(Exception, -2011, lambda: client.delete_order(symbol=BTC, order_id=999_999_999))
     refused(Exception, -1121, lambda: client.depth(symbol="NOPE"))
+
+
+def limits() -> None:
+    """Orders beyond the venue's rate, and requests beyond its weight."""
+    refused(Exception, -1015, lambda: [limit_buy() for _ in range(20)])
+    refused(Exception, -1003, lambda: [client.get_account() for _ in range(100)])
 
 
 async def _streams() -> None:
@@ -193,6 +212,6 @@ def websocket_api() -> None:
 
 run({
     "info": info, "market data": market_data, "limit order": limit_order, "market order": market_order,
-    "stop order": stop_order, "order list": order_list, "replace": replace, "refusals": refusals, "streams": streams,
-    "websocket api": websocket_api,
+    "order list": order_list, "replace": replace, "refusals": refusals, "streams": streams,
+    "websocket api": websocket_api, "order types": order_types, "limits": limits,
 })  # fmt: skip

@@ -64,22 +64,45 @@ def market_order() -> None:
     assert client.get_asset_balance(asset="BTC")["asset"] == "BTC"
 
 
-def stop_order() -> None:
-    """A stop with a limit."""
-    order = client.create_order(symbol=BTC, side="SELL", type="STOP_LOSS_LIMIT", timeInForce="GTC", quantity="0.001",
-                                price=price(0.97), stopPrice=price(0.98))  # fmt: skip
-    assert client.cancel_order(symbol=BTC, orderId=order["orderId"])["status"] == "CANCELED"
+def order_types() -> None:
+    """Every type and time in force, and one that is only tried."""
+    for kind, more in (
+        ("LIMIT", {"timeInForce": "GTC", "price": price(0.99)}),
+        ("LIMIT", {"timeInForce": "GTC", "price": price(0.99), "icebergQty": "0.0005"}),
+        ("LIMIT_MAKER", {"price": price(0.99)}),
+        ("STOP_LOSS", {"stopPrice": price(1.02)}),
+        ("STOP_LOSS", {"trailingDelta": 150}),
+        ("STOP_LOSS_LIMIT", {"timeInForce": "GTC", "price": price(1.03), "stopPrice": price(1.02)}),
+        ("TAKE_PROFIT", {"stopPrice": price(0.98)}),
+        ("TAKE_PROFIT_LIMIT", {"timeInForce": "GTC", "price": price(0.98), "stopPrice": price(0.98)}),
+    ):
+        order = client.create_order(symbol=BTC, side="BUY", type=kind, quantity="0.001", **more)
+        assert client.cancel_order(symbol=BTC, orderId=order["orderId"])["status"] == "CANCELED"
+    for tif in ("IOC", "FOK"):
+        order = client.create_order(symbol=BTC, side="BUY", type="LIMIT", quantity="0.001", price=price(0.99),
+                                    timeInForce=tif)  # fmt: skip
+        assert order["status"] == "EXPIRED"
     assert client.create_test_order(symbol=BTC, side="BUY", type="MARKET", quantity="0.01") == {}
 
 
 def order_list() -> None:
-    """One cancels the other."""
+    """OCO, OTO and OTOCO."""
     placed = client.create_oco_order(
         symbol=BTC, side="SELL", quantity="0.001", aboveType="LIMIT_MAKER", abovePrice=price(1.02),
         belowType="STOP_LOSS_LIMIT", belowStopPrice=price(0.98), belowPrice=price(0.97), belowTimeInForce="GTC",
     )  # fmt: skip
     assert placed["listOrderStatus"] == "EXECUTING"
-    assert client.v3_delete_order_list(symbol=BTC, orderListId=placed["orderListId"])["listOrderStatus"] == "ALL_DONE"
+    working = {"symbol": BTC, "workingType": "LIMIT", "workingSide": "BUY", "workingPrice": price(0.99),
+               "workingQuantity": "0.001", "workingTimeInForce": "GTC", "pendingSide": "SELL",
+               "pendingQuantity": "0.001"}  # fmt: skip
+    oto = client.v3_post_order_list_oto(**working, pendingType="MARKET")
+    otoco = client.v3_post_order_list_otoco(
+        **working, pendingAboveType="LIMIT_MAKER", pendingAbovePrice=price(1.02), pendingBelowType="STOP_LOSS",
+        pendingBelowStopPrice=price(0.97),
+    )  # fmt: skip
+    for one in (placed, oto, otoco):
+        done = client.v3_delete_order_list(symbol=BTC, orderListId=one["orderListId"])
+        assert done["listOrderStatus"] == "ALL_DONE"
 
 
 def replace() -> None:
@@ -101,6 +124,14 @@ def refusals() -> None:
     refused(error, -2010, lambda: client.order_limit_buy(symbol=BTC, quantity="20", price=price(0.99)))
     refused(error, -2011, lambda: client.cancel_order(symbol=BTC, orderId=999_999_999))
     refused(error, -1121, lambda: client.get_order_book(symbol="NOPE"))
+
+
+def limits() -> None:
+    """Orders beyond the venue's rate, and requests beyond its weight."""
+    error = BinanceAPIException
+    order = {"symbol": BTC, "quantity": "0.001", "price": price(0.99)}
+    refused(error, -1015, lambda: [client.order_limit_buy(**order) for _ in range(20)])
+    refused(error, -1003, lambda: [client.get_account() for _ in range(100)])
 
 
 async def _streams() -> None:
@@ -153,6 +184,6 @@ def user_events() -> None:
 
 run({
     "info": info, "market data": market_data, "limit order": limit_order, "market order": market_order,
-    "stop order": stop_order, "order list": order_list, "replace": replace, "refusals": refusals, "streams": streams,
-    "user events": user_events,
+    "order list": order_list, "replace": replace, "refusals": refusals, "streams": streams,
+    "user events": user_events, "order types": order_types, "limits": limits,
 })  # fmt: skip
