@@ -16,7 +16,7 @@ from bot4.model.errors import SettingsError
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("sed = 1", "remove it, known here: seed, limits, fault"),
+        ("sed = 1", "remove it, known here: seed, limits, rules, impact, "),
         ("seed = -1", "seed"),
         ("seed = 'x'", "seed"),
         ("[limits]\norders_10s = 0", "orders_10s"),
