@@ -77,6 +77,7 @@ def faults(draw: random.Random) -> list[dict[str, Any]]:
     fault("filters", symbol=BTC, filters={"min_notional_e8": 3_000 * E8}, **span(900))
     fault("replica_lag", delay_ms=draw.randrange(100, 900), **span(2_500))
     fault("disconnect", **span(500))
+    fault("maintenance", cancels_orders=draw.random() < 0.5, **span(400))
     draw.shuffle(found)
     return found
 
@@ -84,6 +85,10 @@ def faults(draw: random.Random) -> list[dict[str, Any]]:
 def _scenario(draw: random.Random) -> str:
     limits = f"[limits]\nrequest_weight_1m = 1_000_000\norders_10s = {draw.choice((60, 1_000))}\n"
     text = f"seed = {draw.randrange(1 << 30)}\n{limits}"
+    for way in ("order", "cancel", "answer", "data"):
+        if draw.random() < 0.3:
+            median_us = draw.randrange(100, 30_000)
+            text += f'[[latency]]\nway = "{way}"\nmodel = "log_normal"\nus = {median_us}\nsigma = 0.6\n'
     for fault in faults(draw):
         text += "[[fault]]\n" + "".join(f"{name} = {_toml(value)}\n" for name, value in fault.items())
     return text
