@@ -73,12 +73,12 @@ def outcomes(server, tmp_path_factory):
 
 
 def table(found: dict[str, dict[str, str]]) -> str:
-    """Clients by operations."""
+    """Clients by operations; "-" where a client does not offer it, or does it in another cell."""
     names = list(dict.fromkeys(operation for operations in OPERATIONS.values() for operation in operations))
     rows = [f"| {'operation':14} | " + " | ".join(found) + " |", "|---" * (1 + len(found)) + "|"]
     for name in names:
         cells = [
-            ("ok" if outcomes.get(name) == "ok" else "FAILS") if name in OPERATIONS[client] else "not offered"
+            ("ok" if outcomes.get(name) == "ok" else "FAILS") if name in OPERATIONS[client] else "-"
             for client, outcomes in found.items()
         ]
         rows.append(f"| {name:14} | " + " | ".join(cells) + " |")
