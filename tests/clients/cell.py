@@ -1,7 +1,7 @@
 """What the scripts of this folder share: operations by name, each run by itself, the outcome as one JSON object.
 
 The scripts run in environments of their own, with their client and nothing of Bot4. Arguments: the ready file, and the
-operations to run.
+operations to run, all if none is named.
 """
 
 import json
@@ -19,7 +19,7 @@ PAIR = "BTC/USDT"
 def run(operations: dict[str, Callable[[], None]]) -> None:
     """Run the operations asked for; one that raises is told and the next one goes on."""
     outcome = {}
-    for name in sys.argv[2:]:
+    for name in sys.argv[2:] or operations:
         if name not in operations:
             continue
         operation = operations[name]

@@ -8,7 +8,7 @@ HERE = Path(__file__).resolve().parent
 FOLDER = HERE.parents[1] / "build" / "clients"
 VERSIONS = {
     "ccxt": "4.5.90", "python-binance": "1.0.37", "binance-connector": "3.13.0", "binance-sdk-spot": "13.3.0",
-    "nautilus_trader": "1.221.0", "freqtrade": "2026.9", "schemathesis": "4.32.5",
+    "nautilus_trader": "1.221.0", "pybit": "5.17.0", "freqtrade": "2026.9", "schemathesis": "4.32.5",
 }  # fmt: skip
 
 

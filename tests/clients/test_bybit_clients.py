@@ -4,7 +4,7 @@ import json
 import subprocess
 
 import pytest
-from clients.test_clients import HERE, environment
+from clients.environment import HERE, environment
 from rig.exchange_bybit import BybitServer
 from rig.exchange_server import WIDE
 
@@ -20,7 +20,7 @@ def outcome(tmp_path_factory):
     """What the client says of every operation."""
     folder = tmp_path_factory.mktemp("pybit")
     with BybitServer(folder, "--speed", "5x", scenario=WIDE, market="generated:5") as server:
-        command = [str(environment("pybit")), str(HERE / "with_pybit.py"), str(folder / "ready.json")]
+        command = [str(environment("pybit") / "python"), str(HERE / "with_pybit.py"), str(folder / "ready.json")]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
         yield json.loads(done.stdout.splitlines()[-1])
