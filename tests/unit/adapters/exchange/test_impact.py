@@ -22,7 +22,7 @@ def mid(desk):
 
 
 def after_taking(folder, scenario, side):
-    """Mean of the mid over a minute that begins a minute after a client took four coins, of what it was before."""
+    """Mean of the mid over half a minute that begins a minute after a client took four coins, of what it was before."""
     desk = Desk(folder, scenario=scenario, market_seed=5, ledger=f"{side}{len(scenario)}.jsonl")
     for _ in range(20):
         desk.tick(0.5)
@@ -30,7 +30,7 @@ def after_taking(folder, scenario, side):
     for _ in range(5):
         desk.market(0, side, quantity="0.8")
     mids = []
-    for number in range(240):
+    for number in range(180):
         desk.tick(0.5)
         if number >= 120:
             mids.append(mid(desk))
@@ -38,15 +38,21 @@ def after_taking(folder, scenario, side):
     return sum(mids) / len(mids) / before
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """What becomes of the price where nothing is left behind, by side of who takes."""
+    folder = tmp_path_factory.mktemp("alone")
+    return {side: after_taking(folder, "", side) for side in ("BUY", "SELL")}
+
+
 @pytest.mark.parametrize("model", list(MODELS))
-def test_who_buys_leaves_a_higher_price_and_who_sells_a_lower_one(tmp_path, model):
+def test_who_buys_leaves_a_higher_price_and_who_sells_a_lower_one(tmp_path, alone, model):
     share = MODELS[model][1]
     if model == "square_root":
         share = 5 * 0.5 * (0.8 / 10_000) ** 0.5  # each order by itself
-    alone = after_taking(tmp_path, "", "BUY")
-    assert after_taking(tmp_path, text_of(model), "BUY") / alone - 1 == pytest.approx(share, abs=0.002)
-    alone = after_taking(tmp_path, "", "SELL")
-    assert after_taking(tmp_path, text_of(model), "SELL") / alone - 1 == pytest.approx(-share, abs=0.002)
+    for side, sign in (("BUY", 1), ("SELL", -1)):
+        moved = after_taking(tmp_path, text_of(model), side) / alone[side] - 1
+        assert moved == pytest.approx(sign * share, abs=0.002)
 
 
 def test_who_waits_moves_nothing_and_other_symbols_stay(tmp_path):
