@@ -195,8 +195,8 @@ def exchange(
         str, typer.Option("--market", help="generated[:SEED]; recorded:PATH[,PATH...]; none: nobody else trades.")
     ] = "generated",
     queue: Annotated[
-        str, typer.Option("--queue", help="Of a recorded market: risk-averse, power[:N] or log, see README.")
-    ] = "risk-averse",
+        str | None, typer.Option("--queue", help="Of a recorded market: risk-averse, power[:N] or log, see README.")
+    ] = None,
     calibrate: Annotated[
         str | None, typer.Option("--calibrate", help="PATH[,PATH...]: captures that a generated market is like.")
     ] = None,
@@ -220,13 +220,19 @@ def exchange(
         if not 0 <= port <= 65_535:
             raise SettingsError(f"--port {port}: must be from 0 to 65535")
         chosen, factor = read_market(market), read_speed(speed)
+        seed = None if isinstance(chosen, list) else chosen
         faults = Scenario(scenario, time.time_ns() // 1_000_000)
+        if isinstance(chosen, list):
+            if venue != "binance":
+                raise SettingsError(f"--market {market}: is for --venue binance; {venue} has the generated one")
+            if faults.impacts:
+                raise SettingsError(f"--scenario {scenario}: impact: a recorded market is not moved, leave it out")
+        elif queue is not None:
+            raise SettingsError(f"--queue {queue}: is for --market recorded; in other ones every order is known")
+        if calibrate is not None and seed is None:
+            raise SettingsError(f"--calibrate {calibrate}: is for --market generated")
         with contextlib.ExitStack() as at_end:
             listening = at_end.enter_context(_bind(port))
-            written = Ledger(ledger)
-            shown = ReadyFile(ready) if ready is not None else None
-            if shown is not None:
-                at_end.callback(shown.remove)
             slow = threading.Timer(TELL_LOADING_S, _say_loading)
             slow.daemon = True
             at_end.callback(slow.cancel)
@@ -239,23 +245,21 @@ def exchange(
             from bot4.adapters.exchange.recorded import read_queue
             from bot4.cli.recorded_market import open_recording
 
-            model = read_queue(queue)
-            if isinstance(chosen, list) and venue != "binance":
-                raise SettingsError(f"--market {market}: is for --venue binance; {venue} has the generated one")
+            model = read_queue(queue or "risk-averse")
             recording = open_recording(chosen, model) if isinstance(chosen, list) else None
-            seed = None if isinstance(chosen, list) else chosen
-            profiles = {}
-            if calibrate is not None:
-                if seed is None:
-                    raise SettingsError(f"--calibrate {calibrate}: is for --market generated")
-                for name, fitted in fit(open_recording(_paths(calibrate), model).events).items():
-                    typer.echo(fitted.text(name), err=True)
-                    profiles[name] = fitted.profile
             symbols = PROTOCOLS[venue].symbols() if recording is None else recording.symbols
             assets = {asset: None for symbol in symbols for asset in (symbol.base, symbol.quote)}
             owners = default_owners(assets) if balances is None else read_owners(balances, assets)
             if owners.token is not None and venue != "binance":
                 raise SettingsError(f"--balances {balances}: fee_token: {venue} has none, leave it out")
+            written = Ledger(ledger)
+            shown = ReadyFile(ready) if ready is not None else None
+            if shown is not None:
+                at_end.callback(shown.remove)
+            profiles = {}
+            for name, fitted in fit(open_recording(_paths(calibrate), model).events).items() if calibrate else ():
+                typer.echo(fitted.text(name), err=True)
+                profiles[name] = fitted.profile
             made = assemble(
                 owners.accounts, faults, written, time.time_ns, seed, factor, protocol=PROTOCOLS[venue],
                 token=owners.token, recording=recording, profiles=profiles,

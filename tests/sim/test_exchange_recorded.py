@@ -2,6 +2,7 @@
 
 import json
 import random
+import subprocess
 import time
 from collections import Counter
 from decimal import Decimal
@@ -9,8 +10,9 @@ from decimal import Decimal
 import pytest
 from oracle.exchange_ledger import recompute
 from reference.adapters.exchange.recorded import RefBook, RefOffer, messages
+from rig.exchange_capture import Capture
 from rig.exchange_recorded import SPOT, RecordedDesk, open_files, scaled
-from rig.exchange_server import ExchangeServer
+from rig.exchange_server import COMMAND, ExchangeServer
 
 from bot4.adapters.exchange.symbol import default_symbols
 from bot4.jit import JIT
@@ -315,6 +317,16 @@ def until(stream, wanted, seconds=20.0):
         if wanted(message):
             return message
     raise AssertionError("it did not come")
+
+
+@pytest.mark.compiled
+def test_a_recorded_market_is_not_moved_by_an_impact(tmp_path):
+    capture = Capture("60000.00 5", "60000.10 3").depth("60000.00 4").write(tmp_path / "capture.gz")
+    (tmp_path / "s.toml").write_text("[[impact]]\nmodel = 'linear'\ndaily_quantity = 1000.0\ncoefficient = 1.0\n")
+    options = ["--market", f"recorded:{capture}", "--scenario", str(tmp_path / "s.toml")]
+    done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2 and "impact: a recorded market" in done.stderr, done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.compiled

@@ -407,6 +407,7 @@ def test_nothing_is_written_behind_a_failure(tmp_path):
         (["--market", "recorded:"], "--market"),
         (["--market", "recorded:/nowhere.gz"], "/nowhere.gz"),
         (["--queue", "fifo"], "--queue"),
+        (["--market", "generated", "--queue", "log"], "--queue"),
         (["--market", "none", "--calibrate", "/nowhere.gz"], "--calibrate"),
         (["--market", "generated:-1"], "--market"),
         (["--speed", "0x"], "--speed"),
