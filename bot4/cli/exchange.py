@@ -95,9 +95,7 @@ class ReadyFile:
         try:
             self._fresh.touch(mode=0o600)
         except OSError as error:
-            raise SettingsError(
-                f"--ready {path}: cannot be written: {error.strerror}; name a file that can"
-            ) from None
+            raise SettingsError(f"--ready {path}: cannot be written: {error.strerror}; name a file that can") from None
 
     def write(self, content: bytes) -> None:
         """Show it, whole."""

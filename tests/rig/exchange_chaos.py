@@ -171,9 +171,7 @@ class Floor:
         return {"id": 1, "method": method, "params": params}
 
     def _subscribe(self) -> list[dict]:
-        return [
-            self.socket_request(account, "userDataStream.subscribe.signature") for account in range(len(self.keys))
-        ]
+        return [self.socket_request(account, "userDataStream.subscribe.signature") for account in range(len(self.keys))]
 
     def client_id(self, account: int) -> str:
         """A fresh one."""
