@@ -84,6 +84,8 @@ from bot4.shm.wires import (
     POSITION_WHOLE,
 )
 
+LATEST_NS = 2**61  # later than any moment, the year 2043; twice that and all records there will be fit into 64 bits
+
 
 @kernel
 def _on_tick(x, wires, instruments, session):
@@ -365,7 +367,8 @@ def _publish(x, wires, session, items):
 @inlined
 def _told(wires, session):
     """Changes with whatever execution has published: a request, a report, a promise."""
-    told = wires.requests[RING_HEAD] + wires.clocks[CLOCK_EXEC_VENUE] + wires.clocks[CLOCK_EXEC_SHARD]
+    told = wires.requests[RING_HEAD]
+    told += min(wires.clocks[CLOCK_EXEC_VENUE], LATEST_NS) + min(wires.clocks[CLOCK_EXEC_SHARD], LATEST_NS)
     for shard in range(session[0]["n_shards"]):
         told += wires.reports[shard, RING_HEAD]
     return told
