@@ -45,7 +45,7 @@ LIMITS = {
     "streak_losses": 12, "streak_pause_ns": 20 * MS,
 }  # fmt: skip
 # What is special about a session.
-KINDS = ("killed", "losses", "ruin", "breaker", "journal", "crowd", "busy", "related")
+KINDS = ("killed", "losses", "ruin", "breaker", "journal", "crowd", "busy", "related", "calm")
 NOT_OF_AN_INTENT = (e.RISK_SIZE_ZERO, e.EXEC_RING_FULL, e.EXEC_NEVER_LANDED)  # a shard's own, and what is no refusal
 CODES = [e.REJECT_NAMES[e.DATA_STALE]] + [
     name for code, name in e.REJECT_NAMES.items() if 300 < code < 500 and code not in NOT_OF_AN_INTENT
@@ -395,7 +395,7 @@ class Session:
             if self.kind == "ruin" and share > 0.8 and self.mids[0] < MID * 2:
                 self.leap()
             self.round(min(BURST, intents - self.intents))
-        self.asleep = 0
+        self.asleep, self.kind = 0, "over"  # whatever is on its way arrives
         for _ in range(3):
             self.round(0)
         self.venue.close()
