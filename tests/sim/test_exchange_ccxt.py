@@ -208,6 +208,28 @@ def test_limits(tmp_path):
         server.stop()
 
 
+def test_tls(tmp_path, monkeypatch):
+    """As the README says it."""
+    with ExchangeServer(tmp_path, "--tls", scenario=WIDE, market="generated:3") as server:
+        with pytest.raises(ccxt.NetworkError):
+            rest_client(server.ready).fetch_time()
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", server.ready["ca"])
+        client = rest_client(server.ready, requests_trust_env=True)
+        client.load_markets()
+        assert client.fetch_balance()["BTC"]["total"] > 0
+
+        async def listen():
+            streams = stream_client(server.ready, cafile=server.ready["ca"])
+            try:
+                await streams.load_markets()
+                return await asyncio.wait_for(streams.watch_order_book(PAIR), PATIENCE_S)
+            finally:
+                await streams.close()
+
+        assert asyncio.run(listen())["bids"]
+        server.stop()
+
+
 # --- ccxt.pro ---
 
 
