@@ -32,7 +32,7 @@ def test_chaos(tmp_path, first):
     rare = {kind: struck[kind] for kind in (*REQUEST_KINDS, *EVENT_KINDS, *STATE_KINDS) if struck[kind] < BLOCK / 2}
     assert not rare, "faults that hardly ever struck"
     for noticed in ("gap", "repeated", "reordered", "lost", "unreadable", "reconnected", "stale", 429, 503):
-        assert seen[noticed] > 1, noticed
+        assert seen[noticed], noticed
     for kind in LOST:
         assert seen[f"{kind} left nothing"] and not seen[f"{kind} landed"], kind
     for kind in LANDED:
