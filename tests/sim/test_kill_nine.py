@@ -134,7 +134,8 @@ def test_ten_kills_lose_and_double_nothing(tmp_path, data_dir, repository, capsy
     print(f"open orders at the kills: {killer.open_orders}")
     assert sum(count > 0 for count in killer.open_orders) >= 2, "orders were open when it killed"
     restarts = {name: worker["restarts"] for name, worker in report["workers"].items()}
-    assert restarts == {"feed": 0, "venue": 0} | {name: killer.killed.count(name) for name in ("shard-0", "execution")}
+    kills = {name: killer.killed.count(name) for name in ("shard-0", "execution")}
+    assert restarts == {"feed": 0, "venue": 0} | kills, killer.notes
     assert report["orders"] >= 5, report
     assert not any(identity.alive for identity in killer.seen)
     assert not list(Path("/dev/shm").glob(f"*{prepared.plan.instance}*"))
