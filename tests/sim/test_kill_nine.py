@@ -108,6 +108,7 @@ def settings(folder: Path, repository: Path) -> Path:
         text = re.sub(r"\[strategy\].*?(?=\[venue)", lambda _: STRATEGY, text, flags=re.DOTALL)
         text = re.sub(r"cool_down_ms = \d+", "cool_down_ms = 0", text)
         text = re.sub(r"bucket_tokens = \d+", "bucket_tokens = 1000", text)
+        text = re.sub(r"streak_losses = \d+", "streak_losses = 1000", text)
         (folder / file.name).write_text(text)
     return folder / "paper.toml"
 
