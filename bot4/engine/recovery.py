@@ -18,8 +18,8 @@ from bot4.engine.order_state import (
 from bot4.engine.portfolio import STATE_ACTIVE, STATE_RECOVERING
 from bot4.engine.protection import is_covered, protect
 from bot4.engine.report_out import clear_report, write_journal
-from bot4.engine.venue_event import apply_event, note_second
-from bot4.jit import kernel
+from bot4.engine.venue_event import apply_event, mark_position, note_second
+from bot4.jit import inlined, kernel
 from bot4.kernels.risk.order_checks import note_order
 from bot4.model.enums import (
     ACTION_CANCEL,
@@ -69,6 +69,17 @@ def _claim_row(x, row):
             return
 
 
+@inlined
+def _mark_anew(x, instruments, instrument):
+    """An open position at the price that its record saw; prices of others may be older, so marks of highest and
+    lowest equity are the record's.
+    """
+    account = x.account[0]
+    high_water, drawdown = account["high_water_e8"], account["drawdown_ppm"]
+    mark_position(x, instruments, np.int64(instrument))
+    account["high_water_e8"], account["drawdown_ppm"] = high_water, drawdown
+
+
 @kernel
 def execution_fold(x, wires, instruments, limits, session):
     """Rebuild orders, positions and account from the journal: the same functions that made it, without sending.
@@ -95,9 +106,10 @@ def execution_fold(x, wires, instruments, limits, session):
         account["now_ns"] = max(account["now_ns"], record["ts_ns"])
         if instrument >= 0:
             position = x.positions[instrument]
-            if record["bid_ticks"] > 0:
-                position["bid_ticks"] = record["bid_ticks"]
-                position["ask_ticks"] = record["ask_ticks"]
+            position["bid_ticks"] = record["bid_ticks"]
+            position["ask_ticks"] = record["ask_ticks"]
+            if position["lots"] != 0:
+                _mark_anew(x, instruments, instrument)
             if kind != JOURNAL_EVENT and record["position_lots"] != position["lots"]:
                 return np.int64(index + 1)
         if kind == JOURNAL_INTENT:

@@ -234,6 +234,29 @@ def test_the_losses_in_a_row_survive_a_death(tmp_path, records):
     assert (streak, until > 0) in ((0, True), (1, False))
 
 
+@pytest.mark.parametrize("fall", [130_000, None], ids=["a price", "no price"])
+def test_an_open_loss_survives_a_death(tmp_path, fall):
+    """Equity is what it was at the last sample, though the losing book says nothing afterwards."""
+    rig = rig_of(tmp_path)
+
+    def known():
+        memory = rig.agent.memory
+        account = memory.account[0][["equity_e8", "high_water_e8", "day_start_e8"]].item()
+        return account, memory.positions[0][["bid_ticks", "ask_ticks", "unrealised_e8"]].item()
+
+    rig.enter()
+    rig.quote(SECOND, BID - 130_000, ASK - 130_000)
+    rig.run()
+    if fall is None:
+        rig.quote(SECOND + MS, 0, 0)
+    rig.quote(2 * SECOND, instrument=1)
+    rig.run()
+    (equity, _, day_start), (_, _, unrealised) = expected = known()
+    assert unrealised < 0 and equity < day_start
+    rig.build()
+    assert known() == expected
+
+
 # --- the capital at stake --------------------------------------------------------------------------------------------
 
 

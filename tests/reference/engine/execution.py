@@ -900,8 +900,11 @@ class RefExecution:
             if record.instrument >= 0:
                 holding = self.holdings[record.instrument]
                 lots, _, _, bid, ask, _ = record.holding
-                if bid > 0:
-                    holding.bid, holding.ask = bid, ask
+                holding.bid, holding.ask = bid, ask
+                if holding.lots:
+                    marks = self.high_water, self.drawdown
+                    self.mark(record.instrument)
+                    self.high_water, self.drawdown = marks
                 if record.kind != "event" and lots != holding.lots:
                     raise ContradictionError(number)
             getattr(self, f"fold_{record.kind}")(record)
