@@ -143,12 +143,13 @@ def _on_time(x, wires, instruments, limits, session):
                 send_totals(x, wires, session, shard)
         if now >= account["next_sample_ns"]:
             account["next_sample_ns"] = (now // SAMPLE_NS + 1) * SAMPLE_NS
-            if journal_room(x.header, x.records) > 4 * PROTECTIVE_RESERVE:  # without it, nothing is learned either
-                clear_report(x)
-                for instrument in range(len(x.positions)):
-                    fresh = _is_fresh(x, limits, instrument)
+            has_room = journal_room(x.header, x.records) > 4 * PROTECTIVE_RESERVE  # the rest is for orders
+            clear_report(x)
+            for instrument in range(len(x.positions)):
+                fresh = _is_fresh(x, limits, instrument)
+                if has_room:
                     write_journal(x, JOURNAL_SAMPLE, now, np.int64(instrument), fresh, x.report_words)
-                    note_second(x, limits, np.int64(instrument), fresh)
+                note_second(x, limits, np.int64(instrument), fresh)
     if now >= account["next_deadline_ns"]:
         account["next_deadline_ns"] = INT64_MAX
         for instrument in range(len(x.positions)):

@@ -324,6 +324,22 @@ def test_no_new_position_moves_like_an_open_one(tmp_path, case, filled):
     answer(rig, code)
 
 
+def test_it_is_learned_however_full_the_journal_is(tmp_path):
+    """As soon as no second finds room any more, what moves alike comes apart, and that is seen."""
+    rig = related(tmp_path)
+    rig.agent.journal.header[8] = 20_000 - 16_384  # as many records as leave room for orders alone
+    count = rig.agent.journal.count
+    for second in range(ENOUGH + 2, ENOUGH + 200):
+        for instrument in range(3):
+            move = (second * (7_919, 104_729, 1_299_709)[instrument]) % 20_001 - 10_000
+            rig.quote(second * SECOND - MS, bid=BID + move, ask=ASK + move, instrument=instrument)
+        rig.whole(second * SECOND)
+        rig.run()
+    assert rig.agent.journal.count == count
+    known = rig.agent.memory.known
+    assert known.covariance[0, 1] ** 2 < 0.1 * known.variance[0, 1] * known.variance[1, 0]
+
+
 def test_what_is_not_known_counts_as_the_same_thing(tmp_path):
     """One second less than enough; the opposite side is no better then."""
     for seconds, code in ((ENOUGH, RISK_CORRELATION), (ENOUGH + 1, OK)):

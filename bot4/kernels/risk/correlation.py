@@ -5,7 +5,8 @@ which both have moved from one fresh mid to another, so a book that stands still
 unrelated. Moves count from zero, not from their mean: over seconds the mean is noise (RiskMetrics, 1996, 5.2). A pair
 with fewer than ENOUGH shared seconds, or of which one never moved, is unknown, and unknown counts as the same thing.
 
-All in event time and from what the journal holds, so a restart knows what was known. Budget: 1 ns a pair and second.
+All in event time; a restart knows what the journal holds, that is all but what came when it was nearly full.
+Budget: 1 ns a pair and second.
 """
 
 import math

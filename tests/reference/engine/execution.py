@@ -446,12 +446,13 @@ class RefExecution:
                     self.send_totals(shard)
             if self.now >= self.next_sample:
                 self.next_sample = (self.now // SECOND_NS + 1) * SECOND_NS
-                if self.room > PLENTY_RECORDS:
-                    for instrument, holding in enumerate(self.holdings):
-                        is_old = self.now - holding.quote_ns > self.limits["quote_age_ns"]
-                        fresh = int(bool(holding.whole and holding.bid > 0 and not is_old))
+                plenty = self.room > PLENTY_RECORDS
+                for instrument, holding in enumerate(self.holdings):
+                    is_old = self.now - holding.quote_ns > self.limits["quote_age_ns"]
+                    fresh = int(bool(holding.whole and holding.bid > 0 and not is_old))
+                    if plenty:
                         self.write("sample", self.now, instrument, fresh, {})
-                        self.note_second(instrument, fresh)
+                    self.note_second(instrument, fresh)
         if self.deadlines and self.now >= min(self.deadlines):
             self.deadlines = []
             for instrument, holding in enumerate(self.holdings):
