@@ -11,8 +11,9 @@ Prints one JSON object:
     trades_recorded         of the trades taken; out_of_row: holes in their numbers
     sender_late_us          from the moment a trade was due to the call that put it into the socket
     socket_to_feed_us       from that call to its receive time, as recorded
+    due_to_feed_us          both: what a sender on a machine of its own would see, and more, for it shares the feed's core
     feed_to_shard_us        from publication to the shard's step (the session's own histogram)
-    socket_to_shard_p99_us  the last two together
+    socket_to_shard_p99_us  socket_to_feed and feed_to_shard together
     memory                  RssAnon of each process: MB at a quarter of the run and at its end, slope between them
 """
 
@@ -290,6 +291,7 @@ def judged(report, folder, shared, sent, offset_ns, samples):
         "restarts": sum(worker["restarts"] for worker in report["workers"].values()),
         "sender_late_us": percentiles(sent_ns - due),
         "socket_to_feed_us": wire,
+        "due_to_feed_us": percentiles(trades["ts_recv_ns"] - offset_ns - due),
         "feed_to_shard_us": {name: round(shard[name] / 1e3, 1) for name in ("p50", "p99", "max")},
         "socket_to_shard_p99_us": round(wire["p99"] + shard["p99"] / 1e3, 1),
         "memory": slopes(samples),
