@@ -11,7 +11,7 @@ Prints one JSON object:
     trades_recorded         of the trades taken; out_of_row: holes in their numbers
     sender_late_us          from the moment a trade was due to the call that put it into the socket
     socket_to_feed_us       from that call to its receive time, as recorded
-    due_to_feed_us          both: what a sender on a machine of its own would see, and more, for it shares the feed's core
+    due_to_feed_us          both together; the sender shares the feed's core
     feed_to_shard_us        from publication to the shard's step (the session's own histogram)
     socket_to_shard_p99_us  socket_to_feed and feed_to_shard together
     memory                  RssAnon of each process: MB at a quarter of the run and at its end, slope between them
