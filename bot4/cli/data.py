@@ -18,7 +18,7 @@ from bot4.adapters.bybit.parse import BybitLinear, BybitSpot
 from bot4.adapters.coinbase.parse import CoinbaseAdvanced
 from bot4.adapters.files.archive import ArchiveFile
 from bot4.adapters.files.bars import BarFile
-from bot4.adapters.files.convert import convert_archives, convert_bars, sizes_of
+from bot4.adapters.files.convert import convert_archives, convert_bars, refuse_names, sizes_of
 from bot4.adapters.files.raw import RawCapture, find_captures
 from bot4.adapters.kraken.parse import KrakenV1, KrakenV2
 from bot4.adapters.system.output import run_door
@@ -191,6 +191,7 @@ def convert(
                 said = [{"folder": str(out), "ticks": head.ticks, "files": head.files}]
             elif kinds == {BarFile}:
                 bars = [capture for capture in captures if isinstance(capture, BarFile)]
+                refuse_names(bars, out)
                 said = [convert_bars(capture, out, sizes_of(tick_size, lot_size)) for capture in bars]
             elif kinds == {RawCapture}:
                 if tick_size or lot_size:

@@ -21,6 +21,7 @@ BY_NUMBER = 0
 BY_TIME = 1
 MAX_LATENCY_NS = 60_000_000_000  # a minute: whatever is later is lost, not late
 MAX_SAMPLES = 10_000_000
+MAX_TIME_NS = 2**62  # the year 2116
 DRAWN = 4_096  # samples of a drawn table
 _HEADER = "req_ts,exch_ts,resp_ts"
 _NO_TIMES = np.zeros(1, np.int64)
@@ -94,7 +95,7 @@ def _lines(path: Path) -> list[str]:
 
 def _whole(text: str, path: Path, number: int) -> int:
     text = text.strip()
-    if not (text.isdigit() and len(text) <= 18):
+    if not (text.isascii() and text.isdigit() and len(text) <= 19 and int(text) <= MAX_TIME_NS):
         raise InputError(f"{path}: line {number}: {text[:32]!r} is no whole number of ns")
     return int(text)
 

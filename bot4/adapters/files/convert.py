@@ -142,6 +142,22 @@ def _units(value_e8: int, size_e8: int, at: str) -> int:
 # --- bars ------------------------------------------------------------------------------------------------------------
 
 
+def _name_of(file: BarFile) -> str:
+    return re.sub(r"(\.csv)?(\.gz|\.zip)?$", "", file.files[0].name)
+
+
+def refuse_names(files: Sequence[BarFile], folder: Path) -> None:
+    """RecordingError if two files would become one, or one that is there would be written over."""
+    seen: dict[str, Path] = {}
+    for file in files:
+        name, path = _name_of(file), file.files[0]
+        if name in seen:
+            raise RecordingError(f"{path}: {name} is the name of {seen[name]} too; give each a folder")
+        if (folder / f"{name}.parquet").exists():
+            raise RecordingError(f"{path}: {folder / name}.parquet is there already; remove it, or name another folder")
+        seen[name] = path
+
+
 def convert_bars(file: BarFile, folder: Path, sizes: Sizes) -> dict[str, Any]:
     """A file of bars as Parquet in `folder`; what `bars.json` says of it. RecordingError names a row that is none."""
     import polars as pl
@@ -149,7 +165,7 @@ def convert_bars(file: BarFile, folder: Path, sizes: Sizes) -> dict[str, Any]:
     path = file.files[0]
     if file.funding:
         raise RecordingError(f"{path}: holds rates of funding, no bars; leave it out")
-    name = re.sub(r"(\.csv)?(\.gz|\.zip)?$", "", path.name)
+    name = _name_of(file)
     rows: list[tuple[Any, ...]] = []
     floats = 0
     for number, row in enumerate(file.rows(), start=1):

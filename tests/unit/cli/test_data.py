@@ -238,6 +238,23 @@ def test_garbage_and_paths_without_rights_are_one_line_that_names_them(tmp_path)
     assert not (tmp_path / "out").exists()
 
 
+def test_no_file_of_bars_is_written_over(tmp_path):
+    """Two files of one name, and one that is there: refused before anything is written."""
+    for year, price in (("2024", "1.0"), ("2025", "2.0")):
+        (tmp_path / year).mkdir()
+        text = f"open_time_ms,open,high,low,close,volume\n1704067200000,{price},{price},{price},{price},1\n"
+        (tmp_path / year / "BTCUSDT-5m.csv").write_text(text)
+    first, second = (tmp_path / year / "BTCUSDT-5m.csv" for year in ("2024", "2025"))
+    out = tmp_path / "out"
+    result = run("convert", first, second, out)
+    assert result.returncode == 2 and "BTCUSDT-5m is the name of" in result.stderr and not out.exists()
+    assert run("convert", first, out).returncode == 0
+    before = (out / "BTCUSDT-5m.parquet").read_bytes()
+    result = run("convert", second, out)
+    assert result.returncode == 2 and "is there already" in result.stderr
+    assert (out / "BTCUSDT-5m.parquet").read_bytes() == before
+
+
 def test_what_cannot_be_converted_is_one_line(tmp_path):
     archive = tmp_path / "BTCUSDT-trades-2024-01-15.csv"
     archive.write_text("1,1.5,2,3,1704067200000,true\n")

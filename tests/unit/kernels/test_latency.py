@@ -77,6 +77,20 @@ def test_measurements_of_a_recording_by_time_and_way(tmp_path):
     assert [look(back, now=now) for now in (0, 1_100, 1_700, 2_300)] == [300, 300, 200, 100]
 
 
+def test_measurements_of_this_century(tmp_path):
+    path = tmp_path / "measured.csv"
+    begun = 1_723_161_250_000_000_000
+    rows = f"{begun},{begun + 300},{begun + 900}\n{begun + 1000},{begun + 1500},{2**62}\n"
+    path.write_text(f"req_ts,exch_ts,resp_ts\n{rows}")
+    with pytest.raises(InputError, match="from 0 to"):
+        interpolated(path, answers=True)
+    there = interpolated(path, answers=False)
+    assert [look(there, now=begun + after) for after in (-1, 0, 500, 1_000)] == [300, 300, 400, 500]
+    path.write_text(f"req_ts,exch_ts,resp_ts\n1,2,{2**62 + 1}\n")
+    with pytest.raises(InputError, match="no whole number"):
+        interpolated(path, answers=False)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
