@@ -9,7 +9,9 @@ Nothing is drawn at random while messages go: who sends the n-th one looks at th
 the same latencies in whatever order processes run.
 """
 
+import os
 import random
+import stat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +24,7 @@ BY_TIME = 1
 MAX_LATENCY_NS = 60_000_000_000  # a minute: whatever is later is lost, not late
 MAX_SAMPLES = 10_000_000
 MAX_TIME_NS = 2**62  # the year 2116
+MAX_FILE_BYTES = 1 << 28
 DRAWN = 4_096  # samples of a drawn table
 _HEADER = "req_ts,exch_ts,resp_ts"
 _NO_TIMES = np.zeros(1, np.int64)
@@ -84,10 +87,17 @@ def interpolated(path: Path, answers: bool) -> Latency:
 
 
 def _lines(path: Path) -> list[str]:
+    """Of a plain file: a pipe or a device could hang or never end."""
     try:
-        lines = path.read_text("ascii").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InputError(f"{path}: is no plain file; name one")
+            text = file.read(MAX_FILE_BYTES + 1)
+        if len(text) > MAX_FILE_BYTES:
+            raise InputError(f"{path}: larger than {MAX_FILE_BYTES} bytes; name the right file")
+        lines = text.decode("ascii").splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}; name a plain file of ASCII text") from None
     if len(lines) > MAX_SAMPLES:
         raise InputError(f"{path}: has more than {MAX_SAMPLES} lines")
     return lines

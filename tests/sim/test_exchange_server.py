@@ -417,6 +417,7 @@ def test_nothing_is_written_behind_a_failure(tmp_path):
         (["--scenario", "/dev/zero"], "no plain file"),
         (["--scenario", "pipe"], "no plain file"),
         (["--scenario", "large"], "larger than"),
+        (["--scenario", "piped.toml"], "pipe: is no plain file"),
         (["--balances", "pipe"], "no plain file"),
         (["--ledger", "pipe"], "--ledger pipe"),
         (["--ledger", "/dev/null"], "no plain file"),
@@ -433,6 +434,7 @@ def test_settings_that_are_refused(tmp_path, monkeypatch, capsys, options, says)
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "full").write_text("{}\n")
     (tmp_path / "large").write_text("#" * (1 << 21))
+    (tmp_path / "piped.toml").write_text('[[latency]]\nway = "order"\nmodel = "recorded"\nfile = "pipe"\n')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["bot4-exchange", *options])
     with pytest.raises(SystemExit) as end:

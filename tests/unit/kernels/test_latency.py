@@ -1,6 +1,7 @@
 """Latency models: the lookup against its twin, the tables that are drawn and read, and what is refused."""
 
 import itertools
+import os
 import random
 import statistics
 
@@ -9,6 +10,7 @@ import pytest
 from reference.kernels import latency as twin
 
 from bot4.kernels.latency import latency_ns
+from bot4.model import latency
 from bot4.model.errors import InputError
 from bot4.model.latency import (
     BY_NUMBER,
@@ -121,3 +123,18 @@ def test_measurements_that_are_refused(tmp_path, text, says):
         interpolated(path, answers=False)
     with pytest.raises(InputError, match="read"):
         interpolated(tmp_path / "none", answers=False)
+
+
+@pytest.mark.parametrize("read", [recorded, lambda path: interpolated(path, answers=False)], ids=["recorded", "times"])
+def test_files_that_would_never_end_are_refused(tmp_path, monkeypatch, read):
+    monkeypatch.setattr(latency, "MAX_FILE_BYTES", 1_000)
+    pipe, large, endless = tmp_path / "pipe", tmp_path / "large", tmp_path / "endless"
+    os.mkfifo(pipe)
+    endless.symlink_to("/dev/zero")
+    for path in (pipe, endless):
+        with pytest.raises(InputError, match="no plain file") as error:
+            read(path)
+        assert str(path) in str(error.value) and "\n" not in str(error.value)
+    large.write_text("1" * 1_001)
+    with pytest.raises(InputError, match="larger than"):
+        read(large)
