@@ -4,7 +4,7 @@
 #   make stress     the hammers at their full counts              make bench      the benches
 #   make mutants    do the tests notice when a check is removed?   make clients   other people's clients on bot4-exchange
 #   make adversary  hostile intents by the million, judged by the ledger: INTENTS=1000000 REPORT=build/adversary.json
-#   make checklist  writes LIMITS.md: every limit with its default, reject codes and the test that sees it fire
+#   make checklist  writes LIMITS.md: every limit with its default, reject codes, the test that sees it fire and its mutants
 
 PYTHON ?= python3
 VENV ?= .venv

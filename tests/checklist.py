@@ -3,7 +3,7 @@
     python tests/checklist.py        writes LIMITS.md anew (`make checklist`)
 
 Settings, units, bounds, defaults and reasons come from the sources; `CHECKS` says what belongs together. A test
-compares the page with what would be written, looks for each test, and wants a mutant that takes each check away.
+compares the page with what would be written, and looks for each test and each mutant that takes the check away.
 """
 
 import re
@@ -14,7 +14,7 @@ from bot4.model.enums import REJECTS
 from bot4.settings.schema import Limits
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PAGE = REPOSITORY / "LIMITS.md"
+PAGE, MUTANTS = REPOSITORY / "LIMITS.md", REPOSITORY / "tests" / "mutants"
 WIRING, TOGETHER = "tests/sim/test_execution_wiring.py", "tests/sim/test_portfolio_limits.py"
 EDGES, REACH = "tests/sim/test_limit_boundaries.py", "tests/sim/test_limits_reach.py"
 
@@ -167,7 +167,7 @@ CHECKS = (
         "spike_bps venue_time_ms",
         "",
         "the message is refused, and costs the book if it was a change of it",
-        "tests/sim/test_bad_data_everywhere.py::",
+        "tests/sim/test_bad_data_everywhere.py::test_no_order_from_any_damage_of_any_field",
         "feed_spike_accepted feed_wrong_time_believed",
     ),
     Check(
@@ -211,11 +211,15 @@ HEAD = """# Limits
 
 Written by `make checklist` from the settings and the tests; a test compares. Each limit is checked by a shard, so far
 as it knows, and again by execution as the last code before the wire. Reject codes are counted and shown with their
-reason. An exit (reduce-only) passes every limit but the collar and the number of open orders. `make mutants` takes each
-check away and expects the named test to fail; `make adversary` sends a million hostile intents against all of them.
+reason. An exit (reduce-only) passes every limit but the collar and the number of open orders.
 
-| setting | default, bounds | what is limited | refused as | at the limit | seen firing in |
-|---|---|---|---|---|---|
+What is proven by what: the test under "seen firing in" sees the limit work in the real wiring, in every run of the
+tests. Each patch under "taken away by" removes the check, or a part of it, and `make mutants` wants the test named
+beside the patch to fail then; that is often a narrower test than the one that sees the limit fire. `make adversary`
+sends a million hostile intents against all of them.
+
+| setting | default, bounds | what is limited | refused as | at the limit | seen firing in | taken away by |
+|---|---|---|---|---|---|---|
 """
 REASONS = """
 | code | reason |
@@ -227,6 +231,12 @@ def defaults() -> dict[str, tuple[str, str]]:
     """By field of limits.toml: its value and what the comment beside it says."""
     lines = re.findall(r"^(\w+) = (\S+)\s+# (.*)$", (REPOSITORY / "config" / "limits.toml").read_text(), re.MULTILINE)
     return {name: (value, comment) for name, value, comment in lines}
+
+
+def fails_without(mutant: str) -> str:
+    """The test that has to fail under a patch, from the patch's first line."""
+    first = (MUTANTS / f"{mutant}.patch").read_text().partition("\n")[0]
+    return first.removeprefix("# test: ")
 
 
 def page() -> str:
@@ -243,7 +253,8 @@ def page() -> str:
             "; ".join(shipped[name][1] for name in names).replace(" ...; ...", "") or "-",
             "<br>".join(f"`{code}`" for code in check.codes.split()) or "-",
             check.happens,
-            f"`{check.test.removesuffix('::')}`",
+            f"`{check.test}`",
+            "<br>".join(f"`{mutant}`: `{fails_without(mutant)}`" for mutant in check.mutants.split()),
         )
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
     named = {code for check in CHECKS for code in check.codes.split()}

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from checklist import CHECKS, PAGE, defaults, page
+from checklist import CHECKS, PAGE, defaults, fails_without, page
 
 from bot4.model.enums import REJECT_NAMES
 from bot4.settings.schema import Limits
@@ -30,9 +30,7 @@ def test_every_code_that_refuses_an_intent_is_in_it():
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.codes.split()[0] if check.codes else check.settings)
 def test_each_check_has_its_test_and_mutants_that_take_it_away(check):
-    file, name = check.test.split("::")
-    text = (REPOSITORY / file).read_text()
-    assert not name or re.search(rf"^def {name}\(", text, re.MULTILINE)
-    for mutant in check.mutants.split():
-        assert (REPOSITORY / "tests" / "mutants" / f"{mutant}.patch").is_file(), mutant
     assert check.mutants
+    for test in (check.test, *map(fails_without, check.mutants.split())):
+        file, name = re.fullmatch(r"(tests/\S+\.py)::(test_\w+)(?:\[\S+\])?", test).groups()
+        assert re.search(rf"^def {name}\(", (REPOSITORY / file).read_text(), re.MULTILINE), test
