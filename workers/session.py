@@ -421,6 +421,7 @@ class Session:
             tsc_hz=calibration.tsc_hz if calibration else 0.0,
             session=plan.session,
             limits=plan.limits,
+            latencies=plan.latencies,
             mode=self._prepared.settings.mode,
             strategy=strategy.module,
             strategy_params=strategy.params,

@@ -6,6 +6,7 @@ from decimal import Decimal
 import numpy as np
 
 from bot4.adapters.files.report_facts import RunFacts
+from bot4.model.latency import Latency
 from bot4.model.units import decimal_string, from_e8
 
 TAKING = "quantity taken is not offered again until the recording changes that level; no market impact beyond that"
@@ -16,9 +17,12 @@ def assumptions(instruments: np.ndarray, keys: Sequence[str], run: RunFacts) -> 
     """What the figures rest on, as rows of {name, value, note}."""
     session, limits = run.session[0], run.limits[0]
     refill = _seconds(limits["bucket_refill_ns"])
+    least = int(session["order_latency_ns"]), int(session["order_latency_ns"]), int(session["report_latency_ns"])
+    orders, cancels, reports = (_way(ns, table) for ns, table in zip(least, run.latencies, strict=True))
     rows = [
-        ("order latency", _micros(session["order_latency_ns"]), "from execution to the simulated venue"),
-        ("report latency", _micros(session["report_latency_ns"]), "from the simulated venue to execution"),
+        ("order latency", orders, "from execution to the simulated venue"),
+        ("cancel latency", cancels, "from execution to the simulated venue"),
+        ("report latency", reports, "from the simulated venue to execution"),
         ("internal latency", _micros(session["internal_latency_ns"]), "from execution to the strategy"),
         ("fill of a taking order", "walks the recorded book", TAKING),
         ("fill of a resting order", "behind the displayed queue", RESTING),
@@ -41,6 +45,15 @@ def assumptions(instruments: np.ndarray, keys: Sequence[str], run: RunFacts) -> 
         ("stop confirmation", _seconds(limits["stop_confirm_ns"]), "an unprotected fill is closed after this"),
     ]  # fmt: skip
     return [{"name": name, "value": value, "note": note} for name, value, note in rows]
+
+
+def _way(least_ns: int, table: Latency | None) -> str:
+    """How long messages of one way take: always the same, or the middle and the slowest hundredth of a table."""
+    if table is None:
+        return _micros(least_ns)
+    values = np.sort(np.maximum(table.values, least_ns))
+    middle, slow = (int(values[int(share * (len(values) - 1))]) for share in (0.5, 0.99))
+    return f"{_micros(middle)}, p99 {_micros(slow)}" if slow > middle else _micros(middle)
 
 
 def _micros(ns: int) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from bot4.model.latency import Latency
 from bot4.shm.wires import CLOCK_ANEW, CLOCK_LATEST_NS, CLOCK_OFFSET_NS, CLOCK_STAMPS
 
 
@@ -34,6 +35,7 @@ class RunFacts:
     tsc_hz: float
     session: np.ndarray  # SESSION[1]
     limits: np.ndarray  # LIMITS[1]
+    latencies: Sequence[Latency | None] = (None, None, None)  # of orders, cancels, reports; None: the least
     mode: str = "paper"
     strategy: str = ""
     strategy_params: Mapping[str, object] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from bot4.adapters.files.report_page import session_page
 from bot4.model import enums as e
 from bot4.model import records as r
 from bot4.model.errors import InputError
+from bot4.model.latency import constant, log_normal
 from bot4.shm import wires as w
 
 SYMBOLS = [("BTCUSDT", "binance_usdm"), ("ETHUSDT", "binance_spot")]
@@ -238,6 +239,16 @@ def test_assumptions_name_latencies_fees_and_limits(session: sample.SampleSessio
     assert rows["position limit"] == "2 %"
     assert rows["drawdown limit"] == "15 %"
     assert all(row["note"] for row in report_of(session)["assumptions"])
+
+
+def test_assumptions_name_what_ways_really_take(session: sample.SampleSession) -> None:
+    """The least of a way counts where a table says less."""
+    tables = log_normal(30_000_000, 0.5, "x"), constant(5_000_000), constant(1)
+    rows = {row["name"]: row["value"] for row in report_of(session, facts(latencies=tables))["assumptions"]}
+    middle, slow = (float(part.removeprefix("p99 ").removesuffix(" µs")) for part in rows["order latency"].split(", "))
+    assert 28_000 < middle < 32_000 and slow > 2 * middle
+    assert rows["cancel latency"] == "5000 µs"
+    assert rows["report latency"] == f"{sample.session()[0]['report_latency_ns'] // 1000} µs"
 
 
 def test_written_whole_and_nothing_else(session: sample.SampleSession, tmp_path: Path) -> None:
