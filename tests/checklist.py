@@ -216,7 +216,8 @@ reason. An exit (reduce-only) passes every limit but the collar and the number o
 What is proven by what: the test under "seen firing in" sees the limit work in the real wiring, in every run of the
 tests. Each patch under "taken away by" removes the check, or a part of it, and `make mutants` wants the test named
 beside the patch to fail then; that is often a narrower test than the one that sees the limit fire. `make adversary`
-sends a million hostile intents against all of them.
+sends a million hostile intents against all of them; what went out is judged by the ledger alone, but for correlation
+and the breaker, of which the ledger knows nothing: there the slow twin judges.
 
 | setting | default, bounds | what is limited | refused as | at the limit | seen firing in | taken away by |
 |---|---|---|---|---|---|---|
