@@ -112,6 +112,11 @@ class Order:
         return self.status in OPEN
 
     @property
+    def left_lots(self) -> int:
+        """What of it can still be filled."""
+        return (self.qty_e8 - self.executed_e8 - self.prevented_e8) // self.symbol.lot_e8
+
+    @property
     def list_id(self) -> int:
         """The list it belongs to, -1 if to none."""
         return -1 if self.order_list is None else self.order_list.list_id

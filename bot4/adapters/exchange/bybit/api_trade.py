@@ -123,9 +123,12 @@ class Desk:
         if not order.reduce_only:
             check_value(order.symbol, value_e8)
         more_e8 = (qty_e8 or order.qty_e8) - order.qty_e8
-        if order.symbol.is_linear and more_e8 > 0 and not order.reduce_only and not order.is_waiting:
-            more_value_e8 = mul_e8(reference_e8, more_e8)
-            if not self._states.affords(account, order.symbol, order.is_buy, more_e8, more_value_e8):
+        if order.symbol.is_linear and not order.reduce_only and not order.is_waiting:
+            lots, more_lots = order.left_lots, more_e8 // order.symbol.lot_e8
+            loss_e8 = self._states.loss_e8(order, reference_e8, lots + more_lots)
+            loss_e8 -= self._states.loss_e8(order, order.price_e8, lots)
+            more_value_e8 = mul_e8(reference_e8, max(0, more_e8))
+            if not self._states.affords(account, order, more_lots, loss_e8, more_value_e8):
                 raise no(110007, "ab not enough for new order")
 
     def cancel(self, account: Account, fields: Fields) -> dict[str, Any]:

@@ -130,7 +130,9 @@ def check_money(venue: Venue, states: States, account: Account, order: BybitOrde
     if order.reduce_only or order.is_waiting:
         return
     if order.symbol.is_linear:
-        if not states.affords(account, order.symbol, order.is_buy, order.qty_e8, value_e8):
+        lots = order.left_lots
+        loss_e8 = states.loss_e8(order, order.price_e8, lots) if order.price_e8 else states.walk_loss_e8(account, order)
+        if not states.affords(account, order, lots, loss_e8, value_e8):
             raise no(110007, "ab not enough for new order")
     elif order.is_buy and value_e8 > states.available_e8(account):
         raise no(170131, "Insufficient balance.")

@@ -2,7 +2,8 @@
 
 Margin is that of a one-way cross account: USDT alone counts, with what open positions have won and lost at the mark
 price, which is the last one traded. A position, or what it would be once the orders of one side are filled, whichever
-is larger, needs its value at the mark price divided by the leverage. Nothing is liquidated.
+is larger, needs its value at the mark price divided by the leverage. What an order would lose at once, bought above the
+mark price or sold below it, has to be there beside that. Who closes is not asked for margin. Nothing is liquidated.
 """
 
 from collections import deque
@@ -12,8 +13,9 @@ from typing import Any
 from bot4.adapters.exchange.bybit.order import BybitOrder
 from bot4.adapters.exchange.bybit.symbol import LEVERAGE_SCALE, decimals_of, price_text, qty_text
 from bot4.adapters.exchange.bybit.text import average, plain, scaled
-from bot4.adapters.exchange.core import Position
+from bot4.adapters.exchange.core import DEPTH_BOUND, Position
 from bot4.adapters.exchange.number import E8, mul_e8
+from bot4.adapters.exchange.order import Order
 from bot4.adapters.exchange.symbol import Symbol
 from bot4.adapters.exchange.venue import Account, Venue
 
@@ -58,6 +60,7 @@ class Margin:
 
     position_e8: int = 0
     order_e8: int = 0
+    loss_e8: int = 0  # what open orders would lose at once
     maintenance_e8: int = 0
     profit_e8: int = 0
 
@@ -91,27 +94,31 @@ class States:
     def _value_e8(self, symbol: Symbol, lots: int) -> int:
         return self.mark_e8(symbol) // symbol.tick_e8 * lots * symbol.value_e8
 
-    def _worst_lots(self, account: Account, symbol: Symbol, held: int, more_buys: int, more_sells: int) -> int:
-        """The largest position that orders of one side can make; orders that wait for a trigger need nothing yet."""
-        buys, sells = more_buys, more_sells
+    def _orders(self, account: Account, symbol: Symbol) -> tuple[int, int, int]:
+        """Lots that open orders may buy and sell, and what they would lose at once; those that wait for a trigger need
+        nothing yet."""
+        buys = sells = loss_e8 = 0
         for order in account.open.values():
             if order.symbol is symbol and not order.reduce_only and (not order.stop_e8 or order.working_ms >= 0):
-                lots = (order.qty_e8 - order.executed_e8 - order.prevented_e8) // symbol.lot_e8
+                lots = order.left_lots
+                loss_e8 += self.loss_e8(order, order.price_e8, lots)
                 if order.is_buy:
                     buys += lots
                 else:
                     sells += lots
-        return max(abs(held), held + buys, sells - held)
+        return buys, sells, loss_e8
 
     def _needed_e8(self, account: Account, symbol: Symbol, lots: int) -> int:
         return -(-self._value_e8(symbol, lots) * LEVERAGE_SCALE // self.leverage(account, symbol))
 
     def margin(self, account: Account) -> Margin:
         """Of all contracts."""
-        position_e8 = order_e8 = maintenance_e8 = profit_e8 = 0
+        position_e8 = order_e8 = loss_e8 = maintenance_e8 = profit_e8 = 0
         for symbol in self._contracts:
             held = self.position(account, symbol)
-            worst = self._worst_lots(account, symbol, held.lots, 0, 0)
+            buys, sells, lost_e8 = self._orders(account, symbol)
+            loss_e8 += lost_e8
+            worst = _worst(held.lots, buys, sells)
             if not worst:
                 continue
             needed_e8 = self._needed_e8(account, symbol, abs(held.lots))
@@ -119,24 +126,51 @@ class States:
             order_e8 += self._needed_e8(account, symbol, worst) - needed_e8
             maintenance_e8 += self._value_e8(symbol, abs(held.lots)) * _MAINTENANCE_PPM // _PPM
             profit_e8 += self._value_e8(symbol, held.lots) - held.cost_e8
-        return Margin(position_e8, order_e8, maintenance_e8, profit_e8)
+        return Margin(position_e8, order_e8, loss_e8, maintenance_e8, profit_e8)
 
     def available_e8(self, account: Account) -> int:
         """USDT that new orders may need."""
         margin = self.margin(account)
         free_e8, _ = self._venue.balance(account, SETTLE)
-        return free_e8 + margin.profit_e8 - margin.position_e8 - margin.order_e8
+        return free_e8 + margin.profit_e8 - margin.position_e8 - margin.order_e8 - margin.loss_e8
 
-    def affords(self, account: Account, symbol: Symbol, is_buy: bool, qty_e8: int, value_e8: int) -> bool:
-        """Whether there is margin for an order more, its taker's fee included; `value_e8` is that of the order."""
-        lots = qty_e8 // symbol.lot_e8
+    def loss_e8(self, order: Order, price_e8: int, lots: int) -> int:
+        """What so many lots of an order would lose at once at a price; 0 for a price that is no worse than the mark."""
+        gap_ticks = (price_e8 - self.mark_e8(order.symbol)) // order.symbol.tick_e8
+        return max(0, gap_ticks if order.is_buy else -gap_ticks) * lots * order.symbol.value_e8
+
+    def walk_loss_e8(self, account: Account, order: Order) -> int:
+        """What a market order would lose at once, through the book as it is shown."""
+        symbol = order.symbol
+        left = order.left_lots
+        if order.stp_mode == "EXPIRE_MAKER":  # the account's own orders are in the way and are no counterpart
+            left += sum(own.left_lots for own in account.open.values() if own.symbol is symbol)
+        loss_e8 = 0
+        for price_e8, qty_e8 in self._venue.core.depth(symbol, not order.is_buy, DEPTH_BOUND):
+            part = min(left, qty_e8 // symbol.lot_e8)
+            loss_e8 += self.loss_e8(order, price_e8, part)
+            left -= part
+            if not left:
+                break
+        return loss_e8
+
+    def affords(self, account: Account, order: Order, more_lots: int, loss_e8: int, value_e8: int) -> bool:
+        """Whether there is margin for so many lots of an order more, which lose so much at once, its taker's fee
+        included; `value_e8` is theirs."""
+        symbol = order.symbol
         held = self.position(account, symbol).lots
-        now = self._worst_lots(account, symbol, held, 0, 0)
-        then = self._worst_lots(account, symbol, held, lots if is_buy else 0, 0 if is_buy else lots)
-        more_e8 = self._needed_e8(account, symbol, then) - self._needed_e8(account, symbol, now)
-        if more_e8 <= 0:
+        buys, sells, _ = self._orders(account, symbol)
+        now = _worst(held, buys, sells)
+        if order.is_buy:
+            buys += more_lots
+        else:
+            sells += more_lots
+        more_e8 = self._needed_e8(account, symbol, _worst(held, buys, sells)) - self._needed_e8(account, symbol, now)
+        only_closes = (held + buys if order.is_buy else sells - held) <= 0
+        if more_e8 + loss_e8 <= 0 or only_closes:
             return True
-        return more_e8 + value_e8 * max(0, rates_ppm(account)[1]) // _PPM <= self.available_e8(account)
+        fee_e8 = value_e8 * max(0, rates_ppm(account)[1]) // _PPM
+        return more_e8 + loss_e8 + fee_e8 <= self.available_e8(account)
 
     # --- as it is told ---
 
@@ -249,6 +283,11 @@ class States:
             "totalMaintenanceMargin": plain(margin.maintenance_e8),
             "coin": rows,
         }
+
+
+def _worst(held: int, buys: int, sells: int) -> int:
+    """The largest position that orders of one side can make."""
+    return max(abs(held), held + buys, sells - held)
 
 
 def _rate(part_e8: int, whole_e8: int) -> str:

@@ -399,6 +399,51 @@ def test_margin(tmp_path):
     desk.conserved()
 
 
+def test_what_an_order_loses_at_once_has_to_be_there(tmp_path):
+    desk = BybitDesk(tmp_path, accounts=3, usdt=1_000)
+    for account in (0, 1, 2):
+        desk.done(account, "POST", "position/set-leverage", category="linear", symbol=BTC, buyLeverage="100",
+                  sellLeverage="100")  # fmt: skip
+    resting = desk.create(1, "Sell", "0.9", "66000")  # at the mark of 60,000 it needs 540
+    assert desk.refused(0, "POST", "order/create", **order("Buy", "0.9", "66000")) == 110007  # and loses 5,400
+    assert (
+        desk.refused(0, "POST", "order/create", **order("Buy", "0.9")) == 110007
+    )  # so does the walk of a market order
+    assert desk.refused(0, "POST", "order/create", **order("Buy", "0.2", "66000")) == 110007
+    desk.done(1, "POST", "order/cancel", category="linear", symbol=BTC, orderId=resting)
+    first = desk.create(0, "Buy", "0.1", "66000")  # 60, and 600 that it would lose
+    wallet = desk.done(0, "GET", "account/wallet-balance", accountType="UNIFIED")["list"][0]
+    assert wallet["totalAvailableBalance"] == "340"
+    assert desk.refused(0, "POST", "order/create", **order("Buy", "0.1", "66000")) == 110007
+    amend = {"category": "linear", "symbol": BTC, "orderId": desk.create(0, "Buy", "0.1", "60000")}
+    assert desk.refused(0, "POST", "order/amend", price="63000", **amend) == 110007  # 300 of 280
+    desk.done(0, "POST", "order/amend", price="62000", **amend)
+    desk.done(0, "POST", "order/cancel-all", category="linear", symbol=BTC)
+    assert desk.order(0, first)["orderStatus"] == "Cancelled"
+    desk.create(2, "Buy", "0.1", "59990")
+    desk.create(2, "Buy", "0.4", "56000")
+    own = desk.create(0, "Buy", "0.01", "59995")
+    assert desk.refused(0, "POST", "order/create", **order("Sell", "0.5")) == 110007  # walks to 56,000
+    desk.create(0, "Sell", "0.1", smpType="CancelMaker")
+    assert desk.order(0, own)["orderStatus"] == "Cancelled"
+    desk.create(2, "Sell", "0.1", "60000")
+    desk.create(0, "Buy", "0.1")  # who closes is not asked
+    assert recompute(desk.ledger).balances["a", "USDT"] > 0
+    desk.conserved()
+
+
+def test_a_position_may_lose_more_than_there_is(tmp_path):
+    desk = BybitDesk(tmp_path, accounts=3, usdt=1_000)
+    desk.done(0, "POST", "position/set-leverage", category="linear", symbol=BTC, buyLeverage="100", sellLeverage="100")
+    desk.create(1, "Sell", "0.15", "60000")
+    desk.create(0, "Buy", "0.15", "60000")
+    desk.create(2, "Buy", "0.1", "50000")
+    desk.create(0, "Sell", "0.1", reduceOnly=True)
+    assert float(desk.coin(0)["walletBalance"]) < 0  # nothing is liquidated
+    assert recompute(desk.ledger).balances["a", "USDT"] < 0
+    desk.conserved()
+
+
 def test_reduce_only_orders_follow_the_position(desk):
     desk.create(1, "Sell", "1", "60000")
     desk.create(0, "Buy", "1")
