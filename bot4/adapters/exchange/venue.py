@@ -321,7 +321,8 @@ class Venue:
             self.close(symbol, "BREAK", is_on)
         if is_on and cancels_orders:
             for account in self.accounts:
-                self.cancel_all(account)
+                if account.index != self.book_account:  # the recording goes on
+                    self.cancel_all(account)
 
     def new_list_number(self) -> int:
         """A number for an order list that comes."""

@@ -335,3 +335,22 @@ def test_recordings_that_are_no_market(tmp_path):
 def test_queue_models_that_there_are_not(text):
     with pytest.raises(SettingsError, match="--queue"):
         read_queue(text)
+
+
+def test_maintenance_cancels_our_orders_and_leaves_the_book(play):
+    capture = Capture(BIDS, ASKS)
+    for _ in range(6):
+        capture.depth("59990.00 1", "")
+    scenario = '[[fault]]\nkind = "maintenance"\nafter_ms = 150\nduration_ms = 200\ncancels_orders = true\n'
+    one = play(capture, scenario=scenario)
+    one.desk.limit(0, "BUY", "60000.00", "1")
+    book = [("60000", "5"), ("59999", "4"), ("59998", "9"), ("59990", "1")]
+    closed = []
+    for _ in range(6):
+        one.next()
+        one.desk.gateway.states()
+        closed.append(one.desk.venue.is_closed)
+    assert True in closed and not closed[-1]
+    assert one.desk.venue.accounts[0].open == {}
+    assert one.book("BUY", 9) == book
+    assert one.desk.limit(0, "SELL", "60000.00", "2")["executedQty"] == "2.00000000"
