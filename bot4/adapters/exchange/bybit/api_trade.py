@@ -108,7 +108,7 @@ class Desk:
             base_e8 = price_e8 or order.price_e8 or last_e8
             check_ends(symbol, order.is_buy, profit_e8, loss_e8, base_e8)
             check_ends_mode(fields)
-        self._check_more(account, order, qty_e8, price_e8)
+        self._check_more(account, order, qty_e8, price_e8, stop_e8)
         if qty_e8 or price_e8 or stop_e8:
             self._venue.amend(account, order, qty_e8, price_e8, stop_e8)
         elif not profit_e8 and not loss_e8:
@@ -116,20 +116,28 @@ class Desk:
         order.take_profit_e8, order.stop_loss_e8 = profit_e8 or order.take_profit_e8, loss_e8 or order.stop_loss_e8
         return {"orderId": order.text_id, "orderLinkId": order.client_id}
 
-    def _check_more(self, account: Account, order: BybitOrder, qty_e8: int, price_e8: int) -> None:
+    def _check_more(self, account: Account, order: BybitOrder, qty_e8: int, price_e8: int, stop_e8: int) -> None:
         """There is money for what an amended order has more than before."""
-        reference_e8 = price_e8 or order.price_e8 or order.stop_e8
+        symbol, states = order.symbol, self._states
+        before_e8 = order.price_e8 or order.stop_e8
+        reference_e8 = price_e8 or order.price_e8 or stop_e8 or order.stop_e8
         value_e8 = mul_e8(reference_e8, qty_e8 or order.qty_e8)
-        if not order.reduce_only:
-            check_value(order.symbol, value_e8)
+        if order.reduce_only:
+            return
+        check_value(symbol, value_e8)
         more_e8 = (qty_e8 or order.qty_e8) - order.qty_e8
-        if order.symbol.is_linear and not order.reduce_only and not order.is_waiting:
-            lots, more_lots = order.left_lots, more_e8 // order.symbol.lot_e8
-            loss_e8 = self._states.loss_e8(order, reference_e8, lots + more_lots)
-            loss_e8 -= self._states.loss_e8(order, order.price_e8, lots)
+        lots, more_lots = order.left_lots, more_e8 // symbol.lot_e8
+        if symbol.is_linear:
+            loss_e8 = states.loss_e8(order, reference_e8, lots + more_lots, stop_e8)
+            loss_e8 -= states.loss_e8(order, before_e8, lots)
             more_value_e8 = mul_e8(reference_e8, max(0, more_e8))
-            if not self._states.affords(account, order, more_lots, loss_e8, more_value_e8):
+            if not states.affords(account, order, more_lots, loss_e8, more_value_e8):
                 raise no(110007, "ab not enough for new order")
+        elif order.is_buy:
+            left_e8 = lots * symbol.lot_e8
+            locked_e8 = mul_e8(reference_e8, left_e8 + more_e8) - mul_e8(before_e8, left_e8)
+            if locked_e8 > max(0, states.available_e8(account)):
+                raise no(170131, "Insufficient balance.")
 
     def cancel(self, account: Account, fields: Fields) -> dict[str, Any]:
         """Cancel an order."""

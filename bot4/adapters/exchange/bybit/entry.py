@@ -125,16 +125,19 @@ def check_link(account: Account, symbol: Symbol, link: str) -> None:
         raise no(110072, "OrderLinkedID is duplicate") if symbol.is_linear else no(170141, "Duplicate clientOrderId.")
 
 
-def check_money(venue: Venue, states: States, account: Account, order: BybitOrder, value_e8: int) -> None:
-    """Margin of contracts, and of USDT that a coin is bought with what margin does not need."""
-    if order.reduce_only or order.is_waiting:
+def check_money(states: States, account: Account, order: BybitOrder, value_e8: int) -> None:
+    """Margin of contracts, and of USDT that a coin is bought with what margin does not need; what waits for a trigger
+    is asked as if it had gone off."""
+    if order.reduce_only:
         return
+    reference_e8 = order.price_e8 or order.stop_e8
+    loss_e8 = (
+        states.loss_e8(order, reference_e8, order.left_lots) if reference_e8 else states.walk_loss_e8(account, order)
+    )
     if order.symbol.is_linear:
-        lots = order.left_lots
-        loss_e8 = states.loss_e8(order, order.price_e8, lots) if order.price_e8 else states.walk_loss_e8(account, order)
-        if not states.affords(account, order, lots, loss_e8, value_e8):
+        if not states.affords(account, order, order.left_lots, loss_e8, value_e8):
             raise no(110007, "ab not enough for new order")
-    elif order.is_buy and value_e8 > states.available_e8(account):
+    elif order.is_buy and value_e8 + (0 if reference_e8 else loss_e8) > states.available_e8(account):
         raise no(170131, "Insufficient balance.")
 
 
@@ -184,7 +187,7 @@ class Reader:
         value_e8 = order.quote_qty_e8 or mul_e8(order.price_e8 or order.stop_e8 or order.last_price_e8, order.qty_e8)
         if not order.reduce_only:
             check_value(symbol, value_e8)
-        check_money(self._venue, self._states, account, order, value_e8)
+        check_money(self._states, account, order, value_e8)
         return order
 
     def _read_price(self, order: BybitOrder, fields: Fields, is_market: bool, time_in_force: str) -> None:

@@ -95,13 +95,13 @@ class States:
         return self.mark_e8(symbol) // symbol.tick_e8 * lots * symbol.value_e8
 
     def _orders(self, account: Account, symbol: Symbol) -> tuple[int, int, int]:
-        """Lots that open orders may buy and sell, and what they would lose at once; those that wait for a trigger need
-        nothing yet."""
+        """Lots that open orders may buy and sell, and what they would lose at once; what waits for a trigger is as if
+        it had gone off."""
         buys = sells = loss_e8 = 0
         for order in account.open.values():
-            if order.symbol is symbol and not order.reduce_only and (not order.stop_e8 or order.working_ms >= 0):
+            if order.symbol is symbol and not order.reduce_only:
                 lots = order.left_lots
-                loss_e8 += self.loss_e8(order, order.price_e8, lots)
+                loss_e8 += self.loss_e8(order, order.price_e8 or order.stop_e8, lots)
                 if order.is_buy:
                     buys += lots
                 else:
@@ -134,9 +134,12 @@ class States:
         free_e8, _ = self._venue.balance(account, SETTLE)
         return free_e8 + margin.profit_e8 - margin.position_e8 - margin.order_e8 - margin.loss_e8
 
-    def loss_e8(self, order: Order, price_e8: int, lots: int) -> int:
-        """What so many lots of an order would lose at once at a price; 0 for a price that is no worse than the mark."""
-        gap_ticks = (price_e8 - self.mark_e8(order.symbol)) // order.symbol.tick_e8
+    def loss_e8(self, order: Order, price_e8: int, lots: int, stop_e8: int = 0) -> int:
+        """What so many lots of an order would lose at once at a price; 0 for a price that is no worse than the mark, or
+        than the trigger that it waits for (`stop_e8`: a new one)."""
+        waits = order.stop_e8 and order.working_ms < 0
+        base_e8 = (stop_e8 or order.stop_e8) if waits else self.mark_e8(order.symbol)
+        gap_ticks = (price_e8 - base_e8) // order.symbol.tick_e8
         return max(0, gap_ticks if order.is_buy else -gap_ticks) * lots * order.symbol.value_e8
 
     def walk_loss_e8(self, account: Account, order: Order) -> int:

@@ -378,9 +378,13 @@ def test_margin(tmp_path):
     assert desk.refused(0, "POST", "order/create", **order("Buy", "0.1", "60000")) == 110007
     desk.create(0, "Sell", "1.6", "60500")  # the other side needs nothing more
     assert desk.refused(0, "POST", "order/create", **order("Buy", "0.01", "60000", "spot")) == 170131
-    waiting = desk.create(0, "Buy", "50", triggerPrice="61000", triggerDirection=1)  # nor does what waits
+    conditional = {"triggerPrice": "61000", "triggerDirection": 1}  # asked as if it had gone off
+    assert desk.refused(0, "POST", "order/create", **order("Buy", "0.1", **conditional)) == 110007
+    waiting = desk.create(0, "Buy", "0.05", **conditional)
     wallet = desk.done(0, "GET", "account/wallet-balance", accountType="UNIFIED")["list"][0]
-    assert wallet["totalAvailableBalance"] == "400"
+    assert wallet["totalAvailableBalance"] == "100"
+    amend = {"category": "linear", "symbol": BTC, "orderId": waiting}
+    assert desk.refused(0, "POST", "order/amend", qty="0.1", **amend) == 110007
     desk.done(0, "POST", "order/cancel", category="linear", symbol=BTC, orderId=waiting)
     leverage = {"category": "linear", "symbol": BTC}
     assert desk.refused(0, "POST", "position/set-leverage", buyLeverage="5", sellLeverage="5", **leverage) == 110044
@@ -399,6 +403,25 @@ def test_margin(tmp_path):
     desk.conserved()
 
 
+def test_coins_are_bought_with_what_margin_leaves(tmp_path):
+    desk = BybitDesk(tmp_path, usdt=1_000)
+    desk.create(0, "Buy", "0.1", "60000")  # 600 of 1,000
+    trigger = {"triggerPrice": "60005", "orderFilter": "tpslOrder"}
+    assert desk.refused(0, "POST", "order/create", **order("Buy", "0.0155", "60010", "spot", **trigger)) == 170131
+    assert desk.refused(0, "POST", "order/create", **order("Buy", "0.0155", "", "spot", **trigger)) == 170131
+    desk.create(1, "Sell", "0.001", "60000", "spot")
+    desk.create(1, "Sell", "1", "64000", "spot")
+    walk = order("Buy", "0.0065", "", "spot", marketUnit="baseCoin")  # 390 at the last price, 412 in the book
+    assert desk.refused(0, "POST", "order/create", **walk) == 170131
+    waiting = desk.create(0, "Buy", "0.006", "60010", "spot", **trigger)  # locks 360.06
+    amend = {"category": "spot", "symbol": BTC, "orderId": waiting}
+    assert desk.refused(0, "POST", "order/amend", qty="0.007", **amend) == 170131
+    assert desk.refused(0, "POST", "order/create", **order("Buy", "0.001", "60000", "spot")) == 170131
+    wallet = desk.done(0, "GET", "account/wallet-balance", accountType="UNIFIED")["list"][0]
+    assert wallet["totalAvailableBalance"] == "39.94"
+    desk.conserved()
+
+
 def test_what_an_order_loses_at_once_has_to_be_there(tmp_path):
     desk = BybitDesk(tmp_path, accounts=3, usdt=1_000)
     for account in (0, 1, 2):
@@ -406,11 +429,11 @@ def test_what_an_order_loses_at_once_has_to_be_there(tmp_path):
                   sellLeverage="100")  # fmt: skip
     resting = desk.create(1, "Sell", "0.9", "66000")  # at the mark of 60,000 it needs 540
     assert desk.refused(0, "POST", "order/create", **order("Buy", "0.9", "66000")) == 110007  # and loses 5,400
-    assert (
-        desk.refused(0, "POST", "order/create", **order("Buy", "0.9")) == 110007
-    )  # so does the walk of a market order
+    assert desk.refused(0, "POST", "order/create", **order("Buy", "0.9")) == 110007  # so does a market order
     assert desk.refused(0, "POST", "order/create", **order("Buy", "0.2", "66000")) == 110007
     desk.done(1, "POST", "order/cancel", category="linear", symbol=BTC, orderId=resting)
+    trigger = {"triggerPrice": "60001", "triggerDirection": 1}
+    assert desk.refused(0, "POST", "order/create", **order("Buy", "0.9", "66000", **trigger)) == 110007
     first = desk.create(0, "Buy", "0.1", "66000")  # 60, and 600 that it would lose
     wallet = desk.done(0, "GET", "account/wallet-balance", accountType="UNIFIED")["list"][0]
     assert wallet["totalAvailableBalance"] == "340"
@@ -420,6 +443,7 @@ def test_what_an_order_loses_at_once_has_to_be_there(tmp_path):
     desk.done(0, "POST", "order/amend", price="62000", **amend)
     desk.done(0, "POST", "order/cancel-all", category="linear", symbol=BTC)
     assert desk.order(0, first)["orderStatus"] == "Cancelled"
+    desk.tick(2)
     desk.create(2, "Buy", "0.1", "59990")
     desk.create(2, "Buy", "0.4", "56000")
     own = desk.create(0, "Buy", "0.01", "59995")
