@@ -42,7 +42,7 @@ CHECKS = (
         "RISK_GROSS",
         "the order is refused",
         f"{TOGETHER}::test_orders_that_pass_alone_and_are_too_much_together_are_never_both_at_the_venue",
-        "risk_gross_unchecked execution_others_forgotten",
+        "risk_gross_unchecked execution_others_forgotten risk_stale_position_at_its_last_price",
     ),
     Check(
         "net_bps",
@@ -112,7 +112,7 @@ CHECKS = (
         "RISK_DAILY_LOSS",
         "nothing is opened until the next day; exits and stops go on",
         f"{WIRING}::test_daily_loss_and_drawdown_shut_the_way_in_but_not_out",
-        "risk_daily_loss_reached_is_allowed",
+        "risk_daily_loss_reached_is_allowed risk_unproven_profit_counts",
     ),
     Check(
         "drawdown_bps",
@@ -154,7 +154,7 @@ CHECKS = (
         "EXEC_NO_QUOTE",
         "nothing is opened without a live quote",
         f"{WIRING}::test_a_stale_book_and_an_old_quote_refuse_opening_orders",
-        "risk_old_quote_accepted risk_missing_quote_ignored",
+        "risk_old_quote_accepted risk_missing_quote_ignored risk_old_price_believed",
     ),
     Check(
         "silence_ms lag_ms",

@@ -87,13 +87,13 @@ def check_intent(x, wires, instruments, limits, session, shard):
     view["bid_ticks"] = position["bid_ticks"]
     view["ask_ticks"] = position["ask_ticks"]
     view["quote_ts_ns"] = position["quote_ts_ns"]
-    view["equity_e8"] = account["equity_e8"]
     view["high_water_e8"] = account["high_water_e8"]
     view["day_start_e8"] = account["day_start_e8"]
     view["killed"] = account["killed"]
     view["breaker_open"] = 1 if account["now_ns"] < account["breaker_open_until_ns"] else 0
     view["streak"] = 1 if account["now_ns"] < account["streak_until_ns"] else 0
-    note_others(x.views, x.positions, instruments, instrument)
+    unproven = note_others(x.views, x.positions, instruments, instrument, account["now_ns"], limits[0]["quote_age_ns"])
+    view["equity_e8"] = account["equity_e8"] - unproven
     view["correlation_bps"] = correlation_bps(x.known, x.views, instrument, np.int64(intent["side"]))
     view["stale"] = 0 if position["whole"] != 0 else 1
     code = check_order(intent, view, instruments[instrument], limits[0])

@@ -131,6 +131,59 @@ def test_a_position_that_lost_its_price_keeps_its_loss_and_no_profit(tmp_path):
         assert rig.agent.memory.account["equity_e8"] == 100_000 * 10**8 + worth * LOTS * 10
 
 
+OLD = 10 * SECOND  # the age at which a quote still is one
+
+
+@pytest.mark.parametrize(
+    ("stale", "age", "code"), [(False, OLD, OK), (False, OLD + 1, RISK_DAILY_LOSS), (True, 2, RISK_DAILY_LOSS)]
+)
+def test_a_profit_at_a_price_that_is_not_live_makes_up_for_no_loss(tmp_path, stale, age, code):
+    """One instrument is 1,000 up when its price stops; 15 are lost at another, where 10 end the day."""
+    rig = rig_of(tmp_path, daily_loss_bps=1, quote_age_ns=OLD)
+    (stop,) = rig.enter()[1]
+    rig.ack(4 * MS, stop)
+    rig.quote(6 * MS, bid=BID + 100_000, ask=ASK + 100_000)
+    if stale:
+        rig.whole(6 * MS + 1, whole=False)
+    rig.run()
+    rig.requests()
+    rig.event(
+        6 * MS + 1,
+        REPORT_FUNDING,
+        {"instrument": 1, "id_hi": 1, "id_lo": 1, "order_row": -1, "side": 1},
+        cash_e8=-15 * 10**8,
+    )
+    rig.quote(6 * MS + age, instrument=1)
+    rig.intent(6 * MS + age, shard=1, instrument=1, qty_lots=10)
+    answer(rig, code)
+    profit = int(rig.position["unrealised_e8"])
+    assert profit > 9 * 10**8
+    assert rig.agent.memory.account["equity_e8"] == 99_985 * 10**8 + profit, "the account's own figure stays"
+
+
+@pytest.mark.parametrize("unit", [-1, 0])
+@pytest.mark.parametrize("move", [-100_000, 100_000], ids=["below the cost", "above the cost"])
+@pytest.mark.parametrize("live", [True, False], ids=["live", "stale"])
+def test_a_position_whose_price_is_not_live_counts_at_no_less_than_its_cost(tmp_path, live, move, unit):
+    """1,000 lots bought at ASK and 300 more wanted elsewhere, exact to the last unit of equity."""
+    rig = rig_of(tmp_path)
+    rig.enter()
+    rig.quote(6 * MS, bid=BID + move, ask=ASK + move)
+    if not live:
+        rig.whole(6 * MS + 1, whole=False)
+    rig.run()
+    rig.requests()
+    price = MID2 + 2 * move if live or move > 0 else 2 * ASK
+    profit = int(rig.position["unrealised_e8"])
+    rig.agent.memory.account["equity_e8"] = (
+        -(-(1_000 * price + 300 * MID2) * 10 * 10_000 // 40) + unit + (0 if live else max(0, profit))
+    )
+    rig.limits["gross_bps"] = 20
+    rig.agent.memory.account["high_water_e8"] = rig.agent.memory.account["day_start_e8"] = 0
+    rig.intent(7 * MS, shard=1, instrument=1, qty_lots=300)
+    answer(rig, RISK_GROSS if unit < 0 else OK)
+
+
 def test_an_exit_passes_whatever_the_account_holds(tmp_path):
     rig = rig_of(tmp_path, gross_bps=1, net_bps=1, venue_bps=1, capital_e8=10**8, streak_losses=1)
     rig.intent(5)

@@ -4,7 +4,8 @@ Of an instrument the worst case of a side is what is held there and everything p
 limit; gross counts the dearer side, since a position cannot be both. What is held on the other side is no hedge: its
 stop may go off first. So nothing that fills, ends or is unknown in any order can bring the account over a limit that
 held when the last order went out; only prices can. Sums are of twice the value, at twice the mid, so that the half
-tick is not lost. An instrument that holds something and has no quote has no bound: then nothing is opened.
+tick is not lost. An instrument that holds something and has no quote has no bound: then nothing is opened. Where the
+quote is old or the book stale, a position counts at the dearer of its cost and the last mid, and its profit is none.
 
 Execution sums up the others anew for each intent: nothing to keep, nothing to recover, 2 ns an instrument.
 """
@@ -18,39 +19,61 @@ from bot4.kernels.risk.view import MAX_BPS, MAX_MONEY_E8
 from bot4.model.enums import OK, RISK_GROSS, RISK_NET, RISK_VENUE
 
 
+@inlined
+def is_priced(position, now_ns, quote_age_ns):
+    """True if the book is whole and its quote not older than allowed: what the mid says is so."""
+    return position["whole"] != 0 and position["bid_ticks"] > 0 and now_ns - position["quote_ts_ns"] <= quote_age_ns
+
+
 @kernel
-def note_others(views, positions, instruments, index):
-    """Write into a view what all other instruments may come to.
+def note_others(views, positions, instruments, index, now_ns, quote_age_ns):
+    """Write into a view what all other instruments may come to, and tell what profit nothing bears out.
 
     Parameters
     ----------
     views : RISK_VIEW[n], the others_* of `index` are changed
-    positions : records [n] with `bid_ticks` and `ask_ticks`
+    positions : records [n] with lots, cost_tl, unrealised_e8, bid_ticks, ask_ticks, quote_ts_ns, whole
     instruments : INSTRUMENT[n]
     index : int64, 0 .. n - 1
+    now_ns, quote_age_ns : int64
+
+    Returns
+    -------
+    int64, 1e-8 quote currency: open profit, `index` included, at prices that are not live
 
     Notes
     -----
-    Complexity: O(n). Bound: sums saturate at MAX_MONEY_E8. Twin: tests/reference/kernels/risk/order_checks.py
+    Complexity: O(n). Bound: sums saturate at MAX_MONEY_E8; average costs are below 2**61.
+    Twin: tests/reference/kernels/risk/order_checks.py
     """
     gross = np.int64(0)
     long = np.int64(0)
     short = np.int64(0)
     venue = np.int64(0)
+    unproven = np.int64(0)
     for other in range(len(views)):
         view = views[other]
         longs = max(view["position_lots"], 0) + view["pending_buy_lots"]
         shorts = max(-view["position_lots"], 0) + view["pending_sell_lots"]
-        if other == index or (longs == 0 and shorts == 0):
+        if longs == 0 and shorts == 0:
             continue
-        twice_mid = positions[other]["bid_ticks"] + positions[other]["ask_ticks"]
-        if positions[other]["bid_ticks"] <= 0:
-            twice_mid = np.int64(0)  # `worth` has no bound without a price
+        position = positions[other]
+        priced = is_priced(position, now_ns, quote_age_ns)
+        if not priced:
+            unproven += max(position["unrealised_e8"], 0)
+        if other == index:
+            continue
+        twice_price = position["bid_ticks"] + position["ask_ticks"]
+        if position["bid_ticks"] <= 0:
+            twice_price = np.int64(0)  # `worth` has no bound without a price
+        elif not priced and position["lots"] != 0:
+            average = -(-abs(position["cost_tl"]) // abs(position["lots"]))
+            twice_price = max(twice_price, 2 * average)
         value_e8 = instruments[other]["value_e8"]
-        worst = worth(max(longs, shorts), twice_mid, value_e8)
+        worst = worth(max(longs, shorts), twice_price, value_e8)
         gross = min(gross + worst, MAX_MONEY_E8)
-        long = min(long + worth(longs, twice_mid, value_e8), MAX_MONEY_E8)
-        short = min(short + worth(shorts, twice_mid, value_e8), MAX_MONEY_E8)
+        long = min(long + worth(longs, twice_price, value_e8), MAX_MONEY_E8)
+        short = min(short + worth(shorts, twice_price, value_e8), MAX_MONEY_E8)
         if instruments[other]["venue"] == instruments[index]["venue"]:
             venue = min(venue + worst, MAX_MONEY_E8)
     mine = views[index]
@@ -58,6 +81,7 @@ def note_others(views, positions, instruments, index):
     mine["others_long_e8"] = long
     mine["others_short_e8"] = short
     mine["others_venue_e8"] = venue
+    return unproven
 
 
 @inlined

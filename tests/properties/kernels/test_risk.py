@@ -5,10 +5,11 @@ from fractions import Fraction
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference.kernels.risk.order_checks import check, others
+from reference.kernels.risk.order_checks import check, others, unproven
 from rig.risk import ASK, BID, EQUITY, T0, Case
 from rig.tables import SECOND, instruments
 
+from bot4.engine.portfolio import PORTFOLIO
 from bot4.kernels.risk.order_checks import note_done, note_fill, note_order
 from bot4.kernels.risk.portfolio import note_others
 from bot4.kernels.risk.share import is_worth_less, is_worth_more, share_ceil, share_floor
@@ -113,6 +114,10 @@ any_row = st.fixed_dictionaries(
         "bid": st.one_of(st.just(0), st.just(BID), magnitude.map(lambda x: min(x, 2**40 - 2))),
         "value_e8": st.sampled_from([10, 1, 10_000, 2**62]),
         "venue": st.integers(0, 2),
+        "cost": st.one_of(st.just(0), st.integers(-(2**61), 2**61), st.integers(0, 9_000 * BID)),
+        "worth": st.integers(-(2**55), 2**55),
+        "age": st.integers(8, 12),
+        "whole": st.integers(0, 1),
     }
 )
 
@@ -122,14 +127,17 @@ any_row = st.fixed_dictionaries(
 def test_the_others_are_summed_up_as_the_twin_does(rows, index):
     index %= len(rows)
     views, table = np.zeros(len(rows), RISK_VIEW), instruments(len(rows))
-    quotes = np.zeros(len(rows), [("bid_ticks", "i8"), ("ask_ticks", "i8")])
+    quotes = np.zeros(len(rows), PORTFOLIO)
     for view, quote, instrument, row in zip(views, quotes, table, rows, strict=True):
         view["position_lots"], view["pending_buy_lots"] = row["lots"], row["buys"]
         view["pending_sell_lots"], quote["bid_ticks"] = row["sells"], row["bid"]
         quote["ask_ticks"] = row["bid"] + 1
         instrument["value_e8"], instrument["venue"] = row["value_e8"], row["venue"]
         row["twice_mid"] = 2 * row["bid"] + 1 if row["bid"] else 0
-    note_others(views, quotes, table, index)
+        quote["lots"], quote["cost_tl"], quote["unrealised_e8"] = row["lots"], row["cost"], row["worth"]
+        quote["quote_ts_ns"], quote["whole"] = T0 - row["age"], row["whole"]
+        row["live"] = row["bid"] > 0 and row["whole"] and row["age"] <= 10
+    assert note_others(views, quotes, table, index, T0, 10) == unproven(rows)
     expected = others(rows, index)
     assert {name: int(views[index][name]) for name in expected} == expected
 

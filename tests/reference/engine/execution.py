@@ -12,7 +12,17 @@ from typing import Any
 from reference.engine.order_state import DEAD, OPEN, RefOrder
 from reference.engine.portfolio import RefPosition
 from reference.kernels.risk.correlation import RefMoves
-from reference.kernels.risk.order_checks import BAD_ORDER, GTC, IOC, MARKET, REDUCE_ONLY, check, others, reducing
+from reference.kernels.risk.order_checks import (
+    BAD_ORDER,
+    GTC,
+    IOC,
+    MARKET,
+    REDUCE_ONLY,
+    check,
+    others,
+    reducing,
+    unproven,
+)
 
 Message = dict[str, Any]
 
@@ -243,12 +253,17 @@ class RefExecution:
         """Lots that may still fill on one side."""
         return sum(order.leaves for order in self.working(instrument) if order.side == side)
 
+    def is_live(self, holding: Holding) -> bool:
+        """The book is whole and has a quote that is not old."""
+        return bool(holding.whole and holding.bid > 0 and self.now - holding.quote_ns <= self.limits["quote_age_ns"])
+
     def exposures(self) -> list[Message]:
         """What each instrument holds, what is pending, and its price."""
         return [
             {
                 "lots": holding.lots, "buys": self.pending(index, 1), "sells": self.pending(index, -1),
                 "twice_mid": holding.bid + holding.ask if holding.bid > 0 else 0, **self.instruments[index],
+                "cost": holding.cost, "worth": holding.worth, "live": self.is_live(holding),
             }
             for index, holding in enumerate(self.holdings)
         ]  # fmt: skip
@@ -266,7 +281,7 @@ class RefExecution:
             "bid_ticks": holding.bid,
             "ask_ticks": holding.ask,
             "quote_ts_ns": holding.quote_ns,
-            "equity_e8": self.equity,
+            "equity_e8": self.equity - unproven(self.exposures()),
             "high_water_e8": self.high_water,
             "day_start_e8": self.day_start,
             "last_open_ns": holding.last_open_ns,
@@ -448,8 +463,7 @@ class RefExecution:
                 self.next_sample = (self.now // SECOND_NS + 1) * SECOND_NS
                 plenty = self.room > PLENTY_RECORDS
                 for instrument, holding in enumerate(self.holdings):
-                    is_old = self.now - holding.quote_ns > self.limits["quote_age_ns"]
-                    fresh = int(bool(holding.whole and holding.bid > 0 and not is_old))
+                    fresh = int(self.is_live(holding))
                     if plenty:
                         self.write("sample", self.now, instrument, fresh, {})
                     self.note_second(instrument, fresh)

@@ -175,17 +175,28 @@ class Audit:
         self.mark(index, now_ns)
 
     # --- exposure ---
-    def side_worth(self, index: int, side: int, more: int = 0) -> Fraction:
+    def is_live(self, held: Held, now_ns: int) -> bool:
+        """Its price can be believed: a whole book, and a quote that is not old."""
+        return held.whole and held.bid > 0 and now_ns - held.quote_ns <= self.limits["quote_age_ns"]
+
+    def unproven(self, now_ns: int) -> Fraction:
+        """Profit at prices that cannot be believed."""
+        return Fraction(sum(max(0, held.worth) for held in self.held if not self.is_live(held, now_ns)))
+
+    def side_worth(self, index: int, side: int, now_ns: int, more: int = 0) -> Fraction:
         """What is held, pending and wanted of one instrument on one side may be worth."""
         held = self.held[index]
         pending = sum(order["leaves"] for order in held.open.values() if order["side"] == side and not order["reduces"])
         lots = max(held.lots * side, 0) + pending + more
-        return lots * Fraction(held.bid + held.ask, 2) * self.instruments[index]["value_e8"]
+        price = Fraction(held.bid + held.ask, 2)
+        if held.lots and not self.is_live(held, now_ns):
+            price = max(price, Fraction(abs(held.cost), abs(held.lots)))
+        return lots * price * self.instruments[index]["value_e8"]
 
-    def exposure(self, index: int, side: int, qty: int) -> dict[str, Fraction]:
+    def exposure(self, index: int, side: int, qty: int, now_ns: int) -> dict[str, Fraction]:
         """Of the whole account with one more order, at its worst."""
         pairs = [
-            (self.side_worth(i, side, qty if i == index else 0), self.side_worth(i, -side))
+            (self.side_worth(i, side, now_ns, qty if i == index else 0), self.side_worth(i, -side, now_ns))
             for i in range(len(self.held))
         ]
         venue = self.instruments[index]["venue"]
@@ -232,7 +243,8 @@ class Audit:
         index = self.index[line["symbol"]]
         held, instrument, limits = self.held[index], self.instruments[index], self.limits
         side = 1 if line["side"] == "buy" else -1
-        qty, stop, now_ns, equity = line["qty_lots"], line["stop_ticks"], decision.now_ns, self.equity
+        qty, stop, now_ns = line["qty_lots"], line["stop_ticks"], decision.now_ns
+        equity = self.equity - self.unproven(now_ns)
         market = line["type"] == "market"
         touch = held.ask if side > 0 else held.bid
         price = touch if market else line["price_ticks"]
@@ -258,11 +270,11 @@ class Audit:
             "stop_side": not side * (edge - stop) > 0,
             "order_notional": qty * dearest * value > limits["order_notional_e8"],
             "min_notional": qty * price * value < instrument["min_notional_e8"],
-            "position": lots * mid * value > Fraction(equity * limits["position_bps"], 10_000),
+            "position": lots * mid * value > Fraction(equity * limits["position_bps"]) / 10_000,
             "streak": now_ns < self.streak_until,
             **{
                 name: worth * 10_000 > equity * limits[f"{name}_bps"]
-                for name, worth in self.exposure(index, side, qty).items()
+                for name, worth in self.exposure(index, side, qty, now_ns).items()
             },
             **{name: mark > equity and (mark - equity) * 10_000 >= mark * bps for name, (mark, bps) in loss.items()},
         }

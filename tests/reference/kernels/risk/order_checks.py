@@ -4,6 +4,7 @@ Records are dictionaries by field name. Codes are the numbers of the reject tabl
 """
 
 from fractions import Fraction
+from math import ceil
 
 KILLED, BREAKER, POSITION, NOTIONAL, SIZE, COLLAR, DRAWDOWN, DAILY_LOSS, STOP_MISSING, STOP_SIDE = range(301, 311)
 OPEN_ORDERS, COOL_DOWN, RATE, SIZE_ZERO, NO_EQUITY, SHORT_SPOT, BAD_ORDER, MIN_NOTIONAL = range(311, 319)
@@ -74,19 +75,27 @@ def valued(lots, twice_mid, value_e8):
 def others(rows, index):
     """What all instruments but one may come to: gross, long, short, and at that one's venue; twice the value.
 
-    rows : by instrument lots, buys, sells (pending), twice_mid, value_e8, venue
+    rows : by instrument lots, cost, buys, sells (pending), twice_mid, live (the price is), value_e8, venue
     """
     found = dict.fromkeys(("gross", "long", "short", "venue"), 0)
     for number, row in enumerate(rows):
         if number == index:
             continue
         long, short = max(row["lots"], 0) + row["buys"], max(-row["lots"], 0) + row["sells"]
-        worst = valued(max(long, short), row["twice_mid"], row["value_e8"])
+        twice = row["twice_mid"]
+        if twice and not row["live"] and row["lots"]:
+            twice = max(twice, 2 * ceil(Fraction(abs(row["cost"]), abs(row["lots"]))))
+        worst = valued(max(long, short), twice, row["value_e8"])
         found["gross"] += worst
-        found["long"] += valued(long, row["twice_mid"], row["value_e8"])
-        found["short"] += valued(short, row["twice_mid"], row["value_e8"])
+        found["long"] += valued(long, twice, row["value_e8"])
+        found["short"] += valued(short, twice, row["value_e8"])
         found["venue"] += worst if row["venue"] == rows[index]["venue"] else 0
     return {f"others_{name}_e8": min(amount, MOST_MONEY) for name, amount in found.items()}
+
+
+def unproven(rows):
+    """Profit at prices that are not live: it counts for nothing. rows : lots, buys, sells, live, worth"""
+    return sum(max(0, row["worth"]) for row in rows if not row["live"] and (row["lots"] or row["buys"] or row["sells"]))
 
 
 def check(order, view, instrument, limits):
