@@ -227,6 +227,8 @@ def exchange(
                 raise SettingsError(f"--scenario {scenario}: impact: a recorded market is not moved, leave it out")
         elif queue is not None:
             raise SettingsError(f"--queue {queue}: is for --market recorded; in other ones every order is known")
+        if chosen is None and faults.impacts:
+            raise SettingsError(f"--scenario {scenario}: impact: with --market none nothing is moved, leave it out")
         if calibrate is not None and seed is None:
             raise SettingsError(f"--calibrate {calibrate}: is for --market generated")
         with contextlib.ExitStack() as at_end:

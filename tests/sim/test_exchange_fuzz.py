@@ -185,7 +185,7 @@ def control(server, count, seed):
     """Faults that are none."""
     draw = random.Random(seed)
     for _ in range(count):
-        body = spoilt(draw, b'{"kind":"halt","symbol":"BTCUSDT","probability":0.5,"after_ms":86400000}')
+        body = spoilt(draw, b'{"kind":"halt","symbol":"BTCUSDT","symbol_status":"BREAK","after_ms":86400000}')
         status, answer = server.raw("POST", "/control/fault", body)
         assert status in (200, 400), answer
         json.loads(answer)

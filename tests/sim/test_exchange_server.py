@@ -398,6 +398,9 @@ def test_nothing_is_written_behind_a_failure(tmp_path):
     server._log.close()
 
 
+NO_START = ["--ready", "nowhere/ready"]  # read last: who misses the error before it does not serve for ever
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -418,6 +421,10 @@ def test_nothing_is_written_behind_a_failure(tmp_path):
         (["--scenario", "pipe"], "no plain file"),
         (["--scenario", "large"], "larger than"),
         (["--scenario", "piped.toml"], "pipe: is no plain file"),
+        (["--scenario", "twice.toml", *NO_START], "impact: a symbol is there twice"),
+        (["--market", "none", "--scenario", "moved.toml", *NO_START], "impact: with --market none"),
+        (["--scenario", "part.toml", *NO_START], "endpoint is not used by kind maintenance"),
+        (["--balances", "rebate.toml", *NO_START], "maker_fee_bps of b and taker_fee_bps of a"),
         (["--balances", "pipe"], "no plain file"),
         (["--ledger", "pipe"], "--ledger pipe"),
         (["--ledger", "/dev/null"], "no plain file"),
@@ -435,6 +442,14 @@ def test_settings_that_are_refused(tmp_path, monkeypatch, capsys, options, says)
     (tmp_path / "full").write_text("{}\n")
     (tmp_path / "large").write_text("#" * (1 << 21))
     (tmp_path / "piped.toml").write_text('[[latency]]\nway = "order"\nmodel = "recorded"\nfile = "pipe"\n')
+    moved = '[[impact]]\nmodel = "almgren_chriss"\ngamma = 0.1\n'
+    (tmp_path / "moved.toml").write_text(moved)
+    (tmp_path / "twice.toml").write_text(moved + moved + 'symbol = "BTCUSDT"\n')
+    (tmp_path / "part.toml").write_text('[[fault]]\nkind = "maintenance"\nendpoint = "GET /api/v3/depth"\n')
+    (tmp_path / "rebate.toml").write_text(
+        '[[account]]\nname = "a"\nbalances = {}\ntaker_fee_bps = "1"\n'
+        '[[account]]\nname = "b"\nbalances = {}\nmaker_fee_bps = "-1.5"\n'
+    )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["bot4-exchange", *options])
     with pytest.raises(SystemExit) as end:

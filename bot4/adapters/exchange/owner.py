@@ -111,7 +111,20 @@ def read_owners(path: Path, traded: Collection[str] = tuple(DEFAULT_BALANCES)) -
         if account.pays_token and token is None:
             raise SettingsError(f"{place}: pays_token: there is no fee_token; add a table [fee_token]")
         owners.append(Owner(account.name, amounts, _tiers(account, place), account.pays_token))
+    _check_rebates(owners, f"--balances {path}")
     return Owners(owners, token)
+
+
+def _check_rebates(owners: list[Owner], place: str) -> None:
+    """No trade between any two accounts, whatever their tiers are, earns them together."""
+    tiers = [(tier, owner.name) for owner in owners for tier in owner.tiers]
+    maker, makes = min((tier.maker_ppm, name) for tier, name in tiers)
+    taker, takes = min((tier.taker_ppm, name) for tier, name in tiers)
+    if maker + taker < 0:
+        raise SettingsError(
+            f"{place}: maker_fee_bps of {makes} and taker_fee_bps of {takes} are below zero together: trading with "
+            "each other would make money; let no rebate exceed the least fee of the other side"
+        )
 
 
 def _token(table: _TokenTable, traded: Collection[str], place: str) -> FeeToken:

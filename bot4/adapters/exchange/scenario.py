@@ -59,6 +59,12 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True):
     cancels_orders: bool = False  # maintenance: every open order ends with its beginning
     filters: dict[str, Annotated[int, msgspec.Meta(ge=1, le=2**62)]] = {}  # names of symbol.Filters
 
+    def __post_init__(self) -> None:
+        usual = {"endpoint": "*", "stream": "*", "probability": 1.0}
+        for name in usual if self.kind in STATE_KINDS else ():
+            if getattr(self, name) != usual[name]:
+                raise ValueError(f"{name} is not used by kind {self.kind}, which is of the whole venue; leave it out")
+
 
 class _LimitTable(msgspec.Struct, forbid_unknown_fields=True):
     request_weight_1m: Annotated[int, msgspec.Meta(ge=1, le=10**9)] = 6_000
@@ -212,6 +218,9 @@ class Scenario:
         self.seed = self._file.seed
         self.client_ids_once = self._file.rules.client_ids_once  # a day long; the venue itself lets them be used again
         self.impacts = self._file.impact
+        moved = [impact.symbol for impact in self.impacts]
+        if len(moved) > 1 and ("" in moved or len({*moved}) != len(moved)):
+            raise SettingsError(f"--scenario {path}: impact: a symbol is there twice; keep one table of each")
         self._latencies: dict[str, _Way] = {
             table.way: _Way(_latency(table, self.seed, path), start_ms) for table in self._file.latency
         }
