@@ -25,6 +25,7 @@ from bot4.engine.recovery import finish_recovery
 from bot4.engine.report_out import clear_report, resync_shard, send_totals, write_journal
 from bot4.engine.venue_event import mark_position, note_second, on_event
 from bot4.jit import inlined, kernel
+from bot4.kernels.risk.portfolio import is_priced
 from bot4.model.enums import (
     INT64_MAX,
     STATUS_STALE,
@@ -109,14 +110,6 @@ def _on_tick(x, wires, instruments, session):
     _publish_position(x, wires, instrument)
 
 
-@inlined
-def _is_fresh(x, limits, instrument):
-    """1 if the book is whole and its quote not old, else 0."""
-    position = x.positions[instrument]
-    is_old = x.account[0]["now_ns"] - position["quote_ts_ns"] > limits[0]["quote_age_ns"]
-    return np.int64(0 if position["whole"] == 0 or position["bid_ticks"] <= 0 or is_old else 1)
-
-
 @kernel
 def _on_time(x, wires, instruments, limits, session):
     """What is due at this event time: a new day, totals, samples, protection that is late."""
@@ -146,7 +139,8 @@ def _on_time(x, wires, instruments, limits, session):
             has_room = journal_room(x.header, x.records) > 4 * PROTECTIVE_RESERVE  # the rest is for orders
             clear_report(x)
             for instrument in range(len(x.positions)):
-                fresh = _is_fresh(x, limits, instrument)
+                priced = is_priced(x.positions[instrument], now, limits[0]["quote_age_ns"])
+                fresh = np.int64(1 if priced else 0)
                 if has_room:
                     write_journal(x, JOURNAL_SAMPLE, now, np.int64(instrument), fresh, x.report_words)
                 note_second(x, limits, np.int64(instrument), fresh)

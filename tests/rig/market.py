@@ -8,6 +8,7 @@ import datetime as dt
 import json
 import random
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -42,7 +43,7 @@ def compact(made: object) -> bytes:
     return json.dumps(made, separators=(",", ":")).encode()
 
 
-class Market:
+class Market(ABC):
     """A market; its time goes on by itself, or is the test's (`time_ms`)."""
 
     venue = ""
@@ -145,21 +146,21 @@ class Market:
         self.sides[0].update(bids)
         return body
 
+    @abstractmethod
     def depth(self, bids: list[tuple[int, int]], asks: list[tuple[int, int]]) -> bytes:
         """A change of the book."""
-        raise NotImplementedError
 
+    @abstractmethod
     def quote(self) -> bytes:
         """The best bid and ask."""
-        raise NotImplementedError
 
+    @abstractmethod
     def trade(self, ticks: int, lots: int, bought: bool) -> bytes:
         """A trade."""
-        raise NotImplementedError
 
+    @abstractmethod
     def whole(self) -> bytes:
         """The whole book: a message of the stream, or the body of REST."""
-        raise NotImplementedError
 
 
 class BinanceUsdmMarket(Market):
@@ -188,23 +189,23 @@ class BinanceUsdmMarket(Market):
                 told.update(changes)
         if about == "depth":
             self._now_ms += 1
-            first, self.told = self.told + 1, self.update
             changes = [list(told.items()) for told in self._untold]
             for told in self._untold:
                 told.clear()
-            return Message(about, self._depth(first, *changes))
+            return Message(about, self.depth(*changes))
         return super().next(about)
 
     def without_bids(self):
         """The same of the updates since the last diff."""
         before = {*self.sides[0], *self._untold[0]}
         self._walk()
-        first, self.told = self.told + 1, self.update
         for told in self._untold:
             told.clear()
-        return self._depth(first, [(price, 0) for price in {*before, *self.sides[0]}], [])
+        return self.depth([(price, 0) for price in {*before, *self.sides[0]}], [])
 
-    def _depth(self, first: int, bids: list[tuple[int, int]], asks: list[tuple[int, int]]) -> bytes:
+    def depth(self, bids, asks):
+        """All updates since the last diff."""
+        first, self.told = self.told + 1, self.update
         data = {"e": "depthUpdate", "E": self.now_ms, "s": self.symbol, "U": first, "u": self.update}
         data |= {"pu": first - 1} if self.futures else {}
         data |= {"b": self.rows(bids), "a": self.rows(asks)}
