@@ -4,6 +4,7 @@
 #   make stress     the hammers at their full counts              make bench      the benches
 #   make mutants    do the tests notice when a check is removed?   make clients   other people's clients on bot4-exchange
 #   make adversary  hostile intents by the million, judged by the ledger: INTENTS=1000000 REPORT=build/adversary.json
+#   make torture     the bot killed at named points and at random, judged by the ledger: KILLS=1000 REPORT=build/torture.json
 #   make checklist  writes LIMITS.md: every limit with its default, reject codes, the test that sees it fire and its mutants
 
 PYTHON ?= python3
@@ -22,7 +23,7 @@ REPORT ?= report
 
 export BOT4_DATA
 
-.PHONY: run test stress bench lint mutants clients adversary checklist coverage requirements clean
+.PHONY: run test stress bench lint mutants clients adversary torture checklist coverage requirements clean
 .DEFAULT_GOAL := run
 
 run: $(RUNTIME)
@@ -55,6 +56,12 @@ adversary: INTENTS = 1000000
 adversary: REPORT = build/adversary.json
 adversary: $(DEVELOPMENT)
 	$(BIN)/python tests/stress/adversary.py --intents $(INTENTS) --report "$(REPORT)"
+
+torture: KILLS = 1000
+torture: SEED = 1
+torture: REPORT = build/torture.json
+torture: $(DEVELOPMENT)
+	$(BIN)/python tests/stress/torture.py --kills $(KILLS) --seed $(SEED) --report "$(REPORT)"
 
 checklist: $(DEVELOPMENT)
 	PYTHONPATH=tests $(BIN)/python tests/checklist.py

@@ -11,7 +11,6 @@ per array, and without it an allocation inside a kernel is a compile error.
 import ast
 import errno
 import functools
-import gc
 import hashlib
 import os
 import sys
@@ -34,145 +33,11 @@ else:
 
     JIT = not numba.config.DISABLE_JIT
 if JIT:
-    import llvmlite.binding as llvm
-    from numba.core import typed_passes, untyped_passes
-    from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
-    from numba.core.compiler import Compiler
-    from numba.core.compiler_machinery import PassManager
-    from numba.core.registry import CPUDispatcher
+    from numba.core.registry import cpu_target
 
-    class _Code(JITCodeLibrary):
-        """Compiled code as Numba keeps it, or a part: a kernel that only kernels call.
+    from bot4.compiler import Kernel, Part, PartCompiler, RootCompiler, outlined_functions
 
-        Numba optimises and translates each function together with all that it calls, so what lies N calls deep is done
-        N times. Nobody runs a part by itself: it is linked as it was written, and the kernel at the root, which Python
-        calls, is optimised and translated with all of its parts, once.
-        """
-
-        part = False
-        outlined = False
-
-        def add_ir_module(self, ir_module):
-            for function in ir_module.functions if self.outlined else ():
-                if not function.is_declaration and "alwaysinline" not in function.attributes:
-                    function.attributes.add("noinline")
-            super().add_ir_module(ir_module)
-
-        def _optimize_functions(self, ll_module):
-            """The passes of a single function; of a part only what makes it small."""
-            ll_module.data_layout = self._codegen._data_layout
-            passes, builder = self._codegen._function_pass_manager(**({"opt": 1} if self.part else {}))
-            for function in ll_module.functions:
-                if not function.is_declaration:
-                    passes.run(function, builder)
-
-        def _optimize_final_module(self):
-            if not self.part:
-                super()._optimize_final_module()
-
-        def _finalize_final_module(self):
-            if self.part:
-                self._finalize_dynamic_globals()
-                self._finalized = True
-            else:
-                super()._finalize_final_module()
-
-        def get_pointer_to_function(self, name):
-            return 0 if self.part else super().get_pointer_to_function(name)
-
-        @property
-        def codegen(self):
-            return self if self.part else super().codegen
-
-        def set_env(self, name, env):
-            """Nothing: a part has no globals of its own in memory."""
-
-        def serialize_using_object_code(self):
-            if not self.part:
-                return super().serialize_using_object_code()
-            return self.name, "part", self._get_module_for_linking().as_bitcode()
-
-        @classmethod
-        def _unserialize(cls, codegen, state):
-            name, kind, data = state
-            if kind != "part":
-                return super()._unserialize(codegen, state)
-            made = cls(codegen, name)
-            made.part = made._finalized = True
-            made._final_module = made._shared_module = llvm.parse_bitcode(data)
-            return made
-
-    JITCPUCodegen._library_class = _Code
-
-    # Numba's passes without those for what no kernel has: closures, generators, expressions of whole arrays.
-    _PASSES = (
-        untyped_passes.TranslateByteCode,
-        untyped_passes.FixupArgs,
-        untyped_passes.IRProcessing,
-        untyped_passes.DeadBranchPrune,
-        untyped_passes.GenericRewrites,
-        untyped_passes.ReconstructSSA,
-        typed_passes.NopythonTypeInference,
-        typed_passes.PreLowerStripPhis,
-        typed_passes.NoPythonSupportedFeatureValidation,
-        typed_passes.IRLegalization,
-        typed_passes.AnnotateTypes,
-        typed_passes.NativeLowering,
-        typed_passes.NoPythonBackend,
-    )
-    _outlined: set[Callable] = set()
-
-    class _RootCompiler(Compiler):
-        """Compiles what Python calls. The collector rests meanwhile: it would go through every type again and again."""
-
-        part = False
-
-        def compile_extra(self, func):
-            code = _Code(self.state.targetctx.codegen(), func.__qualname__)
-            code.part, code.outlined = self.part, func in _outlined
-            code.enable_object_caching()
-            self.state.library = code
-            resting = not gc.isenabled()
-            gc.disable()
-            try:
-                return super().compile_extra(func)
-            finally:
-                if not resting:
-                    gc.enable()
-
-        def define_pipelines(self):
-            passes = PassManager("kernel")
-            for each in _PASSES:
-                passes.add_pass(each, each.__name__)
-            passes.finalize()
-            return [passes]
-
-    class _PartCompiler(_RootCompiler):
-        """Compiles what kernels call."""
-
-        part = True
-
-    class _Part(CPUDispatcher):
-        """What kernels call: compiled once for a type, where Numba does so for each constant that it is called with."""
-
-        def get_call_template(self, args, kws):
-            plain = numba.types.unliteral
-            named = {name: plain(one) for name, one in kws.items()}
-            return super().get_call_template(tuple(plain(one) for one in args), named)
-
-    class _Kernel(CPUDispatcher):
-        """What Python calls; other kernels know it by its part."""
-
-        @property
-        def _numba_type_(self):
-            return numba.types.Dispatcher(self.callee)
-
-    def _short_name(bundle):
-        """A symbol's part for a bundle of arrays: its hash, where Numba spells every field of every record, 10 kB."""
-        return bundle.instance_class.__name__, (hashlib.sha256(bundle.name.encode()).hexdigest()[:16],)
-
-    numba.types.NamedTuple.mangling_args = property(_short_name)
-
+CRASH_FILE = os.environ.get("BOT4_CRASH", "")  # only a build for tests has places to die at: see `crash`
 
 _INSTALLED = tuple(
     str(Path(sysconfig.get_paths()[key]).resolve()) for key in ("stdlib", "platstdlib", "purelib", "platlib")
@@ -273,20 +138,23 @@ def _compile(function: Callable, **options) -> Callable:
         raise SystemExit(2)  # nothing compiled can be imported: one line, whoever tried
     if not JIT:
         return function
+    options.setdefault("forceinline", False)  # what is not said a kernel takes over from its first caller
     options |= {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+    folder = cache_root() / (source_digest(function.__code__.co_filename) + ("-crash" if CRASH_FILE else ""))
+
+    def version(kind: type, **more: Any) -> Any:
+        numba.config.CACHE_DIR = str(folder if kind is Kernel else folder / "callee")
+        try:
+            made = numba.njit(**options, **more)(function)
+        except KeyError:  # a Numba without the private option
+            raise RuntimeError("this Numba does not know the option _nrt; install the pinned version") from None
+        made.__class__ = kind
+        return made
+
     # Two versions, compiled when they are first needed: what other kernels call has no door for Python, which is a
     # third of the time to compile where the arguments are bundles of arrays.
-    folder = cache_root() / source_digest(function.__code__.co_filename)
-    try:
-        numba.config.CACHE_DIR = str(folder / "callee")
-        callee = numba.njit(no_cpython_wrapper=True, pipeline_class=_PartCompiler, **options)(function)
-        numba.config.CACHE_DIR = str(folder)
-        made = numba.njit(pipeline_class=_RootCompiler, **options)(function)
-    except KeyError:  # a Numba without the private option
-        raise RuntimeError("this Numba does not know the option _nrt; install the pinned version") from None
-    callee.__class__ = _Part
-    made.__class__ = _Kernel
-    made.callee = callee
+    made = version(Kernel, pipeline_class=RootCompiler)
+    made.make_callee = functools.partial(version, Part, no_cpython_wrapper=True, pipeline_class=PartCompiler)
     return made
 
 
@@ -294,6 +162,12 @@ def is_compiled(function: Any) -> bool:
     """True if the cache has some version of a kernel as its sources are now, for Python or for other kernels."""
     folders = (Path(dispatcher.stats.cache_path) for dispatcher in (function, function.callee))
     return any(True for folder in folders for _ in folder.glob(f"*.{function.__name__}-*.nbi"))
+
+
+def load_compiler() -> None:
+    """Load what only compiling needs, for processes that are forked to compile."""
+    if JIT:
+        cpu_target.target_context.refresh()
 
 
 def compile_callee(function: Any, *arguments: object) -> None:
@@ -315,5 +189,5 @@ def inlined(function: Callable) -> Callable:
 def outlined(function: Callable) -> Callable:
     """A kernel that LLVM never inlines: off the hot path and called from many places, each of which it would fill."""
     if JIT:
-        _outlined.add(function)
+        outlined_functions.add(function)
     return kernel(function)

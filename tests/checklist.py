@@ -17,6 +17,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PAGE, MUTANTS = REPOSITORY / "LIMITS.md", REPOSITORY / "tests" / "mutants"
 WIRING, TOGETHER = "tests/sim/test_execution_wiring.py", "tests/sim/test_portfolio_limits.py"
 EDGES, REACH = "tests/sim/test_limit_boundaries.py", "tests/sim/test_limits_reach.py"
+KILLS = "tests/sim/test_kill_on_loss.py"
+ROWS = "tests/sim/test_rates_and_repeats.py"
 
 
 class Check(NamedTuple):
@@ -45,6 +47,13 @@ CHECKS = (
         "risk_gross_unchecked execution_others_forgotten risk_stale_position_at_its_last_price",
     ),
     Check(
+        "strategy_bps",
+        "RISK_STRATEGY",
+        "the order is refused; execution takes orders of the session's one strategy alone",
+        f"{TOGETHER}::test_exposure_is_exact_to_the_last_unit_of_equity",
+        "risk_strategy_unchecked",
+    ),
+    Check(
         "net_bps",
         "RISK_NET",
         "the order is refused",
@@ -64,6 +73,20 @@ CHECKS = (
         "the order is refused; unknown counts as 1",
         f"{TOGETHER}::test_no_new_position_moves_like_an_open_one",
         "risk_correlation_unchecked risk_unknown_correlation_allowed",
+    ),
+    Check(
+        "var_bps var_confidence_bps var_horizon_s",
+        "RISK_VALUE_AT_RISK",
+        "the order is refused; what is not known may be lost whole",
+        f"{TOGETHER}::test_the_value_at_risk_is_exact_to_the_last_unit_of_equity",
+        "risk_value_at_risk_unchecked risk_unknown_losses_are_none",
+    ),
+    Check(
+        "shortfall_bps",
+        "RISK_SHORTFALL",
+        "the order is refused; what is not known may be lost whole",
+        f"{TOGETHER}::test_the_value_at_risk_is_exact_to_the_last_unit_of_equity",
+        "risk_shortfall_unchecked risk_hedges_taken_for_granted",
     ),
     Check(
         "capital",
@@ -101,6 +124,20 @@ CHECKS = (
         "risk_stop_not_needed risk_stop_at_the_quote",
     ),
     Check(
+        "stop_bps",
+        "RISK_STOP_FAR",
+        "the order is refused",
+        f"{EDGES}::test_a_limit_holds_from_its_first_unit_on",
+        "risk_stop_at_any_distance",
+    ),
+    Check(
+        "stop_loss_bps slippage_bps",
+        "RISK_STOP_LOSS",
+        "the order is refused",
+        f"{EDGES}::test_a_limit_holds_from_its_first_unit_on",
+        "risk_stop_loss_unchecked risk_stop_loss_without_slippage",
+    ),
+    Check(
         "stop_confirm_ms",
         "",
         "the position is closed at the market",
@@ -110,9 +147,10 @@ CHECKS = (
     Check(
         "daily_loss_bps day_offset_minutes",
         "RISK_DAILY_LOSS",
-        "nothing is opened until the next day; exits and stops go on",
-        f"{WIRING}::test_daily_loss_and_drawdown_shut_the_way_in_but_not_out",
-        "risk_daily_loss_reached_is_allowed risk_unproven_profit_counts",
+        "nothing is opened until the next day, whatever is regained or started anew; exits and stops go on",
+        "tests/sim/test_day_shut.py::test_what_is_regained_opens_nothing_before_the_next_day",
+        "risk_daily_loss_reached_is_allowed risk_unproven_profit_counts risk_day_shut_forgotten "
+        "risk_day_shut_not_folded risk_yesterday_judged_today account_day_shut_forgotten",
     ),
     Check(
         "drawdown_bps",
@@ -122,11 +160,20 @@ CHECKS = (
         "risk_drawdown_reached_is_allowed risk_no_equity_ignored",
     ),
     Check(
+        "kill_daily_loss_bps kill_drawdown_bps",
+        "RISK_KILLED",
+        "the kill switch is set at that very event, until a person resets it; stops stay; a new session is refused as "
+        "long as so much is lost",
+        f"{KILLS}::test_the_kill_switch_is_set_at_the_very_unit",
+        "risk_ruin_of_a_day_unchecked risk_ruin_from_the_mark_unchecked execution_loss_by_a_quote_kills_nothing "
+        "execution_loss_by_an_event_kills_nothing latch_not_told_of_losses account_lost_begins_a_session",
+    ),
+    Check(
         "streak_losses streak_pause_ms",
         "RISK_STREAK",
         "nothing is opened for the pause; exits and stops go on",
         f"{TOGETHER}::test_so_many_losses_in_a_row_make_a_pause_that_ends",
-        "risk_streak_ignored",
+        "risk_streak_ignored execution_loss_needs_the_end_of_its_position execution_any_profit_begins_the_row_anew",
     ),
     Check(
         "open_orders",
@@ -134,6 +181,13 @@ CHECKS = (
         "the order is refused, exits too; stops are not counted",
         f"{EDGES}::test_a_limit_holds_from_its_first_unit_on",
         "risk_one_open_order_too_many risk_exits_without_end",
+    ),
+    Check(
+        "",
+        "RISK_SELF_TRADE",
+        "the order is refused; before an exit the own entry in its way is cancelled",
+        f"{ROWS}::test_two_sides_of_one_account_never_meet",
+        "risk_self_trade_unchecked execution_exit_meets_its_own_entry",
     ),
     Check(
         "cool_down_ms",
@@ -148,6 +202,35 @@ CHECKS = (
         "the order is refused",
         f"{REACH}::test_a_limit_that_was_changed_is_the_one_that_holds",
         "risk_bucket_never_empties risk_one_token_too_many",
+    ),
+    Check(
+        "shard_tokens shard_refill_ms",
+        "RISK_SHARD_RATE",
+        "the order is refused; the other shards go on",
+        f"{ROWS}::test_a_shard_that_floods_takes_the_rate_of_no_other",
+        "risk_shard_rate_unchecked execution_shards_share_a_bucket",
+    ),
+    Check(
+        "order_tokens order_refill_ms",
+        "RISK_ORDER_RATE",
+        "the order is refused",
+        f"{ROWS}::test_all_shards_together_have_a_rate_of_their_own",
+        "risk_order_rate_unchecked",
+    ),
+    Check(
+        "message_tokens message_refill_ms",
+        "RISK_MESSAGE_RATE",
+        "nothing is opened; exits, stops and cancels go on",
+        f"{ROWS}::test_exits_stops_and_cancels_pass_when_no_message_is_left",
+        "risk_message_rate_unchecked risk_message_reserve_gone execution_messages_uncounted",
+    ),
+    Check(
+        "repeat_orders repeat_pause_ms",
+        "RISK_REPEAT",
+        "the kill switch is set until a person resets it; a position that is left by repeating is closed at the market",
+        f"{ROWS}::test_a_strategy_that_always_signals_is_ended_until_a_person_resets_it",
+        "risk_repeats_unchecked execution_repeats_go_on execution_repeater_keeps_his_position "
+        "latch_not_told_of_repeats",
     ),
     Check(
         "quote_age_ms",
@@ -173,9 +256,10 @@ CHECKS = (
     Check(
         "breaker_failures breaker_window_ms breaker_open_ms",
         "RISK_BREAKER_OPEN",
-        "nothing is opened for that long; exits and stops go on",
+        "nothing is opened for that long, then one order at a time until the venue works one; exits and stops go on",
         f"{WIRING}::test_venue_failures_open_the_breaker_and_time_closes_it",
-        "risk_breaker_ignored execution_breaker_never_opens",
+        "risk_breaker_ignored execution_breaker_never_opens execution_breaker_never_half_open "
+        "execution_breaker_tried_by_many execution_breaker_half_open_for_ever",
     ),
     Check(
         "",
@@ -211,13 +295,16 @@ HEAD = """# Limits
 
 Written by `make checklist` from the settings and the tests; a test compares. Each limit is checked by a shard, so far
 as it knows, and again by execution as the last code before the wire. Reject codes are counted and shown with their
-reason. An exit (reduce-only) passes every limit but the collar and the number of open orders.
+reason. An exit (reduce-only) passes every limit but the collar, the number of open orders and that of repeats.
+
+`bot4-supervisor reload` tightens a limit while a session runs; `tests/sim/test_tightened_limits.py` sees each of them
+become tighter, and none looser.
 
 What is proven by what: the test under "seen firing in" sees the limit work in the real wiring, in every run of the
 tests. Each patch under "taken away by" removes the check, or a part of it, and `make mutants` wants the test named
 beside the patch to fail then; that is often a narrower test than the one that sees the limit fire. `make adversary`
-sends a million hostile intents against all of them; what went out is judged by the ledger alone, but for correlation
-and the breaker, of which the ledger knows nothing: there the slow twin judges.
+sends a million hostile intents against all of them; what went out is judged by the ledger alone, but for correlation,
+value at risk, shortfall and the breaker, of which the ledger knows nothing: there the slow twin judges.
 
 | setting | default, bounds | what is limited | refused as | at the limit | seen firing in | taken away by |
 |---|---|---|---|---|---|---|

@@ -14,13 +14,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from bot4.adapters.system.affinity import favour, pin
-from bot4.adapters.system.process import sharpen_timers
+from bot4.adapters.system.process import aim_out_of_memory, sharpen_timers
 from bot4.model.errors import Bot4Error
 from bot4.settings.schema import IDLE_STRATEGIES
 from bot4.shm.layout import CLOCK_FEED, CLOCK_VENUE, CONTROL_STOP, CONTROL_STOP_RECORDER, LINE, RING_HEAD
 from bot4.shm.waiting import HOLD, NEVER, WAITER_FLAG, WAITER_ORDER, WAYS, idle_words, rest_once, wake_peers
 from bot4.shm.wires import EXECUTION_ROW, FEED_ROW, GAUGE_BEGAN_NS, GAUGE_HEARTBEAT_NS, VENUE_ROW, Wires
-from workers.plan import Plan, WorkerSpec, kind_of, rows_of
+from workers.plan import SETTLE, SETTLE_LIMIT_S, Plan, WorkerSpec, kind_of, rows_of
 
 
 class Agent(Protocol):
@@ -50,6 +50,8 @@ YIELDS = 64
 SPINS_PACED, YIELDS_PACED = 5, 20
 POLLS = 20_000  # of one call in a kernel: a heartbeat a millisecond
 TIME_OUT_NS = 10_000_000  # of a sleep: heartbeat, stop word and kill latch are looked at so often
+# Whom the kernel kills first where memory is short: what is rebuilt at no cost first, execution last.
+OUT_OF_MEMORY = {"recorder": 800, "feed": 500, "shard": 500, "quarantine": 500}
 NAP_NS = 1_000_000  # where nobody wakes: what goes by the wall clock (feed, venue), several agents in one process
 
 
@@ -127,7 +129,7 @@ def peers_of(agent: str, plan: Plan) -> list[int]:
     shards = list(range(plan.n_shards))
     execution, venue, feed = (plan.n_shards + row for row in (EXECUTION_ROW, VENUE_ROW, FEED_ROW))
     readers = {"feed": [*shards, execution, venue], "shard": [execution], "venue": [execution], "bot": []}
-    readers |= {"execution": [*shards, venue], "recorder": []}
+    readers |= {"execution": [*shards, venue], "recorder": [], "gateway": [], "quarantine": [execution]}
     room = [feed] if plan.replayed and agent not in ("feed", "bot") else []  # a replay's feed waits for room
     return readers[kind_of(agent)] + room
 
@@ -157,10 +159,15 @@ def build_agents(plan: Plan, wires: Wires, names: Sequence[str], attempt: int) -
 
 
 def worker_main(plan: Plan, wires: Wires, spec: WorkerSpec, attempt: int) -> None:
-    """Run the agents of `spec` until the stop word is set."""
+    """Run the agents of `spec` until the stop word is set.
+
+    Told to settle, execution leaves by itself: nothing that opens is left at the venue then, and nothing unprotected.
+    Bot4Error if that takes too long.
+    """
     rows = [row for name in spec.agents for row in rows_of(name, plan.n_shards)]
     heartbeats = [wires.gauges[row] for row in rows]
     pin(spec.core)
+    aim_out_of_memory(OUT_OF_MEMORY.get(kind_of(spec.agents[0]), 0))
     if not plan.replayed and kind_of(spec.agents[0]) in ("feed", "shard"):
         favour()
     sharpen_timers()
@@ -170,15 +177,25 @@ def worker_main(plan: Plan, wires: Wires, spec: WorkerSpec, attempt: int) -> Non
     turn = Duty(plan, wires, spec, agents).turn
     control = wires.control
     stop = CONTROL_STOP_RECORDER if spec.agents == ("recorder",) else CONTROL_STOP
+    settle = getattr(agents[0], "settle", None)
+    give_up_ns = 0
     clock = time.monotonic_ns
     for gauges in heartbeats:
         gauges[GAUGE_BEGAN_NS] = gauges[GAUGE_BEGAN_NS] or clock()
     try:
-        while not control[stop]:  # read anew by the interpreter each time; the batch before is finished
+        while (word := control[stop]) in (0, SETTLE):  # read anew each time; the batch before is finished
             turn()
             now = clock()
             for gauges in heartbeats:
                 gauges[GAUGE_HEARTBEAT_NS] = now
+            if word == SETTLE and settle is not None:
+                left = settle([symbol for symbol, _ in plan.symbols])
+                if not left:
+                    break
+                give_up_ns = give_up_ns or now + int(SETTLE_LIMIT_S * 1e9)
+                if now > give_up_ns:
+                    way_out = "the next start goes on with it, bot4-kill --flatten closes everything"
+                    raise Bot4Error(f"left at the venue after {SETTLE_LIMIT_S:.0f} s of stopping: {left}; {way_out}")
     finally:
         for agent in agents:
             agent.close()

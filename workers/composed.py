@@ -66,6 +66,7 @@ class ComposedAgent:
         """One batch of rounds; the venue's ledger is written after it."""
         self._pace.advance()
         self.feed.refill()
+        self.execution.tend()
         done = self._step(*self._memories, *self._tables, np.int64(self.feed.until_ns), self.feed.wait, ROUNDS)
         return int(done) + self.venue.drain()
 
@@ -89,7 +90,7 @@ def build(plan: Plan, wires: Wires, name: str, attempt: int) -> LatchReader:
         venue.build(plan, wires, "venue", attempt),
         plan.speed,
     )
-    return LatchReader(agent, wires, plan.state_folder / FILE_NAME)
+    return LatchReader(agent, wires, plan.state_folder / FILE_NAME, agent.execution)
 
 
 def compile_part(plan: Plan, wires: Wires, name: str) -> None:

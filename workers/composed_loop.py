@@ -26,7 +26,8 @@ def composed_step(feed, shards, execution, venue, wires, instruments, limits, se
     shards : tuple of ShardMemory, one per shard
     execution : ExecutionMemory
     venue : VenueMemory
-    wires, instruments, limits, session : the bot's shared memory and tables
+    wires, instruments, limits, session : the bot's shared memory and tables; the limits are execution's, each shard
+        comes to those that were tightened at its own event time
     until_ns : event time up to which the feed may go
     wait : True if the feed waits for room instead of dropping
     rounds : bound of the batch
@@ -39,7 +40,7 @@ def composed_step(feed, shards, execution, venue, wires, instruments, limits, se
     for _ in range(rounds):
         done = feed_step(feed, wires, instruments, session, until_ns, wait, FEED_BATCH)
         for k in range(len(shards)):
-            done += shard_step(shards[k], wires, instruments, limits, session, k, STEP_BATCH)
+            done += shard_step(shards[k], wires, instruments, shards[k].limits, session, k, STEP_BATCH)
         done += execution_step(execution, wires, instruments, limits, session, STEP_BATCH)
         done += venue_step(venue, wires, instruments, session, STEP_BATCH)
         total += done

@@ -1,7 +1,8 @@
 """The plan: what the processes of one session have to agree on, made by the supervisor, pickled once.
 
-The agents are `feed`, `shard-0` .., `execution`, `venue`, and `bot`, which is all of them in one compiled loop; and
-`recorder`, if the market is recorded.
+The agents are `feed`, `shard-0` .., `execution`, `venue`, and `bot`, which is all of them in one compiled loop;
+`gateway` instead of `venue` where a real one is traded on; and `recorder`, if the market is recorded. `quarantine-0` ..
+stands in the place of a shard that cannot be kept alive.
 A worker is a process that runs one or more agents; `builders` says which function wires each kind of agent.
 """
 
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bot4.model.latency import Latency
+from bot4.model.queue import AVERSE, QueueModel
 from bot4.settings.schema import Gateway
 from bot4.shm.wires import (
     EXECUTION_ROW,
@@ -26,10 +28,15 @@ BUILDERS = {
     "shard": "workers.shard:build",
     "execution": "workers.execution:build",
     "venue": "workers.venue:build",
+    "gateway": "workers.gateway:build",
     "bot": "workers.composed:build",
     "recorder": "workers.recorder:build",
+    "quarantine": "workers.quarantine:build",
 }
 WARM = "workers.warm:warm"
+SETTLE = 2  # in the stop word: nothing is opened any more, everybody works on until execution has left
+SETTLE_LIMIT_S = 8.0  # execution's time for that
+GATEWAY_FILE = "gateway.bin"  # of a session's folder: what went to the venue and came back
 WARM_PREFIX = "bot4-warm-"  # of the folder in which a template warms up
 
 
@@ -98,11 +105,16 @@ class Plan:
     state_folder: Path
     session_folder: Path
     composed: bool = False  # all agents in one process
+    strict: bool = False  # an order goes out when its record in the journal is synced
     recorder: RecorderSpec | None = None  # None: nothing is recorded
     gateways: dict[str, Gateway] = field(default_factory=dict)  # of a live feed: where each venue is reached
+    traded: str = ""  # the real venue that orders go to
     spike_bps: int = 0  # a price further from the last mid is not believed; 0: any is
     time_limit_ns: int = 0  # a message so much earlier or later than others by the venue's time is none; 0: any is
     latencies: tuple[Latency | None, Latency | None, Latency | None] = (None, None, None)  # orders, cancels, reports
+    queue: QueueModel = AVERSE  # of the simulated venue
+    tightened: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int64))  # int64[n, 3], played again
+    history: np.ndarray | None = None  # float64[seconds, n], mids of before the session; None: nothing is known
     silence_ns: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # int64[n] of a live feed
     builders: dict[str, str] = field(default_factory=lambda: dict(BUILDERS))
     warm: str = WARM
@@ -118,9 +130,19 @@ class Plan:
         return self.session_folder / "journal.bin"
 
     @property
+    def synced(self) -> bool:
+        """True if a power cut may cost no more than milliseconds of the journal; a replay can be had again."""
+        return self.strict or self.feed.kind == "live"
+
+    @property
     def ledger_path(self) -> Path:
         """The venue's ledger."""
         return self.session_folder / "ledger.jsonl"
+
+    @property
+    def gateway_path(self) -> Path:
+        """The gateway's log."""
+        return self.session_folder / GATEWAY_FILE
 
     @property
     def log_folder(self) -> Path:
@@ -138,18 +160,24 @@ class Plan:
         return self.speed == 0
 
 
-_ROWS = {"execution": EXECUTION_ROW, "venue": VENUE_ROW, "feed": FEED_ROW, "recorder": RECORDER_ROW}
+_ROWS = {
+    "execution": EXECUTION_ROW,
+    "venue": VENUE_ROW,
+    "gateway": VENUE_ROW,
+    "feed": FEED_ROW,
+    "recorder": RECORDER_ROW,
+}
 
 
 def rows_of(agent: str, n_shards: int) -> tuple[int, ...]:
     """Rows of `gauges` that an agent writes."""
-    if agent.startswith("shard-"):
-        return (int(agent.removeprefix("shard-")),)
+    if kind_of(agent) in ("shard", "quarantine"):
+        return (int(agent.partition("-")[2]),)
     if agent == "bot":
         return tuple(range(n_shards + 3))
     return (n_shards + _ROWS[agent],)
 
 
 def kind_of(agent: str) -> str:
-    """`shard` for every shard, else the agent's own name."""
-    return "shard" if agent.startswith("shard-") else agent
+    """`shard` for every shard, `quarantine` for what stands in its place, else the agent's own name."""
+    return agent.partition("-")[0]

@@ -15,7 +15,7 @@ from bot4.engine.execution_step import execution_run, execution_step
 from bot4.engine.feed_step import feed_step
 from bot4.engine.feed_ticks import tick_step
 from bot4.engine.shard import load_loop
-from bot4.jit import JIT, is_compiled
+from bot4.jit import JIT, is_compiled, load_compiler
 from workers.plan import Plan
 
 
@@ -34,6 +34,7 @@ def compile_apart(plan: Plan, compile_agent: Callable[[str], object]) -> None:
     cores = len(os.sched_getaffinity(0))
     if len(cold) < 2 or cores < 2:
         return
+    load_compiler()
     running = 0
     for name in cold:
         if running == cores:

@@ -4,6 +4,7 @@ Whatever can be wrong with settings or input is refused before anything is touch
 supervisor's process, which imports no Numba.
 """
 
+import json
 import os
 import platform
 import re
@@ -24,7 +25,9 @@ import numpy as np
 from bot4.adapters.files.recording import Recording, is_recording
 from bot4.adapters.files.report import closing_lines, session_object, symbol_keys, write_report
 from bot4.adapters.files.report_facts import RunFacts, WorkerFacts
+from bot4.adapters.system.account_file import AccountState, account_path, read_account
 from bot4.adapters.system.affinity import available_cores
+from bot4.adapters.system.generation import next_generation
 from bot4.adapters.system.instance import (
     InstanceFile,
     InstanceLock,
@@ -37,25 +40,38 @@ from bot4.adapters.system.instance import (
 )
 from bot4.adapters.system.latch import KillLatch
 from bot4.adapters.system.process import identify
-from bot4.engine.journal import read_journal
+from bot4.engine.journal import read_journal, release_room
 from bot4.jit import cache_refusal
 from bot4.model.errors import Bot4Error, HaltedError, InputError, JournalError, SegmentError, SettingsError
-from bot4.model.records import JOURNAL, TICK
-from bot4.settings.conversion import NS_PER_MS, instrument_records, latencies_of, limits_record, session_record
-from bot4.settings.loader import load
+from bot4.model.records import JOURNAL, LIMITS, TICK
+from bot4.model.units import BPS, from_e8, to_e8
+from bot4.settings.conversion import (
+    NS_PER_MS,
+    check_limits,
+    instrument_records,
+    latencies_of,
+    limits_record,
+    queue_of,
+    session_record,
+    traded_venue,
+)
+from bot4.settings.loader import INSTRUMENTS_FILE, LIMITS_FILE, TOPOLOGY_FILE, load, load_state_folder
 from bot4.settings.schema import LIVE_VENUES, MAX_SHARDS, Settings
 from bot4.settings.topology import Placement, resolve
 from bot4.shm.calibration import calibration_of
-from bot4.shm.wires import Wires
+from bot4.shm.wires import LIMITS_IN_FORCE, Wires
 from bot4.shm.wiring import SharedWires, attach_wires, create_wires, unlink_leftovers
 from workers.feed import chosen_instruments, gateways_of, silence_of
 from workers.plan import WARM_PREFIX, FeedSpec, Plan, RecorderSpec, WorkerSpec
 from workers.supervisor import Outcome, Supervisor
+from workers.takeup import free_name, keep_begin, last_generation, last_session, not_flat, taken_up
 from workers.template import warm_up
 from workers.template_process import TemplateProcess
-from workers.view import Rates, View, WorkerState, snapshot
+from workers.view import Rates, View, WorkerState, snapshot, tightened
 
+INPUTS_FOLDER, COMMAND_FILE = "inputs", "command.json"  # of a session's folder: what it was given
 MAX_SPEED = 1_000_000.0
+NS_PER_DAY = 86_400 * 1_000 * NS_PER_MS
 _SPEED = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,6})?)x")
 
 
@@ -140,16 +156,28 @@ def parse_pace(text: str | None, feed: FeedSpec, speed: float) -> bool:
 def prepare(options: StartOptions, ask_venues: bool = True) -> Prepared:
     """Check settings, input and machine; touch nothing. Of a live feed the venues are asked for their instruments."""
     settings = load(options.config)
+    check_limits(settings)
     feed = parse_feed(options.feed)
     speed = speed_of(options.speed, feed)
     paced = parse_pace(options.pace, feed, speed)
+    traded = traded_venue(settings)
+    if traded and feed.kind != "live":
+        raise InputError(f'--feed {options.feed}: {settings.path} trades live; write --feed live, or mode = "paper"')
     chosen, warnings = chosen_instruments(feed, settings)
+    if traded:
+        chosen = [key for key in chosen if key[1] == traded]
+        if not chosen:
+            raise InputError(f"instruments.toml: no instrument of {traded}, which {settings.path} trades on; add one")
     symbols = tuple(chosen)
     gateways = gateways_of(settings, symbols) if feed.kind == "live" else {}
+    if traded:
+        from workers.gateway import check_gateway  # nothing to a session on paper
+
+        check_gateway(settings.path, traded, gateways[traded])
     if gateways and ask_venues:
         from workers.venue_check import check_instruments  # decoders and connections are nothing to a replay
 
-        warnings = [*warnings, *check_instruments(settings, symbols, gateways)]
+        warnings = [*warnings, *check_instruments(settings, symbols, gateways, traded)]
     placement = _place(settings, options, paced, len(symbols))
     params = _strategy_parameters(settings)
     state = Path(settings.state.folder)
@@ -163,7 +191,11 @@ def prepare(options: StartOptions, ask_venues: bool = True) -> Prepared:
         instruments=instrument_records(settings, symbols, placement.n_shards),
         limits=limits_record(settings),
         session=session_record(
-            settings, paced=paced, n_shards=placement.n_shards, n_instruments=len(symbols), speed=speed
+            settings,
+            paced=paced,
+            n_shards=placement.n_shards,
+            n_instruments=len(symbols),
+            speed=speed,
         ),
         feed=feed,
         speed=speed,
@@ -172,23 +204,108 @@ def prepare(options: StartOptions, ask_venues: bool = True) -> Prepared:
         state_folder=state,
         session_folder=folder,
         composed=placement.composed,
+        strict=bool(settings.state.strict),
         recorder=recorder_of(settings, folder.name),
         gateways=gateways,
+        traded=traded,
         latencies=latencies_of(settings),
+        queue=queue_of(settings),
+        history=_history(settings, symbols),
         spike_bps=settings.limits.spike_bps,
         time_limit_ns=settings.limits.venue_time_ms * NS_PER_MS,
         silence_ns=silence_of(settings, symbols),
     )
+    told = carry_over(plan, settings)
     return Prepared(
         settings=settings,
         plan=plan,
         placement=placement,
-        workers=_workers(placement, settings.recorder is not None),
+        workers=_workers(placement, settings.recorder is not None, bool(traded)),
         paced=paced,
         speed_text="1x" if feed.kind == "live" else options.speed,
         report_folder=options.report or folder / "report",
-        warnings=tuple(warnings),
+        warnings=(*warnings, *([told] if told else [])),
     )
+
+
+def _history(settings: Settings, symbols: tuple[tuple[str, str], ...]) -> np.ndarray | None:
+    """How the instruments moved before; SettingsError if what is named is no recording."""
+    folder = settings.portfolio.history
+    if folder is None:
+        return None
+    from workers.history import history_of  # Parquet is nothing to the others
+
+    try:
+        return history_of(Path(folder), symbols, settings.limits.quote_age_ms * NS_PER_MS)
+    except Bot4Error as error:
+        raise SettingsError(f"{settings.path}: portfolio.history: {error}") from None
+
+
+def _tightened(wires: Wires) -> list[str]:
+    """For the report: each limit that is not the one that this start began with."""
+    rows = tightened(wires).items()
+    return [f"{name} was tightened to {row['in_force']}, from {row['begun']}, while it ran." for name, row in rows]
+
+
+def carry_over(plan: Plan, settings: Settings) -> str:
+    """Begin with what the account's last live session left; any other begins anew, so that its input alone decides.
+
+    Another account.equity than the last session had is a deposit or a withdrawal: it moves equity and marks alike, so
+    what was lost and won counts on, to the unit. Where a real venue holds the money, no more than the settings' equity
+    is at stake; what was won beyond that moves the marks too. Returns what a person should know of it, "" if nothing.
+    """
+    equity_e8 = to_e8(settings.account.equity, f"{settings.path}: account.equity")
+    live = plan.feed.kind == "live"
+    found = read_account(plan.state_folder, settings.account.id, plan.traded) if live else None
+    left = found or AccountState(equity_e8, 0, 0, 0, 0, 0)
+    moved_e8 = equity_e8 - left.stake_e8 if left.stake_e8 else 0
+    begin_e8 = left.equity_e8 + moved_e8
+    if moved_e8 and begin_e8 <= 0:
+        raise SettingsError(
+            f"{settings.path}: account.equity: {from_e8(-moved_e8)} less than at the account's last session, which has "
+            f"left {from_e8(left.equity_e8)}: nothing to trade with; write more"
+        )
+    if plan.traded:
+        begin_e8 = min(equity_e8, begin_e8)
+    row = plan.session[0]
+    for name in AccountState._fields[1:]:
+        row[name] = getattr(left, name)
+    for name in ("high_water_e8", "day_start_e8"):
+        if row[name]:
+            row[name] += begin_e8 - left.equity_e8
+    row["start_equity_e8"], row["stake_e8"] = begin_e8, equity_e8
+    if not moved_e8:
+        return ""
+    what = "a deposit" if moved_e8 > 0 else "a withdrawal"
+    return (
+        f"account.equity was {from_e8(left.stake_e8)} at the account's last session and is {from_e8(equity_e8)} now: "
+        f"taken as {what} of {from_e8(abs(moved_e8))}; what was lost or won before counts on."
+    )
+
+
+def begin_anew(plan: Plan) -> None:
+    """A day that is over is not carried on. HaltedError if the losses would set the kill switch at the first event.
+
+    What was lost stays lost, whoever resets the switch; a session that is taken up begins all the same, since it has
+    a position to guard.
+    """
+    row, limits = plan.session[0], plan.limits[0]
+    if row["day"] < (time.time_ns() + limits["day_offset_ns"]) // NS_PER_DAY:
+        row["day"] = row["day_start_e8"] = 0
+    file = account_path(plan.state_folder, int(row["account"]), plan.traded)
+    for mark, limit, since, way_out in (
+        ("high_water_e8", "kill_drawdown_bps", "since its high-water mark of",
+         f"raise it, or move {file} away to begin with account.equity and a new mark"),
+        ("day_start_e8", "kill_daily_loss_bps", "since the trading day began with",
+         "wait for the next one, or raise it"),
+    ):  # fmt: skip
+        mark_e8, bps = int(row[mark]), int(limits[limit])
+        lost_e8 = mark_e8 - int(row["start_equity_e8"])
+        if lost_e8 > 0 and lost_e8 * BPS >= min(mark_e8, int(limits["capital_e8"])) * bps:
+            raise HaltedError(
+                f"the account has lost {from_e8(lost_e8)} {since} {from_e8(mark_e8)}: {limit} = {bps} of {LIMITS_FILE} "
+                f"would set the kill switch at the first event; {way_out}"
+            )
 
 
 def _strategy_parameters(settings: Settings) -> np.ndarray:
@@ -236,14 +353,22 @@ def recorder_of(settings: Settings, session: str) -> RecorderSpec | None:
     )
 
 
-def _workers(placement: Placement, recorded: bool) -> tuple[WorkerSpec, ...]:
-    """The processes in the order in which they start; the recorder has no core of its own, it runs where it may."""
+def _workers(placement: Placement, recorded: bool, live: bool = False) -> tuple[WorkerSpec, ...]:
+    """The processes in the order in which they start; the recorder has no core of its own, it runs where it may.
+
+    Live, the gateway to the venue runs in execution's process.
+    """
 
     def order(name: str) -> tuple[int, str]:
         return {"venue": 0, "execution": 1, "feed": 3}.get(name, 2), name
 
     places = sorted(placement.agents, key=lambda agent: order(agent.name))
-    specs = [WorkerSpec(name=place.name, agents=(place.name,), core=place.core, idle=place.idle) for place in places]
+    together = {"execution": ("execution", "gateway")} if live else {}
+    specs = [
+        WorkerSpec(name=place.name, agents=together.get(place.name, (place.name,)), core=place.core, idle=place.idle)
+        for place in places
+        if not (live and place.name == "venue")
+    ]
     recorder = [WorkerSpec(name="recorder", agents=("recorder",), core=None, idle="block")] if recorded else []
     return (*recorder, *specs)
 
@@ -262,6 +387,7 @@ class Session:
         self._state = prepared.plan.state_folder
         self._supervisor: Supervisor | None = None
         self._started_ns = time.time_ns()
+        self._inputs = Path()  # the folder of what this start is given
 
     def run(self) -> tuple[Outcome, list[str], dict[str, Any] | None]:
         """Run it; returns how it ended, the closing lines, and the report (None if there was nothing to report)."""
@@ -269,10 +395,11 @@ class Session:
         lock.acquire()
         try:
             _require_cache()
-            _writable(self._prepared.report_folder)
             refuse_if_tripped(self._state)
             self._clean_up()
-            self._plan.session_folder.mkdir(parents=True, exist_ok=True)
+            self._begin()
+            _writable(self._prepared.report_folder)
+            self._inputs = _keep_inputs(self._prepared)
             plan = self._plan
             shared = create_wires(
                 plan.instance, plan.n_shards, plan.n_instruments, generation=plan.generation, **plan.recorded
@@ -287,6 +414,33 @@ class Session:
                 remove_instance(self._state)
         finally:
             lock.release()
+
+    def _begin(self) -> None:
+        """Make the session's folder, or go on with the session that the account has not ended flat."""
+        plan = self._plan
+        carry_over(plan, self._prepared.settings)  # a session may have ended since the settings were checked
+        before = last_session(plan) if plan.traded else None
+        if not before:
+            begin_anew(plan)
+        if not plan.traded:
+            plan.session_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return
+        fresh, plan = plan, taken_up(plan, *before) if before else plan
+        plan.session[0]["feed_generation"] = next_generation(self._state, last_generation(self._state))
+        if before:
+            self._view.note(f"goes on with {plan.session_folder}, which has not ended flat")
+            report = self._prepared.report_folder
+            if report.parent == fresh.session_folder:
+                report = free_name(plan.session_folder, report.name)
+            self._prepared, self._plan = replace(self._prepared, plan=plan, report_folder=report), plan
+        else:
+            plan.session_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            keep_begin(plan)
+
+    @property
+    def report_folder(self) -> Path:
+        """Where the report goes."""
+        return self._prepared.report_folder
 
     def _clean_up(self) -> None:
         """What an earlier crash of this very instance left: processes by pid and start time, segments and the folders
@@ -330,10 +484,14 @@ class Session:
             return outcome, [], None
         with undisturbed():
             self._show(shared.wires)
-            report = self._report(shared.wires, outcome)
+            records = self._records()
+            report = self._report(shared.wires, outcome, records)
             folder, plan = prepared.report_folder, self._plan
+            if outcome.exit_code == 0 and len(records):  # what cannot be read stays as it is
+                with suppress(OSError):  # a file system that cannot do it keeps the room
+                    release_room(plan.journal_path, len(records))
             try:
-                page = write_report(folder, report, plan.instruments, plan.symbols, self._records())
+                page = write_report(folder, report, plan.instruments, plan.symbols, records)
             except InputError as error:  # the disk is full: what the session did is told all the same
                 told = f"{outcome.message}; {error}" if outcome.message else str(error)
                 return replace(outcome, exit_code=outcome.exit_code or 1, message=told), closing_lines(report), report
@@ -382,6 +540,7 @@ class Session:
             began_ns=supervisor.began_ns,
             session_folder=str(self._plan.session_folder),
             report_folder=str(self._prepared.report_folder),
+            inputs_folder=str(self._inputs),
             label=label,
             template=supervisor.template,
             workers={name: watched.identity for name, watched in workers.items() if watched.alive},
@@ -404,12 +563,13 @@ class Session:
             self._view.note(f"{error}; the report is without orders and fills")
             return np.zeros(0, JOURNAL)
 
-    def _report(self, wires: Wires, outcome: Outcome) -> dict[str, Any]:
+    def _report(self, wires: Wires, outcome: Outcome, records: np.ndarray) -> dict[str, Any]:
         supervisor, plan = self._supervisor, self._plan
         assert supervisor is not None
         latch = KillLatch(self._state).read()
         strategy = self._prepared.settings.strategy
         calibration = calibration_of(wires.calibration)
+        in_force = wires.limits[LIMITS_IN_FORCE]  # nothing, if execution has not begun
         recovered = sum(w.restarts for name, w in supervisor.workers.items() if name == "execution")
         facts = RunFacts(
             source=plan.feed.text if plan.feed.synthetic else plan.feed.kind,
@@ -420,8 +580,9 @@ class Session:
             wall_s=supervisor.wall_s,
             tsc_hz=calibration.tsc_hz if calibration else 0.0,
             session=plan.session,
-            limits=plan.limits,
+            limits=in_force.copy().view(LIMITS) if in_force.any() else plan.limits,
             latencies=plan.latencies,
+            queue=plan.queue,
             mode=self._prepared.settings.mode,
             strategy=strategy.module,
             strategy_params=strategy.params,
@@ -432,10 +593,33 @@ class Session:
             killed=latch.tripped,
             kill_reason=latch.reason if latch.tripped else outcome.message,
             recovered=recovered,
-            warnings=self._prepared.warnings,
+            warnings=(*self._prepared.warnings, *_tightened(wires)),
             recording=str(plan.recorder.folder) if plan.recorder else None,
         )
-        return session_object(wires, plan.instruments, plan.symbols, self._records(), facts)
+        return session_object(wires, plan.instruments, plan.symbols, records, facts)
+
+
+def _keep_inputs(prepared: Prepared) -> Path:
+    """What the session is given, into a folder in its own, so that it can be played again; a full disk costs no
+    session. Returns that folder.
+    """
+    plan, path = prepared.plan, prepared.settings.path
+    feed = "replay:" + ",".join(str(file.resolve()) for file in plan.feed.paths) if plan.feed.paths else plan.feed.text
+    sizes = [(from_e8(int(row["tick_e8"])), from_e8(int(row["lot_e8"]))) for row in plan.instruments]
+    instruments = [[name, *size] for name, size in zip(symbol_keys(plan.symbols), sizes, strict=True)]
+    said = {
+        "config": path.name,
+        "feed": feed,
+        "pace": "event" if prepared.paced else "free",
+        "instruments": instruments,
+    }
+    folder = free_name(plan.session_folder, INPUTS_FOLDER)
+    with suppress(OSError):
+        folder.mkdir(exist_ok=True)
+        for name in (path.name, LIMITS_FILE, INSTRUMENTS_FILE, TOPOLOGY_FILE):
+            (folder / name).write_bytes(path.with_name(name).read_bytes())
+        (folder / COMMAND_FILE).write_text(json.dumps(said))
+    return folder
 
 
 @contextmanager
@@ -448,6 +632,16 @@ def undisturbed() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def refuse_first(config: Path) -> None:
+    """HaltedError if the latch is set, before settings, input or venue can be refused for less.
+
+    Where its file is missing, the start finds out under the folder's lock whether it was ever there.
+    """
+    state = load_state_folder(config)
+    if KillLatch(state).path.exists():
+        refuse_if_tripped(state)
 
 
 def refuse_if_tripped(state: Path) -> None:
@@ -514,8 +708,13 @@ def machine() -> dict[str, object]:
 
 # --- the doors: status, stop, kill, reset ------------------------------------------------------------------------
 def state_folder(config: Path, state: Path | None) -> Path:
-    """The state folder: named directly, which needs no settings at all, or by the settings."""
-    return state if state is not None else Path(load(config).state.folder)
+    """The state folder: named directly, or by the session's file, of which nothing else is looked at."""
+    if state is not None:
+        return state
+    try:
+        return load_state_folder(config)
+    except SettingsError as error:
+        raise SettingsError(f"{error}; or name the state folder: --state FOLDER") from None
 
 
 def status(state: Path) -> dict[str, Any]:
@@ -530,7 +729,7 @@ def status(state: Path) -> dict[str, Any]:
     }
     found = running_instance(state)
     if found is None:
-        return base
+        return base | _left(state)
     base |= {"running": True, "pid": found.supervisor.pid, "started_ns": found.started_ns}
     base |= {"session_folder": found.session_folder, "report_folder": found.report_folder}
     try:
@@ -555,6 +754,16 @@ def status(state: Path) -> dict[str, Any]:
         return base | {"session": Rates().add(shot)}  # one look: the rates are those since the begin
     finally:
         shared.close()
+
+
+def _left(state: Path) -> dict[str, Any]:
+    """What sessions have left open at a venue, as JSON types; `trouble` where that cannot be known."""
+    try:
+        left = [{"session_folder": str(folder), "account": begin.account, "venue": begin.venue}
+                for folder, begin in not_flat(state)]  # fmt: skip
+    except Bot4Error as error:
+        return {"not_flat": None, "trouble": str(error)}
+    return {"not_flat": left, "trouble": ""}
 
 
 def stop(state: Path, timeout_s: float) -> bool:

@@ -9,4 +9,4 @@ def build(plan: Plan, wires: Wires, name: str, attempt: int) -> ShardAgent:
     """The agent of `shard-<k>`; after a restart it finds out by itself that it has to sync."""
     k = int(name.removeprefix("shard-"))
     loop = load_loop(plan.strategy_module)
-    return ShardAgent(loop, wires, plan.instruments, plan.limits, plan.session, k, plan.strategy_params)
+    return ShardAgent(loop, wires, plan.instruments, plan.limits.copy(), plan.session, k, plan.strategy_params)

@@ -3,7 +3,9 @@
 It decides nothing about trading and holds neither keys nor truth. It never forks a worker itself: the template does
 (see `template`), which is compiled and warm; the supervisor imports no Numba at all. A death is seen at once by pidfd,
 a hang by a heartbeat that the work loop no longer stamps. Execution, shards and the feed are started again; the venue
-is not, because its ledger is the truth of a simulated account.
+is not, because its ledger is the truth of a simulated account. A shard that dies again and again before it has done
+anything is replaced by what takes back its opening orders (`engine/quarantine`); a storm of such deaths all over the
+session sets the kill switch.
 
     start: venue, execution, shards, feed           end: stop word, everybody finishes its batch and leaves
 """
@@ -11,18 +13,21 @@ is not, because its ledger is the truth of a simulated account.
 import os
 import select
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bot4.adapters.system.account_file import sync_account
 from bot4.adapters.system.affinity import pinned_core
 from bot4.adapters.system.latch import KillLatch
-from bot4.adapters.system.process import Handle, ProcessId, identify, memory_mb, open_process
+from bot4.adapters.system.process import Handle, ProcessId, identify, memory_mb, open_process, run_state
 from bot4.engine.shard import BUILT_IN
 from bot4.model.enums import INT64_MAX
+from bot4.model.errors import Bot4Error
 from bot4.shm.layout import (
     CLOCK_EXEC_VENUE,
     CLOCK_VENUE,
@@ -30,6 +35,7 @@ from bot4.shm.layout import (
     CONTROL_NO_RECORDER,
     CONTROL_STOP,
     CONTROL_STOP_RECORDER,
+    CONTROL_SUPERVISOR,
     RING_HEAD,
     RING_TAIL,
 )
@@ -45,21 +51,24 @@ from bot4.shm.wires import (
     RECORDER_ROW,
     Wires,
 )
-from workers.plan import Plan, WorkerSpec, rows_of
+from workers.plan import SETTLE, SETTLE_LIMIT_S, Plan, WorkerSpec, kind_of, rows_of
 from workers.template import EXIT_UNEXPECTED
 from workers.template_process import TemplateProcess
 from workers.view import WorkerState
 
 LOOK_S = 0.005  # between two looks at the drained condition: the error of the session's wall time
-CHECK_S = 0.1  # between two looks at heartbeats and kill latch
+CHECK_S = 0.05  # between two looks at heartbeats and kill latch
 START_LIMIT_S = 60.0  # a worker that builds its agents stamps no heartbeat: recovery of a long journal
+SETTLE_REST_S = 1.0  # for execution to leave after its time is over
 STOP_LIMIT_S = 10.0  # a clean stop takes no longer; then the rest is killed
 WARM_LIMIT_S = 600.0  # compiling everything on one slow core
 TELL_WARM_S = 10.0  # between two words about it: from the cache it takes a second or two
 STORM_RESTARTS = 3  # restarts of one worker that got nothing done ...
-STORM_WINDOW_S = 60.0  # ... within this time: the fourth ends the session
+STORM_WINDOW_S = 60.0  # ... within this time: the next puts a shard into quarantine, of any other ends the session
+SYSTEM_STORM = 6  # such restarts of all workers within that time set the kill switch
 EXEC_HALTED = 3
 RECORDER = "recorder"
+EXECUTION = "execution"
 NOBODY = ProcessId(0, 0)
 
 
@@ -94,6 +103,7 @@ class Watched:
     progress_at_start: tuple[tuple[int, int], ...] = ()
     barren: deque[int] = field(default_factory=deque)  # times of restarts before which nothing was done
     hung: bool = False
+    cpu_ns: int = -1  # when its heartbeat was first seen to be late; -1: it is not
     memory: Memory | None = None
 
     @property
@@ -161,11 +171,14 @@ class Supervisor:
         self._wake = -1
         self._stop_signal = 0
         self._stopping = False
+        self._watched = threading.Event()  # set when watching is over
+        self._settling = False  # execution is about to leave by itself
         self._quiet_since_ns = 0
         self._quiet: tuple[Any, ...] | None = None  # what the wires looked like when they first seemed drained
         self._quiet_beats = 0
         self._grace_until_ns = 0
         self._recorder_told = False
+        self._storm: deque[int] = deque()  # times of restarts of any worker before which nothing was done
 
     # --- the session ---------------------------------------------------------------------------------------------
     def run(self) -> Outcome:
@@ -177,13 +190,20 @@ class Supervisor:
                     self._fork(watched)
                 self.began_ns = time.monotonic_ns()
                 self._changed()
+                if self.plan.feed.kind == "live":
+                    threading.Thread(target=self._sync_account, name="account", daemon=True).start()
                 self._watch()
                 outcome = Outcome(0, "stopped" if self._stop_signal else "done")
             except _SessionError as error:
                 outcome = Outcome(error.exit_code, "failed" if error.exit_code else "stopped", str(error))
             finally:
                 self.drained_ns = self.drained_ns or time.monotonic_ns()
+                self._watched.set()
+                left = self._settle()
                 self._stop()
+        if left:
+            told = f"{outcome.message}; {left}" if outcome.message and left not in outcome.message else left
+            outcome = Outcome(outcome.exit_code or 1, "failed", told)
         if outcome.exit_code:
             return outcome
         latch = self._latch.read()
@@ -223,6 +243,7 @@ class Supervisor:
         while not self._stop_signal:
             self._poll(LOOK_S)
             now = time.monotonic()
+            self.wires.control[CONTROL_SUPERVISOR] = time.monotonic_ns()
             if now - before > 1.0:  # the whole machine stood still: nobody else's heartbeat can be judged yet
                 self._grace_until_ns = time.monotonic_ns() + self._timeout_ns
             before = now
@@ -353,6 +374,8 @@ class Supervisor:
         if self._stopping:
             return
         code = os.waitstatus_to_exitcode(status)
+        if self._settling and name == EXECUTION and code == 0:
+            return
         why = _why(code, error, watched.hung)
         self._note(f"worker {name} (pid {pid}) ended: {why}")
         if name == RECORDER:
@@ -395,11 +418,30 @@ class Supervisor:
         while now - watched.barren[0] > STORM_WINDOW_S * 1e9:
             watched.barren.popleft()
         if len(watched.barren) > STORM_RESTARTS:
+            if kind_of(watched.spec.agents[0]) == "shard":
+                self._quarantine(watched)
+                return
             raise _SessionError(
                 1,
                 f"worker {name} ended {len(watched.barren)} times within {STORM_WINDOW_S:.0f} s without getting "
                 f"anything done ({why}); see {self.plan.log_folder / name}.log",
             )
+        self._storm.append(now)
+        while now - self._storm[0] > STORM_WINDOW_S * 1e9:
+            self._storm.popleft()
+        if len(self._storm) == SYSTEM_STORM:
+            self._latch.trip(f"restart storm: {SYSTEM_STORM} restarts within {STORM_WINDOW_S:.0f} s, {name} the last")
+            self._check_kill()
+
+    def _quarantine(self, watched: Watched) -> None:
+        """From now on another agent runs in this shard's place, which takes back what it had resting."""
+        agents = tuple(agent.replace("shard-", "quarantine-") for agent in watched.spec.agents)
+        watched.spec = replace(watched.spec, agents=agents)
+        watched.barren.clear()
+        self._note(
+            f"ALARM: worker {watched.spec.name} ended {STORM_RESTARTS + 1} times within {STORM_WINDOW_S:.0f} s without "
+            "getting anything done: it is in quarantine, its opening orders are taken back, its stops stay"
+        )
 
     def _progress(self, watched: Watched) -> tuple[tuple[int, int], ...]:
         gauges = self.wires.gauges
@@ -411,6 +453,19 @@ class Supervisor:
         if not control[CONTROL_KILL] and self._latch.read().tripped:
             control[CONTROL_KILL] = 1
             self._note(f"KILLED: {self._latch.read().reason}")
+
+    def _sync_account(self) -> None:
+        """In a thread, since a disk may take long: what execution has written survives a power cut soon.
+
+        A failed sync is final: it trips the latch, and nothing is opened until a person has looked.
+        """
+        while not self._watched.wait(CHECK_S):
+            try:
+                sync_account(self.plan.state_folder, int(self.plan.session[0]["account"]), self.plan.traded)
+            except OSError as error:
+                with suppress(Bot4Error):
+                    self._latch.trip(f"what the account carries on cannot be synced: {error.strerror}")
+                return
 
     def _check_recorder(self) -> None:
         """Tell once that a recording has holes because it cannot be written."""
@@ -428,12 +483,22 @@ class Supervisor:
                 continue
             stamped = min(int(self.wires.gauges[row, GAUGE_HEARTBEAT_NS]) for row in watched.rows)
             building = stamped < watched.started_ns
+            late = now - stamped > self._timeout_ns // 2
+            if not late:
+                watched.cpu_ns = -1
+            elif watched.cpu_ns < 0:
+                watched.cpu_ns = (run_state(watched.identity.pid) or ("", 0))[1]
             limit = max(self._timeout_ns, int(START_LIMIT_S * 1e9)) if building else self._timeout_ns
             age = now - max(stamped, watched.started_ns)
-            if age > limit:
+            if age > limit and not self._starves(watched):
                 watched.hung = True
                 self._note(f"worker {watched.spec.name} has stood still for {age / 1e9:.1f} s: killed")
                 watched.handle.send(signal.SIGKILL)  # its end comes back by pidfd
+
+    def _starves(self, watched: Watched) -> bool:
+        """True if a worker whose heartbeat is late only waits for a core: since then it has hardly run."""
+        state, cpu_ns = run_state(watched.identity.pid) or ("", 0)
+        return state == "R" and cpu_ns - watched.cpu_ns < self._timeout_ns // 3
 
     def _drained(self) -> bool:
         """True when nothing is left to do: both clocks at the end, both rings of the venue empty, and it stays so.
@@ -469,6 +534,27 @@ class Supervisor:
                 watched.memory = Memory(*weight) if weight else watched.memory
                 core = pinned_core(watched.identity.pid)
                 watched.core = core
+
+    def _settle(self) -> str:
+        """Where a real venue is traded on, execution leaves first: what opens is taken back, what is held has its stop.
+
+        All others work on meanwhile, and whoever dies is started again. Returns what is left, "" if nothing is.
+        """
+        execution = self.workers.get(EXECUTION)
+        if not self.plan.traded or execution is None or not execution.alive:
+            return ""
+        self._settling = True
+        self.wires.control[CONTROL_STOP] = SETTLE
+        limit = time.monotonic() + SETTLE_LIMIT_S + SETTLE_REST_S
+        try:
+            while execution.alive:
+                self._poll(LOOK_S)
+                self.wires.control[CONTROL_SUPERVISOR] = time.monotonic_ns()
+                if time.monotonic() > limit:
+                    return f"execution has not left within {SETTLE_LIMIT_S:.0f} s; see to what is open at the venue"
+        except _SessionError as error:
+            return str(error)
+        return ""
 
     def _stop(self) -> None:
         self.measure()

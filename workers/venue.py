@@ -16,4 +16,5 @@ def build(plan: Plan, wires: Wires, name: str, attempt: int) -> VenueAgent:
         plan.ledger_path,
         symbol_keys(plan.symbols),
         plan.latencies,
+        plan.queue,
     )

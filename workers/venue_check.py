@@ -1,4 +1,4 @@
-"""Before a live session: are tick and lot of each instrument those of the venue, and does it trade?
+"""Before a live session: are tick, lot and currency of each instrument those of the venue, and does it trade?
 
 Asked from the venue's own list of instruments. What differs is refused, since every price would be refused later; a
 venue that does not answer is told and no reason not to start: the connections try for longer.
@@ -20,9 +20,9 @@ TRADING = "trading"
 
 
 def check_instruments(
-    settings: Settings, symbols: Sequence[tuple[str, str]], gateways: Mapping[str, Gateway]
+    settings: Settings, symbols: Sequence[tuple[str, str]], gateways: Mapping[str, Gateway], traded: str = ""
 ) -> list[str]:
-    """Compare the configured instruments with the venues' own lists.
+    """Compare the configured instruments with the venues' own lists; of `traded` nothing may be open or different.
 
     Returns
     -------
@@ -46,17 +46,45 @@ def check_instruments(
                 found = {one.symbol: one for one in DECODERS[venue]().instruments(path, answer.body)}
             except MessageError as refusal:
                 error = str(refusal)
+        if error and venue == traded:
+            anew = 'was the exchange started again? copy its "ca" and key anew'
+            mend = anew if "certificate refused" in error else "mend that"
+            raise SettingsError(f"{settings.path}: venue.{venue}: its instruments cannot be had: {error}; {mend}")
         if error:
             told.append(f"{venue}: tick and lot sizes could not be compared with the venue's own: {error}.")
             continue
         for symbol in (symbol for symbol, of in symbols if of == venue):
+            if symbol not in found and venue == traded:
+                file = settings.path.with_name("instruments.toml")
+                raise SettingsError(f"{file}: {symbol}: {venue} does not have it; name one that it has")
             if symbol not in found:
                 told.append(f"{symbol}: not in the list of instruments of {venue}; nothing may come for it.")
                 continue
             _compare(settings, venue, found[symbol])
+            if venue == traded:
+                _compare_bounds(settings, venue, found[symbol])
             if found[symbol].status != TRADING:
                 told.append(f"{symbol}: {venue} says {found[symbol].status} of it; nothing may come for it.")
     return told
+
+
+def _compare_bounds(settings: Settings, venue: str, theirs: Instrument) -> None:
+    """What may be ordered by the settings has to be what the venue takes."""
+    file = settings.path.with_name("instruments.toml")
+    for index, ours in enumerate(settings.instruments):
+        if (ours.symbol, ours.venue) != (theirs.symbol, venue):
+            continue
+        for field, least in (("min_qty", theirs.min_qty), ("min_notional", theirs.min_notional)):
+            if least is not None and Decimal(getattr(ours, field)) < least:
+                raise SettingsError(
+                    f"{file}: instrument[{index}].{field}: {getattr(ours, field)} is less than {venue} takes; write "
+                    f'"{least.normalize():f}"'
+                )
+        if theirs.max_qty is not None and Decimal(ours.max_qty) > theirs.max_qty:
+            raise SettingsError(
+                f"{file}: instrument[{index}].max_qty: {ours.max_qty} is more than {venue} takes; write "
+                f'"{theirs.max_qty.normalize():f}"'
+            )
 
 
 def _compare(settings: Settings, venue: str, theirs: Instrument) -> None:
@@ -64,6 +92,11 @@ def _compare(settings: Settings, venue: str, theirs: Instrument) -> None:
     for index, ours in enumerate(settings.instruments):
         if (ours.symbol, ours.venue) != (theirs.symbol, venue):
             continue
+        if theirs.quote != settings.account.quote:
+            raise SettingsError(
+                f"{file}: instrument[{index}]: {ours.symbol} of {venue} is priced in {theirs.quote}, the account "
+                f"counts in {settings.account.quote} (account.quote); give each currency an account of its own"
+            )
         lot_field = "lot_size" if ours.venue_lot is None else "venue_lot"
         for field, size in (("tick_size", theirs.tick), (lot_field, theirs.lot)):
             if Decimal(getattr(ours, field)) != size:

@@ -13,15 +13,19 @@ import numpy as np
 import orjson
 
 from bot4.adapters.files.report_facts import clock_object
+from bot4.adapters.files.shut import shut_ways
 from bot4.adapters.system.instance import SessionLabel
 from bot4.adapters.system.output import TerminalFile, standard_output
 from bot4.model.enums import INT64_MAX, REJECT_NAMES
+from bot4.model.records import LIMITS
 from bot4.model.units import from_e8
+from bot4.settings.conversion import limit_field, limit_text
 from bot4.shm import wires as w
 from bot4.shm.calibration import calibration_of
 from bot4.shm.histogram import HISTOGRAM_COUNT, percentile
 from bot4.shm.layout import CLOCK_FEED, CONTROL_KILL, CONTROL_STOP
 
+GUARDS = ("", "none at this venue", "armed", "off, a stop rests", "off, nothing rests that opens")
 EXEC_STATES = ("starting", "recovering", "active", "halted")
 PLAIN_EVERY_S = 5.0  # a log wants a heartbeat, not a film
 
@@ -70,6 +74,8 @@ def snapshot(
         "unknown_orders": int(execution[w.GAUGE_EXEC_UNKNOWN]),
         "breaker_open": bool(execution[w.GAUGE_EXEC_BREAKER]),
         "losing_streak": bool(execution[w.GAUGE_EXEC_STREAK]),
+        "shut": shut_ways(wires),
+        "tightened": tightened(wires),
         "rejects": {
             REJECT_NAMES.get(int(code), f"CODE_{code}"): int(counts[code]) for code in np.flatnonzero(counts) if code
         },
@@ -82,8 +88,22 @@ def snapshot(
             for index, symbol in enumerate(label.symbols)
         },
         "venues": _venues(feed[w.GAUGE_FEED_VENUES :], label.venues, now),
+        "dead_man": GUARDS[int(wires.gauges[n_shards + w.VENUE_ROW, w.GAUGE_VENUE_GUARD])],
         "clock": {symbol: clock_object(wires.venue_clocks[index]) for index, symbol in enumerate(label.symbols)},
         "workers": {name: _worker(wires, state, now) for name, state in workers.items()},
+    }
+
+
+def tightened(wires: w.Wires) -> dict[str, dict[str, str]]:
+    """By field of limits.toml: what is in force since it was tightened, and what the session began with."""
+    in_force, begun = wires.limits
+    return {
+        limit_field(name): {
+            "in_force": limit_text(name, int(in_force[word])),
+            "begun": limit_text(name, int(begun[word])),
+        }
+        for word, name in enumerate(LIMITS.names or ())
+        if in_force[word] != begun[word]
     }
 
 
@@ -239,6 +259,7 @@ def plain_line(shot: Mapping[str, Any]) -> str:
     parts += [f"{name} {venue_words(row)}" for name, row in shot["venues"].items() if is_lacking(row)]
     if shot["killed"]:
         parts.append("KILLED")
+    parts += [f"SHUT by {row['limit']}" for row in shot["shut"] if not shot["killed"]]
     return "  ".join(parts)
 
 
@@ -309,6 +330,7 @@ def live_page(shot: Mapping[str, Any]) -> Any:
         f"   drawdown {shot['drawdown_ratio']:.2%}   {shot['intents']:,} intents   {shot['orders']:,} orders   "
         f"{shot['fills']:,} fills   {shot['unknown_orders']} unknown",
     )  # fmt: skip
+    ways = Text("\n".join(f"{row['limit']}: {row['why']}" for row in shot["shut"]), style="bold red")
     stages = table("stage", "p50 ns", "p99 ns")
     for stage, values in (shot["latency_ns"] or {}).items():
         stages.add_row(stage, f"{values['p50']:,}", f"{values['p99']:,}")
@@ -332,7 +354,9 @@ def live_page(shot: Mapping[str, Any]) -> Any:
         age = "-" if row["heartbeat_ms"] is None else f"{row['heartbeat_ms']:.0f} ms"
         core = "any" if row["core"] is None else str(row["core"])
         workers.add_row(name, str(row["pid"]), core, age if row["alive"] else "dead", str(row["restarts"]))
-    parts: list[Any] = [market, head, money, positions]
+    if shot["dead_man"]:
+        money.append(f"   dead-man's switch: {shot['dead_man']}")
+    parts: list[Any] = [market, head, money, *([ways] if shot["shut"] else []), positions]
     if shot["latency_ns"]:
         parts.append(stages)
     if told:
@@ -351,6 +375,16 @@ def choose_view(json: bool, terminal: bool) -> View:
     return LiveView() if terminal else PlainView()
 
 
+def _left_lines(found: Mapping[str, Any]) -> list[str]:
+    if found["trouble"]:
+        return [f"what is open at the venue is NOT known: {found['trouble']}"]
+    return [
+        f"NOT ENDED FLAT: {row['session_folder']}, account {row['account']} at {row['venue']}: positions or orders may "
+        "be open there; the next start goes on with it, bot4-kill --flatten closes everything"
+        for row in found["not_flat"]
+    ]
+
+
 def status_lines(found: Mapping[str, Any]) -> list[str]:
     """What `status` tells a person."""
     latch = found["latch"]
@@ -360,15 +394,20 @@ def status_lines(found: Mapping[str, Any]) -> list[str]:
     elif latch:
         lines.append("kill latch: clear")
     if not found["running"]:
-        return [f"nothing runs on state folder {found['state_folder']}", *lines]
+        return [f"nothing runs on state folder {found['state_folder']}", *lines, *_left_lines(found)]
     lines.insert(0, f"running as pid {found['pid']}; report goes to {found['report_folder']}")
     shot = found["session"]
     if shot is None:
         return [*lines, "starting: the kernels are being loaded, or compiled if the cache is empty (or just ending)"]
     lines.append(plain_line(shot))
+    lines += [f"shut: {row['limit']}: {row['why']}" for row in shot["shut"]]
+    for name, row in shot["tightened"].items():
+        lines.append(f"limit {name}: {row['in_force']}, tightened from {row['begun']}")
     for name, row in shot["positions"].items():
         lines.append(f"position {name}: {row['lots']:,} lots, profit {row['profit']}, fees {row['fees']}")
     lines += [f"venue {name}: {venue_words(row)}" for name, row in shot["venues"].items()]
+    if shot["dead_man"]:
+        lines.append(f"the venue's dead-man's switch: {shot['dead_man']}")
     for name, clock in shot["clock"].items():
         if clock:
             lines.append(

@@ -42,29 +42,36 @@ def warm(plan: Plan) -> np.ndarray:
         place = Path(folder)
         KillLatch(place).initialise()
         feed = FeedSpec(kind="replay", recording=True) if plan.feed.recording else FeedSpec(kind="synthetic", seed=1)
-        short = replace(plan, feed=feed, speed=0.0, state_folder=place, session_folder=place)
+        short = replace(plan, feed=feed, speed=0.0, state_folder=place, session_folder=place, strict=False)
         shards = [f"shard-{k}" for k in range(plan.n_shards)]
         compile_apart(plan, lambda name: _warm_feed(plan) if name == "feed" and other_feed else _start(short, name))
         row = kept_row(load_loop(plan.strategy_module))
         wires = private_wires(plan.n_shards, plan.n_instruments)
         wires = wires._replace(kept=np.zeros((plan.n_instruments, row), np.int64))
         names = ["bot"] if plan.composed else ["venue", "execution", *shards, *([] if other_feed else ["feed"])]
-        agents = build_agents(short, wires, names, 0)
+        agents: list[Any] = build_agents(short, wires, names, 0)
         for number in range(ROUNDS if not plan.composed else 4):
             if number == RESTART_AT:
                 wires.control[CONTROL_SNAPSHOT] += 1
                 wires.control[CONTROL_RESYNC] += 1
             for agent in agents:
                 agent.do_work()
+        if plan.traded:
+            agents[names.index("execution")].settle([symbol for symbol, _ in plan.symbols])
         for agent in agents:
             _run(agent)
             agent.close()
         if plan.recorder is not None:
             warm_recorder()
+        if plan.traded:
+            from workers.gateway import warm_gateway  # connections are nothing to a simulated venue
+
+            warm_gateway()
         if not plan.composed:
             if other_feed:
                 _warm_feed(plan)
-            restarted = build_agents(short, wires, ["execution", *shards], 1)  # the way back: journal scan, empty state
+            # the way back: journal scan, empty state; and what a shard that has none is replaced by
+            restarted = build_agents(short, wires, ["execution", *shards, "quarantine-0"], 1)
             for agent in restarted:
                 agent.do_work()
                 agent.close()

@@ -36,6 +36,8 @@ constexpr Word MAX_PRICE = (Word{1} << 40) - 1, MAX_QTY = (Word{1} << 40) - 1, M
 constexpr Word COMMON_MONEY = Word{1} << 50, COMMON_BPS = 1 << 12, COMMON_WORTH = Word{1} << 42, COMMON_VALUE = 1 << 20;
 constexpr Word MAX_BPS = 1'000'000, SMALL = Word{1} << 31, CANCEL_RETRY_NS = 1'000'000'000;
 constexpr Word DAY_NS = 86'400'000'000'000;
+constexpr Word MOST_TICKS = (Word{1} << 31) - 1;
+constexpr std::int32_t SIZED_BY_FRACTION = 0;  // the bench's strategy sizes by nothing else
 
 enum Code : int {
     OK = 0, DATA_GAP = 101, DATA_CROSSED = 102, DATA_STALE = 103, DATA_BAD_VALUE = 104, DATA_TIME_BACK = 105,
@@ -43,7 +45,8 @@ enum Code : int {
     BREAKER_OPEN = 302, POSITION = 303, NOTIONAL = 304, ORDER_SIZE = 305, COLLAR = 306, DRAWDOWN = 307,
     DAILY_LOSS = 308, STOP_MISSING = 309, STOP_SIDE = 310, OPEN_ORDERS = 311, COOL_DOWN = 312, RATE = 313,
     SIZE_ZERO = 314, NO_EQUITY = 315, SHORT_SPOT = 316, BAD_ORDER = 317, MIN_NOTIONAL = 318, GROSS = 319,
-    NET = 320, VENUE = 321, STREAK = 322, CORRELATION = 323, EXEC_NO_QUOTE = 409,
+    NET = 320, VENUE = 321, STREAK = 322, CORRELATION = 323, SHARD_RATE = 324, ORDER_RATE = 325, MESSAGE_RATE = 326,
+    REPEAT = 327, STOP_FAR = 328, STOP_LOSS = 329, SELF_TRADE = 330, STRATEGY = 331, EXEC_NO_QUOTE = 409,
 };
 
 // --- records ---------------------------------------------------------------------------------------------------------
@@ -66,10 +69,12 @@ struct alignas(64) Intent {
     std::int8_t side;
     std::uint8_t type, tif, flags, leg;
     std::uint32_t event_no;
-    std::int32_t order_row, reserved;
+    std::int32_t order_row, sized_by;
     Word tsc, aux;
     double score;
-    Word tsc_read, reserved2, seq;
+    Word tsc_read;
+    std::int32_t trail_ticks, even_ticks;
+    Word seq;
 };
 static_assert(sizeof(Intent) == 128);
 
@@ -85,33 +90,44 @@ struct Limits {
     Word position_bps, order_notional_e8, order_lots, collar_bps, drawdown_bps, daily_loss_bps, open_orders,
         cool_down_ns, bucket_tokens, bucket_refill_ns, stop_confirm_ns, quote_age_ns, breaker_failures,
         breaker_window_ns, breaker_open_ns, day_offset_ns, gross_bps, net_bps, venue_bps, streak_losses,
-        streak_pause_ns, capital_e8, correlation_bps, correlation_decay_ppb;
+        streak_pause_ns, capital_e8, correlation_bps, correlation_decay_ppb, shard_tokens, shard_refill_ns,
+        order_tokens, order_refill_ns, message_tokens, message_refill_ns, repeat_orders, repeat_pause_ns, stop_bps,
+        stop_loss_bps, slippage_bps, var_bps, shortfall_bps, var_confidence_bps, var_horizon_s, strategy_bps,
+        kill_daily_loss_bps, kill_drawdown_bps;
 };
-static_assert(sizeof(Limits) == 192);
+static_assert(sizeof(Limits) == 336);
 
 struct Session {
     Word paced, order_latency_ns, report_latency_ns, internal_latency_ns, totals_grid_ns, start_equity_e8, account,
-        strategy, feed_generation, n_shards, n_instruments, measure, lag_limit_ns;
+        strategy, feed_generation, n_shards, n_instruments, measure, lag_limit_ns, high_water_e8, day,
+        day_start_e8, streak, streak_until_ns, day_shut_until_ns, asks_first, stake_e8;
 };
-static_assert(sizeof(Session) == 104);
+static_assert(sizeof(Session) == 168);
 
 struct Params {
     Word bar_ns, bar_kind, bar_size;
     double enter_threshold, exit_threshold;
-    Word min_hold_ns, position_fraction_bps, atr_period;
+    Word min_hold_ns, max_hold_ns, position_fraction_bps, sizing;
+    double sizing_budget_bps;
+    Word atr_period;
     double stop_atr_multiple, stop_min_bps;
+    Word stop_trails;
+    double even_atr_multiple;
     Word slippage_ticks, entry_style, entry_life_ns, imbalance_levels;
     Word fast_period, slow_period, signal_period, rsi_period, band_period;
     double trend_weight, macd_weight, rsi_weight, band_weight, imbalance_weight;
 };
-static_assert(sizeof(Params) == 192);
+static_assert(sizeof(Params) == 232);
 
 struct RiskView {
     Word position_lots, pending_buy_lots, pending_sell_lots, open_orders, bid_ticks, ask_ticks, quote_ts_ns, equity_e8,
-        high_water_e8, day_start_e8, last_open_ns, bucket_ns, killed, breaker_open, stale, streak,
-        others_gross_e8, others_long_e8, others_short_e8, others_venue_e8, correlation_bps, reserved[3];
+        high_water_e8, day_start_e8, last_open_ns, bucket_ns, killed, breaker_open, stale;
+    int32_t streak, day_shut;
+    Word others_gross_e8, others_long_e8, others_short_e8, others_venue_e8, correlation_bps, shard_bucket_ns,
+        order_bucket_ns, message_bucket_ns, run, run_ns, value_at_risk_e8, shortfall_e8, exit_buy_lots, exit_sell_lots,
+        own_bid_ticks, own_ask_ticks;
 };
-static_assert(sizeof(RiskView) == 192);
+static_assert(sizeof(RiskView) == 256);
 
 struct View {
     Word ts_ns, bid_ticks, ask_ticks, bid_lots, ask_lots;
@@ -346,9 +362,10 @@ struct State {
     Bar bar;
     Atr atr;
     Vwap vwap;
-    std::uint8_t pad[32];
+    Word trips, wins, won_ppb, lost_ppb, trip_cash_tl, trip_cost_tl, trip_fees_e8;  // no position here: they stay
+    std::uint8_t pad[40];
 };
-static_assert(sizeof(State) == 320);
+static_assert(sizeof(State) == 384);
 
 // --- bot4/strategies/trend.py ----------------------------------------------------------------------------------------
 
@@ -711,7 +728,8 @@ static Word stop_price_ticks(Word side, Word price_ticks, double atr_ticks, doub
 
 static Word worst_lots(int side, Word qty, const RiskView& view) {
     const Word held = std::max<Word>(view.position_lots * side, 0);
-    return held + (side > 0 ? view.pending_buy_lots : view.pending_sell_lots) + qty;
+    if (side > 0) return held + view.pending_buy_lots - view.exit_buy_lots + qty;
+    return held + view.pending_sell_lots - view.exit_sell_lots + qty;
 }
 
 static bool is_reducing(const Intent& order) { return order.flags & REDUCE_ONLY; }
@@ -732,6 +750,7 @@ static int check_fields(const Intent& order, const Instrument& instrument) {
     if (order.action != PLACE || (order.side != 1 && order.side != -1)) return BAD_ORDER;
     if (qty <= 0 || qty > MAX_QTY || qty > instrument.max_qty_lots) return BAD_ORDER;
     if (qty < instrument.min_qty_lots && !(order.flags & REDUCE_ONLY)) return BAD_ORDER;
+    if (order.trail_ticks < 0 || order.even_ticks < 0) return BAD_ORDER;
     if (order.ts_ns < 0 || order.stop_ticks < 0 || order.stop_ticks > MAX_PRICE) return BAD_ORDER;
     if (order.tif != GTC && order.tif != IOC) return BAD_ORDER;
     if (order.flags & ~(REDUCE_ONLY | POST_ONLY) || order.leg > FLATTEN) return BAD_ORDER;
@@ -753,6 +772,7 @@ static int check_losses(const RiskView& view, const Limits& limits) {
     const Word equity = view.equity_e8, high = view.high_water_e8, start = view.day_start_e8;
     if (equity <= 0) return NO_EQUITY;
     if (high > equity && high - equity >= share(std::min(high, limits.capital_e8), limits.drawdown_bps, 9'999)) return DRAWDOWN;
+    if (view.day_shut) return DAILY_LOSS;
     const Word day_loss = share(std::min(start, limits.capital_e8), limits.daily_loss_bps, 9'999);
     if (start > equity && start - equity >= day_loss) return DAILY_LOSS;
     return view.streak ? STREAK : OK;
@@ -762,11 +782,23 @@ static int check_cool_down(Word now_ns, const RiskView& view, const Limits& limi
     return view.last_open_ns > 0 && now_ns - view.last_open_ns < limits.cool_down_ns ? COOL_DOWN : OK;
 }
 
+static bool is_empty(Word bucket_ns, Word now_ns, Word tokens, Word refill_ns) {
+    if (refill_ns <= 0 || tokens <= 0) return true;
+    const Word early_ns = bucket_ns - now_ns;
+    return early_ns > 0 && ceiling(early_ns, refill_ns) > tokens - 1;
+}
+
 static int check_rate(Word now_ns, const RiskView& view, const Limits& limits) {
-    const Word refill_ns = limits.bucket_refill_ns, tokens = limits.bucket_tokens;
-    if (refill_ns <= 0 || tokens <= 0) return RATE;
-    const Word early_ns = view.bucket_ns - now_ns;
-    return early_ns > 0 && ceiling(early_ns, refill_ns) > tokens - 1 ? RATE : OK;
+    if (is_empty(view.bucket_ns, now_ns, limits.bucket_tokens, limits.bucket_refill_ns)) return RATE;
+    if (is_empty(view.shard_bucket_ns, now_ns, limits.shard_tokens, limits.shard_refill_ns)) return SHARD_RATE;
+    if (is_empty(view.order_bucket_ns, now_ns, limits.order_tokens, limits.order_refill_ns)) return ORDER_RATE;
+    const Word most = limits.message_tokens - limits.message_tokens / 2;
+    return is_empty(view.message_bucket_ns, now_ns, most, limits.message_refill_ns) ? MESSAGE_RATE : OK;
+}
+
+static int check_repeat(const Intent& order, const RiskView& view, const Limits& limits) {
+    if (view.run * order.side < limits.repeat_orders) return OK;
+    return order.ts_ns - view.run_ns < limits.repeat_pause_ns ? REPEAT : OK;
 }
 
 static int check_short_spot(const Intent& order, const RiskView& view, const Instrument& instrument) {
@@ -774,16 +806,45 @@ static int check_short_spot(const Intent& order, const RiskView& view, const Ins
     return view.position_lots - view.pending_sell_lots < order.qty_lots ? SHORT_SPOT : OK;
 }
 
-static int check_stop(const Intent& order, const RiskView& view) {
+static int check_self_trade(const Intent& order, const RiskView& view) {
+    const Word own = order.side > 0 ? view.own_ask_ticks : view.own_bid_ticks;
+    return own > 0 && (order.type == MARKET || (order.price_ticks - own) * order.side >= 0) ? SELF_TRADE : OK;
+}
+
+static Word worst_price(const Intent& order, const RiskView& view) {
+    if (order.type != MARKET) return order.price_ticks;
+    return order.side > 0 ? view.ask_ticks : view.bid_ticks;
+}
+
+static int check_stop(const Intent& order, const RiskView& view, const Limits& limits) {
     const Word stop = order.stop_ticks;
     if (stop <= 0) return STOP_MISSING;
     const bool market = order.type == MARKET;
     if (order.side > 0) {
         const Word reference = market ? view.bid_ticks : std::min(order.price_ticks, view.bid_ticks);
-        return stop < reference ? OK : STOP_SIDE;
+        if (stop >= reference) return STOP_SIDE;
+    } else {
+        const Word reference = market ? view.ask_ticks : std::max(order.price_ticks, view.ask_ticks);
+        if (stop <= reference) return STOP_SIDE;
     }
-    const Word reference = market ? view.ask_ticks : std::max(order.price_ticks, view.ask_ticks);
-    return stop > reference ? OK : STOP_SIDE;
+    const Word price = worst_price(order, view);
+    return std::abs(price - stop) * 10'000 > price * std::min(limits.stop_bps, MAX_BPS) ? STOP_FAR : OK;
+}
+
+static Word parts_ceil(Word amount, Word ppm) {
+    ppm = std::min<Word>(ppm, 1'000'000);
+    const Word whole = amount / 1'000'000;
+    return whole * ppm + ((amount - whole * 1'000'000) * ppm + 999'999) / 1'000'000;
+}
+
+static int check_stop_loss(const Intent& order, const RiskView& view, const Instrument& instrument,
+                           const Limits& limits) {
+    const Word lots = worst_lots(order.side, order.qty_lots, view), price = worst_price(order, view);
+    const Word stop = order.stop_ticks, value_e8 = instrument.value_e8;
+    const Word fee_ppm = std::max<Word>(instrument.taker_fee_ppm, 0);
+    const Word loss = worth(lots, std::abs(price - stop), value_e8) + parts_ceil(worth(lots, price, value_e8), fee_ppm) +
+                      parts_ceil(worth(lots, stop, value_e8), fee_ppm + 100 * limits.slippage_bps);
+    return loss > share(std::min(view.equity_e8, limits.capital_e8), limits.stop_loss_bps, 0) ? STOP_LOSS : OK;
 }
 
 static int check_collar(const Intent& order, const RiskView& view, const Limits& limits) {
@@ -820,6 +881,7 @@ static int check_exposure(const Intent& order, const RiskView& view, const Instr
     const Word worst = worth(std::max(lots, worst_lots(-side, 0, view)), twice_mid, instrument.value_e8);
     const Word equity = std::min(view.equity_e8, limits.capital_e8);
     if (view.others_gross_e8 + worst > share(equity, 2 * std::min(limits.gross_bps, MAX_BPS), 0)) return GROSS;
+    if (view.others_gross_e8 + worst > share(equity, 2 * std::min(limits.strategy_bps, MAX_BPS), 0)) return STRATEGY;
     const Word side_e8 = side > 0 ? view.others_long_e8 : view.others_short_e8;
     if (side_e8 + same > share(equity, 2 * std::min(limits.net_bps, MAX_BPS), 0)) return NET;
     return view.others_venue_e8 + worst > share(equity, 2 * std::min(limits.venue_bps, MAX_BPS), 0) ? VENUE : OK;
@@ -832,7 +894,10 @@ static int check_order(const Intent& order, const RiskView& view, const Instrume
     if (is_reducing(order)) {
         if (order.qty_lots > -view.position_lots * order.side) return POSITION;
         if (view.open_orders >= limits.open_orders) return OPEN_ORDERS;
-        return quoted ? check_collar(order, view, limits) : OK;
+        if (quoted) {
+            if (const int code = check_collar(order, view, limits)) return code;
+        }
+        return check_repeat(order, view, limits);
     }
     if (view.killed) return KILLED;
     if (view.breaker_open) return BREAKER_OPEN;
@@ -843,13 +908,16 @@ static int check_order(const Intent& order, const RiskView& view, const Instrume
     if (const int code = check_cool_down(now_ns, view, limits)) return code;
     if (const int code = check_rate(now_ns, view, limits)) return code;
     if (const int code = check_short_spot(order, view, instrument)) return code;
+    if (const int code = check_self_trade(order, view)) return code;
     if (order.qty_lots > limits.order_lots) return ORDER_SIZE;
-    if (const int code = check_stop(order, view)) return code;
+    if (const int code = check_stop(order, view, limits)) return code;
     if (const int code = check_collar(order, view, limits)) return code;
     if (const int code = check_notional(order, view, instrument, limits)) return code;
     if (const int code = check_position(order, view, instrument, limits)) return code;
+    if (const int code = check_stop_loss(order, view, instrument, limits)) return code;
     if (const int code = check_exposure(order, view, instrument, limits)) return code;
-    return view.correlation_bps > limits.correlation_bps ? CORRELATION : OK;
+    if (view.correlation_bps > limits.correlation_bps) return CORRELATION;
+    return check_repeat(order, view, limits);
 }
 
 static void note_order(const Intent& order, RiskView& view, const Limits& limits) {
@@ -1011,8 +1079,13 @@ struct Shard {
         intent.tif = resting ? GTC : IOC;
         intent.flags = resting ? POST_ONLY : 0;
         intent.price_ticks = price;
+        intent.sized_by = SIZED_BY_FRACTION;
         intent.qty_lots = lots > 0 ? lots : std::max<Word>(instruments[i].min_qty_lots, 1);
         intent.stop_ticks = stop_price_ticks(side, price, view.atr, params.stop_atr_multiple, params.stop_min_bps);
+        if (params.stop_trails == 1 && intent.stop_ticks > 0)
+            intent.trail_ticks = static_cast<std::int32_t>(std::min<Word>(std::abs(price - intent.stop_ticks), MOST_TICKS));
+        intent.even_ticks = static_cast<std::int32_t>(
+            std::min(view.atr * params.even_atr_multiple, static_cast<double>(MOST_TICKS)));
         const int code = check_order(intent, risk, instruments[i], limits);
         return code == OK ? INTENT : code;
     }
@@ -1068,11 +1141,13 @@ struct Shard {
         const Word position = risk.position_lots;
         const int current = position > 0 ? 1 : position < 0 ? -1 : 0;
         const int target = target_of(score, current, params.enter_threshold, params.exit_threshold);
-        if (target == current || now_ns < state.pause_until_ns) return NOTHING;
+        const Word held_ns = now_ns - state.entry_ns;
+        const bool timed_out = current != 0 && params.max_hold_ns > 0 && params.max_hold_ns <= held_ns;
+        if ((target == current && !timed_out) || now_ns < state.pause_until_ns) return NOTHING;
         if (current != 0) {
-            if (now_ns - state.entry_ns < params.min_hold_ns) return NOTHING;
+            if (held_ns < params.min_hold_ns && !timed_out) return NOTHING;
             if (status.resyncing != 0) return GATE_SHUT;
-            if (strategies[i].warm == 0) return WARMING;
+            if (strategies[i].warm == 0 && !timed_out) return WARMING;
             return exit(i, tick);
         }
         return entry(i, tick, target);

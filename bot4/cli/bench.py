@@ -45,6 +45,7 @@ SUITES = {
     "mpmc": "the ring of many: alone, and fed by up to 256 processes",
     "histogram": "what it costs to count one latency",
     "step": "the compiled shard step on prepared ticks, and its parts",
+    "risk": "every check of an order as execution asks them, among 1,000 instruments",
     "matching": "the exchange's matching core: commands and fills a second on one core",
     "tick_to_intent": "from the tick's stamp to the order intent, two processes",
     "tick_to_execution": "from the tick's stamp to execution and the request it sends, spinning and asleep",
@@ -56,6 +57,7 @@ SUITES = {
 ON_REQUEST = {  # the same, run only if named
     "parse": "from the frames in a socket's buffer to ticks in the rings, and the same messages in Python",
     "feed": "from a websocket on the loopback to ticks in the rings, beside what Python users pick",
+    "order_inside": "an order on the native path, from the request in the ring to the socket, beside ccxt's own",
     "peers": "other transports between two pinned processes, with our ring beside them",
 }
 _FILE_WIDTH = 180  # columns of the tables where no terminal says how many it has
@@ -191,7 +193,10 @@ def _compared(earlier: compare.Earlier, path: Path, result: dict[str, Any], cons
     return len(worse)
 
 
-@app.command(epilog="Example: bot4-bench --suite ring --json bench.json")
+@app.command(
+    epilog="Example: bot4-bench --suite ring --json bench.json",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 def bench(
     suites: Annotated[list[str] | None, typer.Argument(help="Suites to run, as --suite.", show_default=False)] = None,
     suite: Annotated[list[str] | None, typer.Option(help="Suite to run; may be given several times.")] = None,

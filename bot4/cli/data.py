@@ -4,6 +4,8 @@ import functools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
+from json import loads as json_of
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -28,6 +30,7 @@ from bot4.ports.feed import Decoder
 
 _FILE_WIDTH = 120  # columns where no terminal says how many it has
 TRADES_COUNTED = ("binance_spot", "binance_usdm", "coinbase", "kraken_v2")  # their trades bear numbers without a hole
+JOURNAL_NAME = "journal.bin"  # of a session's folder
 _EVERY = 4_096  # messages between two moves of the progress bar
 
 Paths = Annotated[
@@ -187,8 +190,8 @@ def convert(
         with _progress() as moved:
             if kinds == {ArchiveFile}:
                 archives = [capture for capture in captures if isinstance(capture, ArchiveFile)]
-                head = convert_archives(archives, out, sizes_of(tick_size, lot_size))
-                said = [{"folder": str(out), "ticks": head.ticks, "files": head.files}]
+                head, gaps = convert_archives(archives, out, sizes_of(tick_size, lot_size))
+                said = [{"folder": str(out), "ticks": head.ticks, "files": head.files, "gaps": gaps}]
             elif kinds == {BarFile}:
                 bars = [capture for capture in captures if isinstance(capture, BarFile)]
                 refuse_names(bars, out)
@@ -223,6 +226,83 @@ def record(
         with _progress() as moved:
             said = record_feed(config, feed, out, raw=raw, speed=speed, moved=moved)
         _tell([said], json)
+
+
+@app.command(epilog="Example: bot4-data verify state/sessions/20261129T120000-4711")
+def verify(
+    path: Annotated[Path, typer.Argument(help="A session's folder, or its journal.", readable=False)],
+    json: Json = False,
+) -> None:
+    """Prove that a journal is whole: every record, the chain over all segments, the mark of what is synced, snapshots.
+
+    Nothing is changed. Exit code 1 names the first thing that is damaged.
+    """
+    with _door():
+        from bot4.engine.journal import segments_of
+        from bot4.engine.journal_mark import committed, read_mark
+        from bot4.engine.journal_snapshot import check_snapshots
+
+        journal = path / JOURNAL_NAME if path.is_dir() else path
+        if not journal.is_file():
+            raise InputError(f"{journal}: no journal there; name a session's folder or its {JOURNAL_NAME}")
+        records = committed(journal)
+        mark = read_mark(journal)
+        said: dict[str, Any] = {"journal": str(journal), "records": len(records)}
+        said |= {"segments": len(segments_of(journal)), "snapshots": len(check_snapshots(journal, records))}
+        said |= {"synced": mark.seq, "starts": mark.epoch} if mark else {}
+        _tell([said], json)
+
+
+@app.command(epilog="Example: bot4-data journal state/sessions/20261129T120000-4711 | grep sized_by")
+def journal(
+    folder: Annotated[Path, typer.Argument(help="A session's folder.", readable=False)],
+) -> None:
+    """Print what execution knew and did, in order: one JSON object for each order, refusal, answer and event.
+
+    Each entry says what sized it, each refusal why. Samples of prices are left out. The journal is checked first.
+    """
+    with _door():
+        import orjson
+
+        from bot4.adapters.files.journal_lines import journal_lines
+        from bot4.engine.journal_mark import committed
+
+        file = folder / JOURNAL_NAME
+        if not file.is_file():
+            raise InputError(f"{folder}: no {JOURNAL_NAME} there; name a session's folder")
+        for said in journal_lines(committed(file), _sizes(folder / "inputs" / "command.json")):
+            typer.echo(orjson.dumps(said).decode())
+
+
+def _sizes(command: Path) -> list[tuple[str, Decimal, Decimal]]:
+    """Name, tick size and lot size of each instrument, if the session's folder tells them."""
+    try:
+        rows = json_of(command.read_bytes())["instruments"]
+        return [(name, Decimal(tick), Decimal(lot)) for name, tick, lot in rows]
+    except (OSError, KeyError, TypeError, ValueError, ArithmeticError):
+        return []
+
+
+@app.command("verify-session", epilog="Example: bot4-data verify-session state/sessions/20261129T120000-4711")
+def verify_session(
+    folder: Annotated[Path, typer.Argument(help="The session's folder.", readable=False)],
+    json: Json = False,
+) -> None:
+    """Play a session that was paced by event time again, and compare all that it decided and traded with its journal.
+
+    Exit code 1 shows the first row that is another, as it was recorded and as it was replayed.
+    """
+    with _door():
+        from workers.verify_session import verify_session as verify_again
+
+        said = verify_again(folder)
+        difference = said.pop("difference")
+        _tell([said if json else {"session": str(folder), "rows": said["rows"]}], json)
+        if difference is None:
+            return
+        _tell([difference], json)
+        _complain(f"{folder}: row {difference['row']} of {said['rows']} is another; its code or its data have changed")
+        raise typer.Exit(1)
 
 
 @contextmanager

@@ -20,13 +20,16 @@ from bot4.adapters.exchange.ledger import Ledger
 from bot4.adapters.exchange.owner import default_owners, read_owners
 from bot4.adapters.exchange.scenario import Scenario
 from bot4.adapters.system.output import run_door
+from bot4.adapters.system.process import ProcessId, identify
 from bot4.log import start_log
 from bot4.model.errors import Bot4Error, SettingsError
+from bot4.model.queue import QUEUE_FORM, read_queue
 
 if TYPE_CHECKING:
     from bot4.adapters.exchange.assembly import Assembly
 
 HOST = "127.0.0.1"
+_FOLDER = "bot4-exchange-"
 BACKLOG = 512
 MAX_SPEED = 1_000.0
 VENUES = ("binance", "bybit")
@@ -134,8 +137,23 @@ def _ready(made: "Assembly", port: int, ca_file: Path | None, folder: Path) -> d
         "ca": str(ca_file) if ca_file else None,
         **first,
         "accounts": accounts,
+        "recording": made.recording(),
         "pid": os.getpid(),
     }
+
+
+def _own_folder() -> Path:
+    """A folder for this process's certificate and keys; those of exchanges that were killed are removed."""
+    home = Path(tempfile.gettempdir())
+    for path in home.glob(f"{_FOLDER}*.*-*"):
+        pid, _, start = path.name.removeprefix(_FOLDER).partition("-")[0].partition(".")
+        mine = False
+        with contextlib.suppress(FileNotFoundError):  # another one that starts was faster
+            mine = path.is_dir() and path.lstat().st_uid == os.getuid() and not path.is_symlink()
+        if mine and pid.isdigit() and start.isdigit() and not ProcessId(int(pid), int(start)).alive:
+            shutil.rmtree(path, ignore_errors=True)
+    me = identify(os.getpid())
+    return Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{me.pid}.{me.start}-"))
 
 
 async def _serve(
@@ -150,7 +168,7 @@ async def _serve(
     from bot4.adapters.exchange.server import Server
 
     loop = asyncio.get_running_loop()
-    folder = Path(tempfile.mkdtemp(prefix="bot4-exchange-"))
+    folder = _own_folder()
     server = Server(made.gateway, made.market, made.protocol)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stopped.set)
@@ -195,6 +213,7 @@ def exchange(
     queue: Annotated[
         str | None, typer.Option("--queue", help="Of a recorded market: risk-averse, power[:N] or log, see README.")
     ] = None,
+    again: Annotated[bool, typer.Option("--loop", help="A recorded market begins anew when it has ended.")] = False,
     calibrate: Annotated[
         str | None, typer.Option("--calibrate", help="PATH[,PATH...]: captures that a generated market is like.")
     ] = None,
@@ -208,9 +227,9 @@ def exchange(
     """Serve an exchange on 127.0.0.1: REST, market streams, user data and orders by websocket, as Binance Spot or as
     Bybit v5 (linear and spot).
 
-    BTCUSDT and ETHUSDT are traded by seeded agents, or the symbols of captures of Binance Spot as they were recorded,
-    and by whoever comes with a key; keys are made at start. Exit code 2 for settings that cannot be used. SIGTERM and
-    Ctrl-C end it with exit code 0.
+    BTCUSDT and ETHUSDT are traded by seeded agents, or the symbols of captures of Binance Spot (with --venue bybit: of
+    Binance's perpetuals) as they were recorded, and by whoever comes with a key; keys are made at start. Exit code 2
+    for settings that cannot be used. SIGTERM and Ctrl-C end it with exit code 0.
     """
     try:
         if venue not in VENUES:
@@ -221,10 +240,10 @@ def exchange(
         seed = None if isinstance(chosen, list) else chosen
         faults = Scenario(scenario, time.time_ns() // 1_000_000)
         if isinstance(chosen, list):
-            if venue != "binance":
-                raise SettingsError(f"--market {market}: is for --venue binance; {venue} has the generated one")
             if faults.impacts:
                 raise SettingsError(f"--scenario {scenario}: impact: a recorded market is not moved, leave it out")
+        elif again:
+            raise SettingsError(f"--loop: is for --market recorded; {market} has no end")
         elif queue is not None:
             raise SettingsError(f"--queue {queue}: is for --market recorded; in other ones every order is known")
         if chosen is None and faults.impacts:
@@ -242,12 +261,14 @@ def exchange(
             from bot4.adapters.exchange.assembly import assemble  # and the kernels with it
             from bot4.adapters.exchange.calibration import fit
             from bot4.adapters.exchange.protocol import PROTOCOLS
-            from bot4.adapters.exchange.recorded import read_queue
             from bot4.cli.recorded_market import open_recording
 
             model = read_queue(queue or "risk-averse")
-            recording = open_recording(chosen, model) if isinstance(chosen, list) else None
-            symbols = PROTOCOLS[venue].symbols() if recording is None else recording.symbols
+            if model is None:
+                raise SettingsError(f"--queue {queue}: write {QUEUE_FORM}")
+            symbols = PROTOCOLS[venue].symbols()
+            recording = open_recording(chosen, model, venue, symbols, again) if isinstance(chosen, list) else None
+            symbols = symbols if recording is None else recording.symbols
             assets = {asset: None for symbol in symbols for asset in (symbol.base, symbol.quote)}
             owners = default_owners(assets) if balances is None else read_owners(balances, assets)
             if owners.token is not None and venue != "binance":
@@ -257,7 +278,9 @@ def exchange(
             if shown is not None:
                 at_end.callback(shown.remove)
             profiles = {}
-            for name, fitted in fit(open_recording(_paths(calibrate), model).events).items() if calibrate else ():
+            usual = PROTOCOLS["binance"].symbols()
+            captured = open_recording(_paths(calibrate), model, known=usual).events if calibrate else ()
+            for name, fitted in fit(captured).items():
                 typer.echo(fitted.text(name), err=True)
                 profiles[name] = fitted.profile
             made = assemble(

@@ -1,4 +1,4 @@
-"""`bot4-supervisor`: start, status, stop, kill, reset, build. A thin door: options in, one line per error out.
+"""`bot4-supervisor`: start, status, stop, reload, kill, reset, build. A thin door: options in, one line per error out.
 
 Heavy imports happen inside the commands, and without Numba: this process watches and never computes.
 """
@@ -85,9 +85,10 @@ def start(
 
         with closing(TemplateProcess()) as template:  # before the imports below: it needs as long as they do
             from bot4.adapters.system.output import standard_output
-            from workers.session import Session, StartOptions, prepare, undisturbed
+            from workers.session import Session, StartOptions, prepare, refuse_first, undisturbed
             from workers.view import choose_view
 
+            refuse_first(config)
             options = StartOptions(
                 config=config, feed=feed, pace=pace, speed=speed, until_end=until_end, report=report, compose=compose,
                 shards=shards,
@@ -96,15 +97,16 @@ def start(
             with closing(choose_view(json, standard_output().terminal)) as view:
                 if stopped:  # raised where Python had to swallow it: in an import's callback, in a destructor
                     raise _Stop
-                outcome, lines, content = Session(prepared, view, until_end, template).run()
+                session = Session(prepared, view, until_end, template)
+                outcome, lines, content = session.run()
         if json:
             end = {"kind": "end", "exit_code": outcome.exit_code, "state": outcome.state, "message": outcome.message}
-            end |= {"report_folder": str(prepared.report_folder), "lines": lines, "report": content}
+            end |= {"report_folder": str(session.report_folder), "lines": lines, "report": content}
             lines = [_json_text(end)]
         with undisturbed():
             if outcome.message:
                 _complain(outcome.message)
-            written = prepared.report_folder if content is not None else None
+            written = session.report_folder if content is not None else None
             told = _tell_the_end(lines, f"; the report is in {written}" if written else "")
         raise typer.Exit(outcome.exit_code or (0 if told else 1))
 
@@ -140,6 +142,17 @@ def stop(
         folder = state_folder(config, state)
         stopped = end(folder, timeout)
         _answer(json, {"stopped": stopped}, "stopped" if stopped else f"nothing runs on state folder {folder}")
+
+
+@app.command(epilog="Example: bot4-supervisor reload --config config/live.toml")
+def reload(config: Config = DEFAULT_CONFIG, state: State = None, json: Json = False) -> None:
+    """Read limits.toml again for the running session: limits become tighter at once; a looser one is refused."""
+    with _door(json):
+        from workers.reload import reload as tighten
+
+        changed = tighten(config, state)
+        told = ", ".join(f"{name} = {value}" for name, value in changed.items())
+        _answer(json, {"tightened": changed}, f"tighter now: {told}" if told else "limits.toml says what is in force")
 
 
 @app.command(epilog='Example: bot4-supervisor kill --reason "fat finger on ETH"')

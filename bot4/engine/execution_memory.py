@@ -7,10 +7,11 @@ import numpy as np
 from bot4.engine.journal import JournalFile
 from bot4.engine.order_state import ORDER
 from bot4.engine.portfolio import ACCOUNT, PORTFOLIO
-from bot4.kernels.risk.correlation import Moves, moves_memory
+from bot4.kernels.risk.correlation import WINDOW, Moves, moves_memory
+from bot4.kernels.risk.tail import Tail, tail_memory
 from bot4.kernels.risk.view import RISK_VIEW
 from bot4.model.enums import INT64_MAX
-from bot4.model.records import EXEC_REPORT, JOURNAL, ORDER_INTENT, PORTFOLIO_TOTALS, TICK, words
+from bot4.model.records import EXEC_REPORT, JOURNAL, LIMIT_WORDS, ORDER_INTENT, PORTFOLIO_TOTALS, TICK, words
 from bot4.shm.wires import N_GAUGES
 
 ORDER_ROWS = 1_024  # as many as the venue lets rest
@@ -21,6 +22,9 @@ PROTECTIVE_RESERVE = 4_096  # journal records kept for stops, closes and fills w
 REPORT_RESERVE = 256  # slots of a report ring kept free of totals
 IN_FLIGHT_NS = 2_000_000_000  # event time after which a venue that is silent about an order is asked
 SAMPLE_NS = 1_000_000_000
+DENIED_TOKENS = 256  # refusals of a shard that get a journal record of their own at once, and one more every ...
+DENIED_REFILL_NS = 1_000_000_000  # ... second; what is refused in between is counted in the next record
+NOTHING_SCHEDULED = np.zeros((0, 3), np.int64)
 
 
 class ExecutionMemory(NamedTuple):
@@ -32,8 +36,19 @@ class ExecutionMemory(NamedTuple):
     positions: np.ndarray  # PORTFOLIO[n_instruments]
     views: np.ndarray  # RISK_VIEW[n_instruments]
     known: Moves  # how the instruments move together
+    tail: Tail  # scratch
+    exposed: np.ndarray  # int64[1 + n_instruments], scratch: which may hold something, see kernels/risk/portfolio.py
     lost: np.ndarray  # int64[n_shards]: 1 when a report found that shard's ring full
     resync_seen: np.ndarray  # int64[n_shards]
+    shard_bucket_ns: np.ndarray  # int64[n_shards]: token buckets of their opening orders
+    denied_bucket_ns: np.ndarray  # int64[n_shards]: ... of journal records that say of a refusal
+    untold: np.ndarray  # int64[n_shards]: refusals since the last such record
+    limits: np.ndarray  # LIMITS[1], in force
+    limit_words: np.ndarray  # int64[LIMIT_WORDS]: the same memory
+    begun_words: np.ndarray  # int64[LIMIT_WORDS]: what this start was given
+    next_words: np.ndarray  # int64[LIMIT_WORDS]: as `account["limits_ns"]` says, in force or about to be
+    tightened: np.ndarray  # int64[LIMIT_WORDS]: 1 where they are not what this start was given
+    scheduled: np.ndarray  # int64[n, 3]: event time, word and value of what is tightened in a session played again
     stats: np.ndarray  # int64[N_GAUGES]: what the gauges of this run are built from
     header: np.ndarray  # journal: int64[512]
     records: np.ndarray  # journal: int64[capacity * 32]
@@ -53,15 +68,27 @@ class ExecutionMemory(NamedTuple):
 
 
 def execution_memory(
-    journal: JournalFile, n_instruments: int, n_shards: int, session: np.ndarray, rows: int
+    journal: JournalFile,
+    n_instruments: int,
+    n_shards: int,
+    limits: np.ndarray,
+    session: np.ndarray,
+    rows: int,
+    scheduled: np.ndarray = NOTHING_SCHEDULED,
 ) -> ExecutionMemory:
-    """All memory of execution, for `rows` orders at a time, zeroed but for the start equity and the free list."""
+    """All memory of execution, for `rows` orders at a time: what the session begins with, and the free list.
+
+    `limits` are those in force; they are changed where they lie when they are tightened.
+    """
     record, tick = np.zeros(1, JOURNAL), np.zeros(1, TICK)
     intent, request = np.zeros(1, ORDER_INTENT), np.zeros(1, ORDER_INTENT)
     event, report = np.zeros(1, EXEC_REPORT), np.zeros(1, EXEC_REPORT)
     account, positions = np.zeros(1, ACCOUNT), np.zeros(n_instruments, PORTFOLIO)
     equity = session[0]["start_equity_e8"]
-    account["equity_e8"] = account["high_water_e8"] = equity
+    account["equity_e8"], account["high_water_e8"] = equity, max(equity, session[0]["high_water_e8"])
+    for name in ("day", "day_start_e8", "streak", "streak_until_ns", "day_shut_until_ns"):
+        account[name] = session[0][name]
+    account["started"] = int(session[0]["day"] > 0)
     account["next_deadline_ns"] = INT64_MAX
     positions["stop_row"] = positions["flatten_row"] = -1
     return ExecutionMemory(
@@ -71,8 +98,19 @@ def execution_memory(
         positions=positions,
         views=np.zeros(n_instruments, RISK_VIEW),
         known=moves_memory(n_instruments),
+        tail=tail_memory(n_instruments, WINDOW),
+        exposed=np.zeros(1 + n_instruments, np.int64),
         lost=np.zeros(n_shards, np.int64),
         resync_seen=np.zeros(n_shards, np.int64),
+        shard_bucket_ns=np.zeros(n_shards, np.int64),
+        denied_bucket_ns=np.zeros(n_shards, np.int64),
+        untold=np.zeros(n_shards, np.int64),
+        limits=limits,
+        limit_words=words(limits),
+        begun_words=words(limits).copy(),
+        next_words=words(limits).copy(),
+        tightened=np.zeros(LIMIT_WORDS, np.int64),
+        scheduled=scheduled,
         stats=np.zeros(N_GAUGES, np.int64),
         header=journal.header,
         records=journal.records,

@@ -15,25 +15,31 @@ Budget: intent read to request written, 1 us (`order_inside`); most of it is the
 import numpy as np
 
 from bot4.atomics import load_acquire, store_release
+from bot4.crash import RECOVERY_ANSWER, RECOVERY_ANSWERED, crash_here
 from bot4.engine.execution_memory import DAY_NS, ITEM_RECORDS, PROTECTIVE_RESERVE, REPORT_RESERVE, SAMPLE_NS
 from bot4.engine.intent import on_intent
 from bot4.engine.journal import journal_room
-from bot4.engine.order_out import halt, question_silent_orders, withdraw
-from bot4.engine.portfolio import STATE_ACTIVE, STATE_RECOVERING
-from bot4.engine.protection import flatten, protect
+from bot4.engine.order_out import halt, must_halt, question_silent_orders, withdraw
+from bot4.engine.portfolio import STATE_RECOVERING, is_breaker_open
+from bot4.engine.protection import flatten, move_stop, protect
 from bot4.engine.recovery import finish_recovery
-from bot4.engine.report_out import clear_report, resync_shard, send_totals, write_journal
+from bot4.engine.report_out import clear_report, count_alarm, resync_shard, send_totals, write_journal
+from bot4.engine.tighten import reach, take_limits
 from bot4.engine.venue_event import mark_position, note_second, on_event
 from bot4.jit import inlined, kernel
+from bot4.kernels.risk.drawdown import check_ruin, is_lost
 from bot4.kernels.risk.portfolio import is_priced
 from bot4.model.enums import (
     INT64_MAX,
+    OK,
+    RISK_DRAWDOWN,
     STATUS_STALE,
     STATUS_WHOLE,
     TICK_QUOTE,
     TICK_STATUS,
 )
 from bot4.model.records import (
+    JOURNAL_DAY_SHUT,
     JOURNAL_SAMPLE,
     ORDER_WORDS,
     TICK_WORDS,
@@ -46,6 +52,8 @@ from bot4.shm.layout import (
     CLOCK_VENUE,
     CONTROL_KILL,
     CONTROL_RESYNC,
+    KILLED_BY_DAILY_LOSS,
+    KILLED_BY_DRAWDOWN,
     LINE,
     RING_HEAD,
 )
@@ -56,6 +64,8 @@ from bot4.shm.wires import (
     GAUGE_EVENT_TIME_NS,
     GAUGE_EXEC_ALARMS,
     GAUGE_EXEC_BREAKER,
+    GAUGE_EXEC_BREAKER_UNTIL_NS,
+    GAUGE_EXEC_DAY_SHUT_UNTIL_NS,
     GAUGE_EXEC_DAY_START_E8,
     GAUGE_EXEC_DRAWDOWN_PPM,
     GAUGE_EXEC_EQUITY_E8,
@@ -70,6 +80,7 @@ from bot4.shm.wires import (
     GAUGE_EXEC_STOPS_PLACED,
     GAUGE_EXEC_STOPS_TRIGGERED,
     GAUGE_EXEC_STREAK,
+    GAUGE_EXEC_STREAK_UNTIL_NS,
     GAUGE_EXEC_UNKNOWN,
     GAUGE_ITEMS,
     POSITION_ASK,
@@ -89,7 +100,35 @@ LATEST_NS = 2**61  # later than any moment, the year 2043; twice that and all re
 
 
 @kernel
-def _on_tick(x, wires, instruments, session):
+def _end_losing(x, wires, session, limits):
+    """So much is lost that nothing is opened until the next day, or until a person resets the kill switch.
+
+    What is held keeps its stops.
+    """
+    account = x.account[0]
+    if account["now_ns"] >= account["day_shut_until_ns"] and is_lost(
+        account["day_start_e8"], account["equity_e8"], limits[0]["daily_loss_bps"], limits[0]
+    ):
+        account["day_shut_until_ns"] = (account["day"] + 1) * DAY_NS - limits[0]["day_offset_ns"]
+        account["next_grid_ns"] = 0  # the shards hear of it at once
+        if journal_room(x.header) >= ITEM_RECORDS:
+            clear_report(x)
+            x.report[0]["cash_e8"] = account["day_shut_until_ns"]
+            write_journal(x, JOURNAL_DAY_SHUT, account["now_ns"], np.int64(-1), np.int64(0), x.report_words)
+    if account["killed"] != 0 or load_acquire(wires.control, CONTROL_KILL) != 0:
+        return
+    code = check_ruin(account, limits[0])
+    if code != OK:
+        count_alarm(x)
+        word = KILLED_BY_DRAWDOWN if code == RISK_DRAWDOWN else KILLED_BY_DAILY_LOSS
+        # SYNC POINT: pairs with the load_acquire of whoever looks whether it is killed.
+        store_release(wires.control, CONTROL_KILL, word)
+        if account["state"] != STATE_RECOVERING:  # else as soon as it is known what is open
+            halt(x, wires, session)
+
+
+@kernel
+def _on_tick(x, wires, instruments, limits, session):
     tick = x.tick[0]
     account = x.account[0]
     account["now_ns"] = max(account["now_ns"], tick["ts_recv_ns"])
@@ -102,6 +141,8 @@ def _on_tick(x, wires, instruments, session):
         position["quote_ts_ns"] = tick["ts_recv_ns"]
         if position["lots"] != 0:
             mark_position(x, instruments, instrument)
+            move_stop(x, wires, instruments, limits, session, instrument)
+            _end_losing(x, wires, session, limits)
     elif kind == TICK_STATUS:
         position["whole"] = 1 if tick["w0"] == STATUS_WHOLE else 0
         wires.positions[instrument, POSITION_WHOLE] = position["whole"]
@@ -116,13 +157,9 @@ def _on_time(x, wires, instruments, limits, session):
     account = x.account[0]
     now = account["now_ns"]
     if now >= account["next_grid_ns"]:
+        _end_losing(x, wires, session, limits)
         grid = session[0]["totals_grid_ns"]
         account["next_grid_ns"] = (now // grid + 1) * grid
-        day = (now + limits[0]["day_offset_ns"]) // DAY_NS
-        if day > account["day"] or account["started"] == 0:
-            account["day"] = day
-            account["started"] = 1
-            account["day_start_e8"] = account["equity_e8"]
         if account["killed"] != 0:
             halt(x, wires, session)  # again and again until every cancel has found room
         account["unknown"] = 0
@@ -136,7 +173,7 @@ def _on_time(x, wires, instruments, limits, session):
                 send_totals(x, wires, session, shard)
         if now >= account["next_sample_ns"]:
             account["next_sample_ns"] = (now // SAMPLE_NS + 1) * SAMPLE_NS
-            has_room = journal_room(x.header, x.records) > 4 * PROTECTIVE_RESERVE  # the rest is for orders
+            has_room = journal_room(x.header) > 4 * PROTECTIVE_RESERVE  # the rest is for orders
             clear_report(x)
             for instrument in range(len(x.positions)):
                 priced = is_priced(x.positions[instrument], now, limits[0]["quote_age_ns"])
@@ -150,7 +187,7 @@ def _on_time(x, wires, instruments, limits, session):
             position = x.positions[instrument]
             since = position["naked_since_ns"]
             if position["lots"] != 0 and since != 0 and now >= since + limits[0]["stop_confirm_ns"]:
-                flatten(x, wires, instruments, session, instrument)
+                flatten(x, wires, instruments, limits, session, instrument)
                 account["next_deadline_ns"] = min(account["next_deadline_ns"], now + limits[0]["stop_confirm_ns"])
             if position["retry"] != 0 or since != 0:
                 protect(x, wires, instruments, limits, session, instrument)
@@ -197,6 +234,7 @@ def execution_step(x, wires, instruments, limits, session, max_items):
     Twin: tests/reference/engine/execution.py
     """
     account = x.account[0]
+    account["message_refill_ns"] = limits[0]["message_refill_ns"]
     paced = session[0]["paced"] != 0
     items = np.int64(0)
     while items < max_items:
@@ -227,8 +265,11 @@ def execution_step(x, wires, instruments, limits, session, max_items):
         event_bound = event_time if event_time >= 0 else venue_clock
 
         lower = min(shard_bound, quote_bound)
-        promise_venue = _later(lower, session[0]["order_latency_ns"])
+        # Answers of a recovery are taken ahead of older quotes; who dies then goes on from their time, and asks at it.
+        promise_venue = _later(max(lower, account["now_ns"]), session[0]["order_latency_ns"])
         promise_shard = _later(min(lower, event_bound), session[0]["internal_latency_ns"])
+        if account["state"] != STATE_RECOVERING:
+            take_limits(x, wires, session, promise_shard)
         if promise_venue != account["published_venue"]:
             account["published_venue"] = promise_venue
             store_release(wires.clocks, CLOCK_EXEC_VENUE, promise_venue)
@@ -237,11 +278,15 @@ def execution_step(x, wires, instruments, limits, session, max_items):
             store_release(wires.clocks, CLOCK_EXEC_SHARD, promise_shard)
 
         if account["state"] == STATE_RECOVERING:
-            if event_time < 0 or not has_space(wires.requests, 2) or journal_room(x.header, x.records) < ITEM_RECORDS:
+            if event_time < 0 or not has_space(wires.requests, 2) or journal_room(x.header) < ITEM_RECORDS:
                 break
+            reach(x, event_time)
+            _end_losing(x, wires, session, limits)  # told by the event before, or journaled and death came before this
             peek_order(wires.events, x.event_words, 0)
             on_event(x, wires, instruments, limits, session)
+            crash_here(RECOVERY_ANSWER)
             if account["asking"] == 0:
+                crash_here(RECOVERY_ANSWERED)
                 finish_recovery(x, wires, instruments, limits, session)
                 account["shown"] = 0
             consume(wires.events)  # last: the venue counts what an unread event may still cause
@@ -256,16 +301,19 @@ def execution_step(x, wires, instruments, limits, session, max_items):
             silent_bound = np.int64(INT64_MAX)
             shard_bound = first_time
         if event_time >= 0 and event_time <= quote_bound and event_time <= shard_bound:
-            if not has_space(wires.requests, 2) or journal_room(x.header, x.records) < ITEM_RECORDS:
+            if not has_space(wires.requests, 2) or journal_room(x.header) < ITEM_RECORDS:
                 break
+            reach(x, event_time)
             peek_order(wires.events, x.event_words, 0)
             on_event(x, wires, instruments, limits, session)
+            _end_losing(x, wires, session, limits)
             if np.int64(x.event[0]["instrument"]) < len(x.positions):
                 _publish_position(x, wires, np.int64(x.event[0]["instrument"]))
             consume(wires.events)
         elif quote_time >= 0 and quote_time < event_bound and quote_time <= shard_bound:
+            reach(x, quote_time)
             peek_tick(wires.quotes, x.tick_words, 0)
-            _on_tick(x, wires, instruments, session)
+            _on_tick(x, wires, instruments, limits, session)
             consume(wires.quotes)
         elif first_shard >= 0 and first_time < event_bound and first_time < quote_bound and first_time < silent_bound:
             for shard in range(session[0]["n_shards"]):
@@ -283,7 +331,7 @@ def execution_step(x, wires, instruments, limits, session, max_items):
         now = account["now_ns"]
         if now >= account["next_grid_ns"] or now >= account["next_deadline_ns"]:
             _on_time(x, wires, instruments, limits, session)
-    if load_acquire(wires.control, CONTROL_KILL) != 0 and account["killed"] == 0 and account["state"] == STATE_ACTIVE:
+    if must_halt(x, wires):
         halt(x, wires, session)
     _serve_shards(x, wires, instruments, session)
     _publish(x, wires, session, items)
@@ -349,8 +397,11 @@ def _publish(x, wires, session, items):
     row[GAUGE_EXEC_DAY_START_E8] = account["day_start_e8"]
     row[GAUGE_EXEC_DRAWDOWN_PPM] = account["drawdown_ppm"]
     row[GAUGE_EXEC_OPEN_ORDERS] = account["open_orders"]
-    row[GAUGE_EXEC_BREAKER] = 1 if account["now_ns"] < account["breaker_open_until_ns"] else 0
+    row[GAUGE_EXEC_BREAKER] = is_breaker_open(account)
     row[GAUGE_EXEC_STREAK] = 1 if account["now_ns"] < account["streak_until_ns"] else 0
+    row[GAUGE_EXEC_STREAK_UNTIL_NS] = account["streak_until_ns"]
+    row[GAUGE_EXEC_DAY_SHUT_UNTIL_NS] = account["day_shut_until_ns"]
+    row[GAUGE_EXEC_BREAKER_UNTIL_NS] = max(account["breaker_open_until_ns"], account["breaker_probe_until_ns"])
     row[GAUGE_EXEC_UNKNOWN] = account["unknown"]
     row[GAUGE_EXEC_ALARMS] = account["alarms"]
     if account["shown"] == 0 or account["state"] == STATE_RECOVERING:

@@ -5,8 +5,19 @@ The callers have asked for room everywhere first, so nothing is journaled that c
 
 import numpy as np
 
+from bot4.atomics import load_acquire
+from bot4.crash import (
+    CHANGE_SENT,
+    CHANGE_UNJOURNALED,
+    CHANGE_UNSENT,
+    KILL_CANCEL,
+    STOP_SENT,
+    STOP_UNJOURNALED,
+    STOP_UNSENT,
+    crash_here,
+)
 from bot4.engine.execution_memory import IN_FLIGHT_NS
-from bot4.engine.journal import journal_room
+from bot4.engine.journal import has_failed, journal_room, journal_settled
 from bot4.engine.order_state import (
     BASE_FREE,
     BASE_JOURNALED,
@@ -18,15 +29,17 @@ from bot4.engine.order_state import (
     EV_SEND,
     ILLEGAL,
     OVERLAY_CANCEL,
+    OVERLAY_REPLACE,
     OVERLAY_UNKNOWN,
     is_open,
     transition,
 )
-from bot4.engine.portfolio import STATE_HALTED, STATE_RECOVERING
+from bot4.engine.portfolio import STATE_ACTIVE, STATE_HALTED, STATE_RECOVERING
 from bot4.engine.report_out import (
     write_journal,
 )
-from bot4.jit import kernel
+from bot4.jit import inlined, kernel
+from bot4.kernels.risk.rate_limit import take_token
 from bot4.model.enums import (
     ACTION_CANCEL,
     ACTION_PLACE,
@@ -37,6 +50,7 @@ from bot4.model.enums import (
     ORDER_REDUCE_ONLY,
     TIF_GTC,
     TIF_IOC,
+    TYPE_LIMIT,
     TYPE_STOP_MARKET,
 )
 from bot4.model.records import (
@@ -44,6 +58,7 @@ from bot4.model.records import (
     JOURNAL_REQUEST,
     ORDER_WORDS,
 )
+from bot4.shm.layout import CONTROL_KILL
 from bot4.shm.spsc_ring import has_space, push_order
 from bot4.shm.wires import (
     GAUGE_EXEC_ORDERS,
@@ -99,6 +114,8 @@ def fill_row(x, row, intent):
     order["qty_lots"] = intent["qty_lots"]
     order["price_ticks"] = intent["price_ticks"]
     order["stop_ticks"] = intent["stop_ticks"]
+    order["trail_ticks"] = np.int64(intent["trail_ticks"])
+    order["even_ticks"] = np.int64(intent["even_ticks"])
     order["cum_lots"] = 0
     order["base"] = BASE_JOURNALED
     order["done"] = 0
@@ -106,12 +123,34 @@ def fill_row(x, row, intent):
     order["sends"] = 0
     order["event_no"] = np.int64(intent["event_no"])
     order["code"] = 0
+    order["result_e8"] = 0
+    order["lost"] = 0
     x.account[0]["open_orders"] += 1
+
+
+@inlined
+def note_message(x):
+    """One message more to the venue, for the message rate."""
+    account = x.account[0]
+    account["message_bucket_ns"] = take_token(
+        account["message_bucket_ns"], account["now_ns"], account["message_refill_ns"]
+    )
+
+
+@inlined
+def push_request(x, wires, session):
+    """Hand the scratch request to the venue, where it arrives after the latency."""
+    x.request[0]["ts_ns"] = x.account[0]["now_ns"] + session[0]["order_latency_ns"]
+    push_order(wires.requests, x.request_words, 0)
+    note_message(x)
 
 
 @kernel
 def send_order(x, wires, session, row):
     """Hand the scratch request to the venue; the caller has asked for room and written the journal.
+
+    Where the settings are strict it goes out when its record is synced. If that can never be, only protection goes out;
+    any other order is as good as lost on its way, and the venue will be asked about it.
 
     Notes
     -----
@@ -120,8 +159,8 @@ def send_order(x, wires, session, row):
     order = x.orders[row]
     transition(order, EV_SEND)
     order["sent_ns"] = x.account[0]["now_ns"]
-    x.request[0]["ts_ns"] = x.account[0]["now_ns"] + session[0]["order_latency_ns"]
-    push_order(wires.requests, x.request_words, 0)
+    if journal_settled(x.header) or order["leg"] > LEG_EXIT:
+        push_request(x, wires, session)
     x.stats[GAUGE_EXEC_ORDERS] += 1
 
 
@@ -135,7 +174,7 @@ def place_own(x, wires, instruments, session, instrument, leg, order_type, stop_
     """
     account = x.account[0]
     position = x.positions[instrument]
-    if journal_room(x.header, x.records) < 1 or not has_space(wires.requests, 1):
+    if journal_room(x.header) < 1 or not has_space(wires.requests, 1):
         return -1
     row = take_row(x)
     if row < 0:
@@ -168,8 +207,11 @@ def place_own(x, wires, instruments, session, instrument, leg, order_type, stop_
     request["event_no"] = number
     request["order_row"] = row
     fill_row(x, row, request)
+    crash_here(STOP_UNJOURNALED)
     write_journal(x, JOURNAL_INTENT, account["now_ns"], instrument, 0, x.request_words)
+    crash_here(STOP_UNSENT)
     send_order(x, wires, session, row)
+    crash_here(STOP_SENT)
     return row
 
 
@@ -182,7 +224,7 @@ def change_order(x, wires, session, row, action, qty_lots, stop_ticks):
     Twin: tests/reference/engine/execution.py
     """
     order = x.orders[row]
-    if journal_room(x.header, x.records) < 1 or not has_space(wires.requests, 1):
+    if journal_room(x.header) < 1 or not has_space(wires.requests, 1):
         return False
     event = EV_CANCEL_REQUEST if action == ACTION_CANCEL else EV_REPLACE_REQUEST
     if order["overlay"] & OVERLAY_CANCEL:
@@ -193,6 +235,7 @@ def change_order(x, wires, session, row, action, qty_lots, stop_ticks):
         x.request_words[word] = 0
     order["asked_qty_lots"] = qty_lots
     order["asked_stop_ticks"] = stop_ticks
+    order["sent_ns"] = x.account[0]["now_ns"]
     request = x.request[0]
     request["ts_ns"] = x.account[0]["now_ns"]
     request["id_hi"] = order["id_hi"]
@@ -207,9 +250,11 @@ def change_order(x, wires, session, row, action, qty_lots, stop_ticks):
     request["flags"] = order["flags"]
     request["leg"] = order["leg"]
     request["order_row"] = row
+    crash_here(CHANGE_UNJOURNALED)
     write_journal(x, JOURNAL_REQUEST, x.account[0]["now_ns"], order["instrument"], 0, x.request_words)
-    request["ts_ns"] = x.account[0]["now_ns"] + session[0]["order_latency_ns"]
-    push_order(wires.requests, x.request_words, 0)
+    crash_here(CHANGE_UNSENT)
+    push_request(x, wires, session)
+    crash_here(CHANGE_SENT)
     return True
 
 
@@ -238,13 +283,14 @@ def query_order(x, wires, session, row):
     request["order_row"] = row
     if was_known and x.account[0]["state"] != STATE_RECOVERING:  # the start's own record says it for all
         write_journal(x, JOURNAL_REQUEST, x.account[0]["now_ns"], order["instrument"], 0, x.request_words)
-    request["ts_ns"] = x.account[0]["now_ns"] + session[0]["order_latency_ns"]
-    push_order(wires.requests, x.request_words, 0)
+    push_request(x, wires, session)
 
 
 @kernel
 def question_silent_orders(x, wires, session):
-    """Orders that the venue has said nothing about for IN_FLIGHT_NS become UNKNOWN; it is asked until it answers.
+    """Orders about which the venue owes a word for IN_FLIGHT_NS become UNKNOWN; it is asked until it answers.
+
+    It owes one for whatever was sent: the order, a cancel, an amend, the last question. A resting order awaits nothing.
 
     Notes
     -----
@@ -256,18 +302,28 @@ def question_silent_orders(x, wires, session):
         order = x.orders[row]
         if order["base"] != BASE_FREE and order["overlay"] & OVERLAY_UNKNOWN and is_open(order):
             account["unknown"] += 1
-        if order["base"] != BASE_SENT or now - order["sent_ns"] < IN_FLIGHT_NS:
+        awaited = order["base"] == BASE_SENT or order["overlay"] & (OVERLAY_UNKNOWN | OVERLAY_CANCEL | OVERLAY_REPLACE)
+        if order["base"] == BASE_FREE or not awaited or now - order["sent_ns"] < IN_FLIGHT_NS:
             continue
-        if not has_space(wires.requests, 1) or journal_room(x.header, x.records) < 1:
+        if not has_space(wires.requests, 1) or journal_room(x.header) < 1:
             continue
         order["sent_ns"] = now
         account["alarms"] += 1
         query_order(x, wires, session, np.int64(row))
 
 
+@inlined
+def must_halt(x, wires):
+    """True if the gate is open and has to be shut: the kill word is set, or the journal cannot be synced any more."""
+    account = x.account[0]
+    if account["killed"] != 0 or account["state"] != STATE_ACTIVE:
+        return False
+    return load_acquire(wires.control, CONTROL_KILL) != 0 or has_failed(x.header)
+
+
 @kernel
 def halt(x, wires, session):
-    """The kill word is set: shut the gate for good, cancel everything but protective orders.
+    """The kill word is set, or the journal has failed: shut the gate for good, cancel everything but protective orders.
 
     Notes
     -----
@@ -277,7 +333,29 @@ def halt(x, wires, session):
     x.account[0]["state"] = STATE_HALTED
     for row in range(len(x.orders)):
         order = x.orders[row]
+        crash_here(KILL_CANCEL)
         if order["base"] != BASE_FREE and order["leg"] <= LEG_EXIT and is_open(order):
+            change_order(x, wires, session, np.int64(row), ACTION_CANCEL, 0, 0)
+
+
+@kernel
+def clear_way(x, wires, session, instrument, side, price_ticks):
+    """An order that closes is about to go out: cancel own opening orders that rest where it could meet them, first.
+
+    A price of 0 meets any. Best effort, the close has the last place on the ring: the venue's own rule is behind it.
+
+    Notes
+    -----
+    Complexity: O(rows). Twin: tests/reference/engine/execution.py
+    """
+    for row in range(len(x.orders)):
+        order = x.orders[row]
+        if order["base"] == BASE_FREE or order["instrument"] != instrument or order["leg"] != LEG_ENTRY:
+            continue
+        rests = order["flags"] & ORDER_POST_ONLY != 0 or order["base"] == BASE_WORKING
+        meets = rests and order["side"] == -side and order["type"] == TYPE_LIMIT
+        meets = meets and (price_ticks == 0 or (price_ticks - order["price_ticks"]) * side >= 0)
+        if meets and is_open(order) and has_space(wires.requests, 2):
             change_order(x, wires, session, np.int64(row), ACTION_CANCEL, 0, 0)
 
 

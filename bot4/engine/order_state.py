@@ -32,11 +32,15 @@ ORDER = np.dtype(
         ("done", "i8"),
         ("overlay", "i8"),
         ("sends", "i8"),
-        ("sent_ns", "i8"),
+        ("sent_ns", "i8"),  # when the venue was last told or asked something about it
         ("asked_qty_lots", "i8"),  # of the amend in flight
         ("asked_stop_ticks", "i8"),
+        ("trail_ticks", "i8"),  # of an entry: how its stop moves
+        ("even_ticks", "i8"),
         ("event_no", "i8"),
         ("code", "i8"),  # why it was refused
+        ("result_e8", "i8"),  # of what it has closed: realised, less its fees
+        ("lost", "i8"),  # 1: a loss of it has been counted
     ]
 )
 

@@ -27,11 +27,16 @@ PORTFOLIO = np.dtype(
         ("last_trade_id", "i8"),  # of the last fill applied
         ("own_number", "i8"),  # protective orders made so far: part of their ids
         ("stop_ticks", "i8"),  # where the position's protective stop belongs
+        ("trail_ticks", "i8"),  # it follows the price at this distance; 0: it stays
+        ("even_ticks", "i8"),  # so far beyond the cost it goes to the cost; 0: it does not
         ("stop_row", "i8"),  # order row of the protective stop, -1: none
-        ("flatten_row", "i8"),  # order row of a market close in flight, -1: none
+        ("flatten_row", "i8"),  # order row of the last market close in flight, -1: none
         ("naked_since_ns", "i8"),  # event time since which a part of the position has no confirmed stop; 0: covered
         ("trip_e8", "i8"),  # result since the position was last flat: realised, fees, funding
-        ("retry", "i8"),  # 1: a protective request found no room and is due again
+        ("trip_lost", "i8"),  # 1: since then a loss has been counted
+        ("retry", "i8"),  # 1: a protective request found no room or must wait, and is due again
+        ("wait_ns", "i8"),  # after a close that found nothing to reduce at the venue, until the next one; 0: none
+        ("wait_until_ns", "i8"),  # nothing protective is placed before
     ]
 )
 
@@ -54,15 +59,24 @@ ACCOUNT = np.dtype(
         ("breaker_open_until_ns", "i8"),
         ("breaker_window_start_ns", "i8"),
         ("breaker_count", "i8"),
+        ("breaker_trips", "i8"),  # openings since the venue last worked; 0: closed
+        ("breaker_probe_until_ns", "i8"),  # half-open: an order that tries the venue is under way, no other before
         ("killed", "i8"),
         ("alarms", "i8"),
         ("drawdown_ppm", "i8"),
-        ("streak", "i8"),  # positions closed at a loss in a row
+        ("streak", "i8"),  # losses in a row: orders that closed at a loss, and positions that lost by costs alone
         ("streak_until_ns", "i8"),  # nothing is opened before
+        ("day_shut_until_ns", "i8"),  # the loss of the day reached its limit: nothing is opened before the next one
         ("folding", "i8"),  # 1 while the journal is being replayed: nothing goes out
         ("epoch", "i8"),
+        ("generation", "i8"),  # number of the start whose event numbers are counted
         ("published_shard", "i8"),  # promises as last published
         ("published_venue", "i8"),
+        ("order_bucket_ns", "i8"),  # token buckets of all shards' opening orders, and of whatever goes to the venue
+        ("message_bucket_ns", "i8"),
+        ("message_refill_ns", "i8"),  # of the limits in force
+        ("limits_ns", "i8"),  # from then on `next_words` hold; 0: they do already
+        ("asked", "i8"),  # the last wish for tighter limits that was looked at
         ("shown", "i8"),  # 1: all positions are in wires.positions, what changes is shown as it changes
     ]
 )
@@ -123,6 +137,15 @@ def apply_fill(position, side, price_ticks, qty_lots):
         position["lots"] += side * left
         position["cost_tl"] += side * left * price_ticks
     return realised
+
+
+@inlined
+def is_breaker_open(account):
+    """1 while nothing is opened because of failures of the venue, or because one order is trying it."""
+    until_ns = account["breaker_open_until_ns"]
+    if account["breaker_trips"] > 0:
+        until_ns = max(until_ns, account["breaker_probe_until_ns"])
+    return 1 if account["now_ns"] < until_ns else 0
 
 
 @inlined

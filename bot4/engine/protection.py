@@ -1,13 +1,17 @@
 """One protective stop per position: placed after the first fill, resized with it, confirmed in time, gone when flat.
 
-A stop that is refused or late ends in a market close. Every function looks at what is and asks for what is missing, so
-it may be called after any event, and after a recovery.
+A stop that is refused or late, or that nobody has named, ends in a market close, and a close of which the venue says
+nothing in another one: all of them only reduce, so whichever lands, nothing is opened. A venue that finds nothing to
+reduce does not hold what we hold: it is asked again at growing distances, until a fill says what is. Every function
+looks at what is and asks for what is missing, so it may be called after any event, and after a recovery.
 """
 
 import numpy as np
 
 from bot4.engine.order_out import change_order, place_own
 from bot4.engine.order_state import (
+    BASE_FREE,
+    BASE_WORKING,
     NEW,
     PARTIALLY_FILLED,
     PENDING_REPLACE,
@@ -28,6 +32,10 @@ from bot4.shm.wires import (
     GAUGE_EXEC_NAKED_NS_MAX,
     GAUGE_EXEC_STOPS_PLACED,
 )
+
+FIRST_WAIT_NS = 1_000_000_000  # after a close that finds nothing to reduce; doubled by each one more, up to ...
+LONGEST_WAIT_NS = 30_000_000_000
+MOST_CLOSES = 3  # of an instrument that the venue has not ended; a naked position is worth no more of them at a time
 
 
 @kernel
@@ -86,7 +94,12 @@ def protect(x, wires, instruments, limits, session, instrument):
             _covered_at_last(x, position)
         elif position["naked_since_ns"] == 0:
             position["naked_since_ns"] = account["now_ns"]
-        if row < 0:
+        if row < 0 and account["now_ns"] < position["wait_until_ns"]:
+            position["retry"] = 1
+        elif row < 0 and position["stop_ticks"] <= 0:
+            flatten(x, wires, instruments, limits, session, instrument)  # there is no price that a stop could be at
+            position["retry"] = 1 if position["flatten_row"] < 0 else 0
+        elif row < 0:
             row = place_own(
                 x, wires, instruments, session, instrument, LEG_STOP, TYPE_STOP_MARKET, position["stop_ticks"]
             )
@@ -115,17 +128,83 @@ def protect(x, wires, instruments, limits, session, instrument):
 
 
 @kernel
-def flatten(x, wires, instruments, session, instrument):
-    """Close the position at the market unless a close is in flight.
+def move_stop(x, wires, instruments, limits, session, instrument):
+    """After a quote: the stop follows the price at its distance, and once far enough beyond the cost is at the cost.
+
+    Only towards the price, and not by less than an eighth of the distance: each move is a message. What the price that
+    the position could be left at has not shown moves nothing, nor does a book that is not whole.
 
     Notes
     -----
     Twin: tests/reference/engine/execution.py
     """
     position = x.positions[instrument]
-    if position["lots"] == 0 or position["flatten_row"] >= 0:
+    trail = position["trail_ticks"]
+    even = position["even_ticks"]
+    lots = position["lots"]
+    if lots == 0 or position["whole"] == 0 or position["bid_ticks"] <= 0 or (trail == 0 and even == 0):
+        return
+    sign = np.int64(1) if lots > 0 else np.int64(-1)
+    price = position["bid_ticks"] if lots > 0 else position["ask_ticks"]
+    cost = -((-position["cost_tl"]) // lots) if lots > 0 else position["cost_tl"] // lots  # the better one of two ticks
+    gained = np.int64(0)  # ticks that the stop moves
+    if trail > 0:
+        gained = sign * (price - position["stop_ticks"]) - trail
+    if even > 0 and sign * (price - cost) >= even:
+        gained = max(gained, sign * (cost - position["stop_ticks"]))
+    if gained >= max(trail >> 3, np.int64(1)):
+        position["stop_ticks"] += sign * gained
+        protect(x, wires, instruments, limits, session, instrument)
+
+
+@inlined
+def wait_longer(position, at_ns):
+    """The venue has found nothing to reduce: the next close waits, and the one after it twice as long."""
+    if at_ns >= position["wait_until_ns"]:
+        position["wait_ns"] = min(max(FIRST_WAIT_NS, 2 * position["wait_ns"]), LONGEST_WAIT_NS)
+        position["wait_until_ns"] = at_ns + position["wait_ns"]
+
+
+@inlined
+def wait_no_more(position):
+    """A fill or a close that is accepted: the venue holds something."""
+    position["wait_ns"] = position["wait_until_ns"] = 0
+
+
+@kernel
+def _may_close(x, limits, instrument):
+    """False while the last close has time to be answered or works, while too many of them have no end, and while the
+    venue that found nothing to reduce is left alone.
+    """
+    if x.account[0]["now_ns"] < x.positions[instrument]["wait_until_ns"]:
+        return False
+    row = x.positions[instrument]["flatten_row"]
+    if row >= 0:
+        last = x.orders[row]
+        is_new = x.account[0]["now_ns"] - last["sent_ns"] < limits[0]["stop_confirm_ns"]
+        if last["base"] == BASE_WORKING or is_new:
+            return False
+    closes = np.int64(0)
+    for other in range(len(x.orders)):
+        order = x.orders[other]
+        if order["base"] != BASE_FREE and order["leg"] == LEG_FLATTEN and order["instrument"] == instrument:
+            closes += 1
+    return closes < MOST_CLOSES
+
+
+@kernel
+def flatten(x, wires, instruments, limits, session, instrument):
+    """Close the position at the market, again where the venue leaves a close without a word.
+
+    Notes
+    -----
+    Bound: one close per `stop_confirm_ns`, MOST_CLOSES without an end. A venue lets what only reduces trade at most the
+    position (`ports/venue.py`), so those that land late find nothing. Twin: tests/reference/engine/execution.py
+    """
+    position = x.positions[instrument]
+    if position["lots"] == 0 or not _may_close(x, limits, instrument):
         return
     row = place_own(x, wires, instruments, session, instrument, LEG_FLATTEN, TYPE_MARKET, np.int64(0))
-    position["flatten_row"] = row
     if row >= 0:
+        position["flatten_row"] = row
         x.stats[GAUGE_EXEC_FLATTENS] += 1

@@ -2,9 +2,20 @@
 
 import numpy as np
 
-from bot4.engine.execution_memory import DAY_NS
-from bot4.engine.journal import COMMIT_WORD, journal_room
-from bot4.engine.order_out import fill_row, query_order
+from bot4.crash import (
+    RECOVERY_ACTIVE,
+    RECOVERY_ASKED,
+    RECOVERY_QUERY,
+    RECOVERY_TRADES,
+    START_FOLDING,
+    START_UNWRITTEN,
+    START_WRITTEN,
+    crash_here,
+)
+from bot4.engine.execution_memory import DAY_NS, DENIED_REFILL_NS
+from bot4.engine.intent import note_accepted
+from bot4.engine.journal import journal_room
+from bot4.engine.order_out import fill_row, note_message, push_request, query_order
 from bot4.engine.order_state import (
     BASE_FREE,
     EV_AMBIGUOUS,
@@ -18,9 +29,10 @@ from bot4.engine.order_state import (
 from bot4.engine.portfolio import STATE_ACTIVE, STATE_RECOVERING
 from bot4.engine.protection import is_covered, protect
 from bot4.engine.report_out import clear_report, write_journal
+from bot4.engine.tighten import note_limit, reach
 from bot4.engine.venue_event import apply_event, mark_position, note_second
 from bot4.jit import inlined, kernel
-from bot4.kernels.risk.order_checks import note_order
+from bot4.kernels.risk.rate_limit import take_token
 from bot4.model.enums import (
     ACTION_CANCEL,
     ACTION_QUERY_ORDER,
@@ -30,21 +42,24 @@ from bot4.model.enums import (
     LEG_STOP,
 )
 from bot4.model.records import (
+    JOURNAL_DAY_SHUT,
     JOURNAL_DENIED,
     JOURNAL_EVENT,
     JOURNAL_INTENT,
+    JOURNAL_LIMIT,
     JOURNAL_REQUEST,
     JOURNAL_SAMPLE,
     JOURNAL_START,
     JOURNAL_WORDS,
     ORDER_WORDS,
 )
-from bot4.shm.spsc_ring import has_space, push_order
+from bot4.shm.spsc_ring import has_space
 from bot4.shm.wires import (
     GAUGE_EXEC_FLATTENS,
     GAUGE_EXEC_INTENTS,
     GAUGE_EXEC_ORDERS,
     GAUGE_EXEC_STOPS_PLACED,
+    LIMITS_IN_FORCE,
 )
 
 
@@ -57,6 +72,15 @@ def _fold_request(x, order, request):
     elif transition(order, EV_REPLACE_REQUEST) != ILLEGAL:
         order["asked_qty_lots"] = request["qty_lots"]
         order["asked_stop_ticks"] = request["stop_ticks"]
+        if order["leg"] == LEG_STOP:
+            x.positions[order["instrument"]]["stop_ticks"] = request["stop_ticks"]  # it may have moved since its entry
+
+
+@inlined
+def _fold_denied(x, intent):
+    shard = np.int64(intent["shard"])
+    x.denied_bucket_ns[shard] = take_token(x.denied_bucket_ns[shard], x.account[0]["now_ns"], DENIED_REFILL_NS)
+    x.stats[GAUGE_EXEC_INTENTS] += 1 + intent["aux"]
 
 
 @kernel
@@ -80,9 +104,31 @@ def _mark_anew(x, instruments, instrument):
     account["high_water_e8"], account["drawdown_ppm"] = high_water, drawdown
 
 
+@inlined
+def _note_start(x, generation):
+    """A start of the whole bot numbers events anew, under ids of another generation: those before are no repeats.
+
+    It is a person's, so the limits are those that he gave it, looser ones too.
+    """
+    if x.account[0]["generation"] != generation:
+        x.account[0]["generation"] = generation
+        x.account[0]["limits_ns"] = 0
+        for word in range(len(x.limit_words)):
+            x.limit_words[word] = x.next_words[word] = x.begun_words[word]
+            x.tightened[word] = 0
+        for instrument in range(len(x.positions)):
+            x.positions[instrument]["last_event_no"] = 0
+
+
 @kernel
-def execution_fold(x, wires, instruments, limits, session):
+def execution_fold(x, wires, instruments, limits, session, first, count):
     """Rebuild orders, positions and account from the journal: the same functions that made it, without sending.
+
+    Parameters
+    ----------
+    x : ExecutionMemory that the records before `first` have been folded into
+    first, count : int64, index of the first record to fold, and of the one behind the last
+    wires, instruments, limits, session : as for `execution_step`
 
     Returns
     -------
@@ -94,9 +140,10 @@ def execution_fold(x, wires, instruments, limits, session):
     """
     account = x.account[0]
     account["folding"] = 1
-    first = JOURNAL_WORDS - ORDER_WORDS
-    count = x.header[COMMIT_WORD]
-    for index in range(count):
+    account["message_refill_ns"] = limits[0]["message_refill_ns"]
+    body = JOURNAL_WORDS - ORDER_WORDS
+    for index in range(first, count):
+        crash_here(START_FOLDING)
         base = index * JOURNAL_WORDS
         for word in range(JOURNAL_WORDS):
             x.record_words[word] = x.records[base + word]
@@ -104,6 +151,7 @@ def execution_fold(x, wires, instruments, limits, session):
         kind = np.int64(record["type"])
         instrument = record["instrument"]
         account["now_ns"] = max(account["now_ns"], record["ts_ns"])
+        reach(x, account["now_ns"])
         if instrument >= 0:
             position = x.positions[instrument]
             position["bid_ticks"] = record["bid_ticks"]
@@ -114,51 +162,65 @@ def execution_fold(x, wires, instruments, limits, session):
                 return np.int64(index + 1)
         if kind == JOURNAL_INTENT:
             for word in range(ORDER_WORDS):
-                x.request_words[word] = x.record_words[first + word]
+                x.request_words[word] = x.record_words[body + word]
             request = x.request[0]
             row = np.int64(request["order_row"])
             _claim_row(x, row)
             fill_row(x, row, request)
             transition(x.orders[row], EV_SEND)
+            note_message(x)
             x.stats[GAUGE_EXEC_ORDERS] += 1
             leg = np.int64(request["leg"])
             position = x.positions[instrument]
             if leg <= LEG_EXIT:
                 position["last_event_no"] = np.int64(request["event_no"])
-                note_order(request, x.views[instrument], limits[0])
+                note_accepted(x, limits, request)
                 x.stats[GAUGE_EXEC_INTENTS] += 1
             else:
                 position["own_number"] = np.int64(request["event_no"])
                 if leg == LEG_STOP:
                     position["stop_row"] = row
+                    position["stop_ticks"] = request["stop_ticks"]
                     x.stats[GAUGE_EXEC_STOPS_PLACED] += 1
                 else:
                     position["flatten_row"] = row
                     x.stats[GAUGE_EXEC_FLATTENS] += 1
         elif kind == JOURNAL_START:
+            _note_start(x, x.record_words[body + 1])
             for row in range(len(x.orders)):
                 if x.orders[row]["base"] != BASE_FREE and is_open(x.orders[row]):
                     transition(x.orders[row], EV_AMBIGUOUS)
         elif kind == JOURNAL_SAMPLE:
             note_second(x, limits, instrument, record["code"])
+        elif kind == JOURNAL_LIMIT:
+            for word in range(ORDER_WORDS):
+                x.event_words[word] = x.record_words[body + word]
+            note_limit(x, record["code"], x.event[0]["cash_e8"], x.event[0]["ts_ns"])
+        elif kind == JOURNAL_DAY_SHUT:
+            for word in range(ORDER_WORDS):
+                x.event_words[word] = x.record_words[body + word]
+            account["day_shut_until_ns"] = x.event[0]["cash_e8"]
         elif kind == JOURNAL_DENIED:
-            x.stats[GAUGE_EXEC_INTENTS] += 1
+            for word in range(ORDER_WORDS):
+                x.request_words[word] = x.record_words[body + word]
+            _fold_denied(x, x.request[0])
         elif kind == JOURNAL_REQUEST:
             for word in range(ORDER_WORDS):
-                x.request_words[word] = x.record_words[first + word]
+                x.request_words[word] = x.record_words[body + word]
             row = np.int64(x.request[0]["order_row"])
+            note_message(x)
             if x.orders[row]["base"] != BASE_FREE:
                 _fold_request(x, x.orders[row], x.request[0])
         elif kind == JOURNAL_EVENT:
             for word in range(ORDER_WORDS):
-                x.event_words[word] = x.record_words[first + word]
+                x.event_words[word] = x.record_words[body + word]
             apply_event(x, wires, instruments, limits, session)
             for touched in range(len(x.positions)):
                 if x.positions[touched]["lots"] == 0 or is_covered(x, touched):
                     x.positions[touched]["naked_since_ns"] = 0
         account["high_water_e8"] = max(account["high_water_e8"], record["high_water_e8"])
         account["day_start_e8"] = record["day_start_e8"]
-        account["day"] = (account["now_ns"] + limits[0]["day_offset_ns"]) // DAY_NS
+        account["day"] = max(account["day"], (account["now_ns"] + limits[0]["day_offset_ns"]) // DAY_NS)
         account["started"] = 1 if record["day_start_e8"] != 0 else 0
     account["folding"] = 0
     return np.int64(0)
@@ -181,14 +243,20 @@ def execution_start(x, wires, session, epoch):
     for row in range(len(x.orders)):
         if x.orders[row]["base"] != BASE_FREE and is_open(x.orders[row]):
             open_count += 1
-    if not has_space(wires.requests, open_count + 1) or journal_room(x.header, x.records) < 1:
+    if not has_space(wires.requests, open_count + 1) or journal_room(x.header) < 1:
         return False
     account["epoch"] = epoch
     clear_report(x)
     x.report_words[0] = epoch
+    x.report_words[1] = session[0]["feed_generation"]
+    crash_here(START_UNWRITTEN)
     write_journal(x, JOURNAL_START, account["now_ns"], np.int64(-1), 0, x.report_words)
+    crash_here(START_WRITTEN)
+    _note_start(x, session[0]["feed_generation"])
+    for word in range(len(x.next_words)):
+        wires.limits[LIMITS_IN_FORCE, word] = x.next_words[word]
     account["next_deadline_ns"] = INT64_MAX
-    if epoch == 1:
+    if epoch == 1 and session[0]["asks_first"] == 0:
         account["state"] = STATE_ACTIVE
         return True
     account["state"] = STATE_RECOVERING
@@ -199,13 +267,15 @@ def execution_start(x, wires, session, epoch):
         if order["base"] == BASE_FREE or not is_open(order):
             continue
         query_order(x, wires, session, np.int64(row))
+        crash_here(RECOVERY_QUERY)
+    crash_here(RECOVERY_TRADES)
     for word in range(ORDER_WORDS):
         x.request_words[word] = 0
-    x.request[0]["ts_ns"] = account["now_ns"] + session[0]["order_latency_ns"]
     x.request[0]["action"] = ACTION_QUERY_TRADES
     x.request[0]["id_hi"] = epoch  # comes back with the last answer, so that those to an earlier start do not count
     x.request[0]["aux"] = account["last_event_seq"]
-    push_order(wires.requests, x.request_words, 0)
+    push_request(x, wires, session)
+    crash_here(RECOVERY_ASKED)
     return True
 
 
@@ -221,6 +291,7 @@ def finish_recovery(x, wires, instruments, limits, session):
     account["state"] = STATE_ACTIVE
     account["unknown"] = 0
     account["next_grid_ns"] = 0
+    crash_here(RECOVERY_ACTIVE)
     for instrument in range(len(x.positions)):
         protect(x, wires, instruments, limits, session, instrument)
     for shard in range(session[0]["n_shards"]):

@@ -5,18 +5,20 @@ A report never blocks: a shard whose ring is full is marked and gets the full pi
 
 import numpy as np
 
-from bot4.engine.execution_memory import PROTECTIVE_RESERVE
+from bot4.engine.execution_memory import DENIED_REFILL_NS, DENIED_TOKENS, PROTECTIVE_RESERVE
 from bot4.engine.journal import journal_append, journal_room
 from bot4.engine.order_state import (
     BASE_FREE,
     is_open,
 )
-from bot4.engine.portfolio import STATE_ACTIVE
-from bot4.jit import kernel
+from bot4.engine.portfolio import STATE_ACTIVE, is_breaker_open
+from bot4.jit import inlined, kernel
+from bot4.kernels.risk.rate_limit import is_empty, take_token
 from bot4.model.enums import (
     LEG_EXIT,
     REPORT_ACK,
     REPORT_DENIED,
+    REPORT_LIMIT,
     REPORT_ORDER,
     REPORT_POSITION,
     REPORT_QUERY_END,
@@ -78,9 +80,19 @@ def clear_report(x):
         x.report_words[word] = 0
 
 
+@inlined
+def push_report(x, wires, shard):
+    """Push the scratch report as it is; a full ring is remembered, and the shard gets a full picture later."""
+    ring = wires.reports[shard]
+    if x.lost[shard] == 0 and has_space(ring, 1):
+        push_order(ring, x.report_words, 0)
+    else:
+        x.lost[shard] = 1
+
+
 @kernel
 def send_report(x, wires, session, shard):
-    """Push the scratch report; a full ring is remembered, and the shard gets a full picture later.
+    """Push the scratch report, to arrive after the latency.
 
     Notes
     -----
@@ -89,11 +101,7 @@ def send_report(x, wires, session, shard):
     if x.account[0]["folding"] != 0:
         return
     x.report[0]["ts_ns"] = x.account[0]["now_ns"] + session[0]["internal_latency_ns"]
-    ring = wires.reports[shard]
-    if x.lost[shard] == 0 and has_space(ring, 1):
-        push_order(ring, x.report_words, 0)
-    else:
-        x.lost[shard] = 1
+    push_report(x, wires, shard)
 
 
 @kernel
@@ -122,7 +130,10 @@ def forward_event(x, wires, session, order, kind, code):
 
 @kernel
 def deny_intent(x, wires, session, shard, code):
-    """Refuse the intent in hand: counter, journal (while there is plenty of room), report.
+    """Refuse the intent in hand: counter, journal, report.
+
+    A record bears the number of refusals of this shard before it that got none (`aux`): a shard that floods shall not
+    fill the journal for the others. None is written when there is not plenty of room.
 
     Notes
     -----
@@ -130,10 +141,16 @@ def deny_intent(x, wires, session, shard, code):
     """
     intent = x.intent[0]
     wires.rejects[session[0]["n_shards"], code] += 1
-    if journal_room(x.header, x.records) > 4 * PROTECTIVE_RESERVE:
+    now_ns = x.account[0]["now_ns"]
+    x.untold[shard] += 1
+    has_room = journal_room(x.header) > 4 * PROTECTIVE_RESERVE
+    if has_room and not is_empty(x.denied_bucket_ns[shard], now_ns, DENIED_TOKENS, DENIED_REFILL_NS):
         instrument = np.int64(intent["instrument"])
         known = instrument if instrument < len(x.positions) else np.int64(-1)
-        write_journal(x, JOURNAL_DENIED, x.account[0]["now_ns"], known, code, x.intent_words)
+        intent["aux"] = x.untold[shard] - 1
+        write_journal(x, JOURNAL_DENIED, now_ns, known, code, x.intent_words)
+        x.denied_bucket_ns[shard] = take_token(x.denied_bucket_ns[shard], now_ns, DENIED_REFILL_NS)
+        x.untold[shard] = 0
     clear_report(x)
     report = x.report[0]
     report["kind"] = REPORT_DENIED
@@ -166,22 +183,27 @@ def send_totals(x, wires, session, shard):
     totals["high_water_e8"] = account["high_water_e8"]
     totals["day_start_e8"] = account["day_start_e8"]
     totals["open_orders"] = account["open_orders"]
-    totals["breaker"] = 1 if account["now_ns"] < account["breaker_open_until_ns"] else 0
+    totals["breaker"] = is_breaker_open(account)
     totals["streak"] = 1 if account["now_ns"] < account["streak_until_ns"] else 0
+    totals["day_shut"] = 1 if account["now_ns"] < account["day_shut_until_ns"] else 0
     totals["gate"] = 1 if account["state"] == STATE_ACTIVE else 0
     send_report(x, wires, session, shard)
 
 
 @kernel
 def resync_shard(x, wires, instruments, session, shard):
-    """Everything a shard must know, as after its restart: positions, its open orders, totals, end mark.
+    """Everything a shard must know, as after its restart: positions, its open orders, limits that were
+    tightened, totals, end mark.
 
     Notes
     -----
     Twin: tests/reference/engine/execution.py
     """
     ring = wires.reports[shard]
-    if not has_space(ring, len(x.positions) + x.account[0]["open_orders"] + 4):
+    told = len(x.positions) + x.account[0]["open_orders"] + 4
+    for word in range(len(x.tightened)):
+        told += x.tightened[word]
+    if not has_space(ring, told):
         return False
     x.lost[shard] = 0
     for instrument in range(len(x.positions)):
@@ -213,6 +235,14 @@ def resync_shard(x, wires, instruments, session, shard):
             report["cum_lots"] = order["cum_lots"]
             report["leaves_lots"] = order["qty_lots"] - order["cum_lots"]
             report["order_row"] = row
+            send_report(x, wires, session, shard)
+    for word in range(len(x.tightened)):
+        if x.tightened[word] != 0:
+            clear_report(x)
+            x.report[0]["kind"] = REPORT_LIMIT
+            x.report[0]["shard"] = shard
+            x.report[0]["code"] = word
+            x.report[0]["cash_e8"] = x.next_words[word]
             send_report(x, wires, session, shard)
     send_totals(x, wires, session, shard)
     clear_report(x)

@@ -22,7 +22,7 @@ from bot4.engine.shard_keep import kept_words, restore
 from bot4.engine.shard_loop import ShardMemory
 from bot4.jit import JIT, cache_root, source_digest
 from bot4.kernels.book import BOOK
-from bot4.kernels.parameter import parameters, refuse_bars
+from bot4.kernels.parameter import parameters, refuse_bars, refuse_sizing
 from bot4.kernels.risk.view import RISK_VIEW
 from bot4.kernels.state import SHARD_STATE, SHARD_STATUS, VIEW
 from bot4.model.enums import FLAG_SNAPSHOT
@@ -231,7 +231,9 @@ def strategy_parameters(name: str, values: Mapping[str, int | float]) -> np.ndar
     """
     module = strategy_module(name)
     record = parameters(module.PARAMETERS, values)
-    refusal = refuse_bars(values) or (module.refuse(values) if hasattr(module, "refuse") else "")
+    refusal = refuse_bars(values) or refuse_sizing(values)
+    if not refusal and hasattr(module, "refuse"):
+        refusal = module.refuse(values)
     if refusal:
         raise SettingsError(f"strategy.params.{refusal}")
     return record
@@ -248,6 +250,7 @@ def shard_memory(
     loop: ModuleType,
     params: np.ndarray,
     instruments: np.ndarray,
+    limits: np.ndarray,
     session: np.ndarray,
     k: int,
     fresh: bool,
@@ -260,6 +263,7 @@ def shard_memory(
     loop : module that `load_loop` returned
     params : PARAMS[1]
     instruments : INSTRUMENT[n]; session : SESSION[1]
+    limits : LIMITS[1], changed where they lie when they are tightened
     fresh : True at the start of a session: the first record of every instrument has event_no 1 and there is no
     position;
         False after a restart: the gate stays shut until snapshot and resync are answered
@@ -279,6 +283,8 @@ def shard_memory(
         strategies=strategies,
         strategy_words=strategies.view(np.int64).reshape(n, -1),
         params=params.copy(),
+        limits=limits,
+        limit_words=words(limits),
         status=aligned(SHARD_STATUS, 1),
         kept=kept,
         state_words=states.view(np.int64).reshape(n, -1),
@@ -303,6 +309,9 @@ def shard_memory(
         memory.status["execution_gate"] = 1
         for field in ("equity_e8", "high_water_e8", "day_start_e8"):
             memory.risks[field] = session["start_equity_e8"][0]
+        memory.risks["high_water_e8"] = max(session["start_equity_e8"][0], session["high_water_e8"][0])
+        if session["day"][0] > 0:
+            memory.risks["day_start_e8"] = session["day_start_e8"][0]
     else:
         memory.status["resyncing"] = 1
     return memory
@@ -329,7 +338,7 @@ class ShardAgent:
         ring = wires.ticks[k]
         # a report alone is enough to make it a restart: it may have told of a position that this life would not know
         fresh = bool(ring[RING_TAIL] == 0 and wires.reports[k][RING_TAIL] == 0 and wires.intents[k][RING_HEAD] == 0)
-        self.memory = shard_memory(loop_module, strategy_params, instruments, session, k, fresh, wires.kept)
+        self.memory = shard_memory(loop_module, strategy_params, instruments, limits, session, k, fresh, wires.kept)
         self._run = loop_module.shard_run
         self._arguments = (wires, instruments, limits, session, k)
         ring_recover(wires.intents[k])

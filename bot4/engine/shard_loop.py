@@ -36,7 +36,7 @@ from bot4.kernels.indicators.imbalance import imbalance
 from bot4.kernels.indicators.microprice import microprice
 from bot4.kernels.indicators.vwap import vwap_init, vwap_update
 from bot4.kernels.risk.order_checks import check_order, note_done, note_fill, note_order, note_protective_fill
-from bot4.kernels.sizing.fixed_fraction import fixed_fraction_lots
+from bot4.kernels.sizing.entry import size_entry
 from bot4.kernels.sizing.stop_price import stop_price_ticks
 from bot4.model.enums import (
     ACTION_CANCEL,
@@ -60,6 +60,7 @@ from bot4.model.enums import (
     REPORT_DENIED,
     REPORT_EXPIRED,
     REPORT_FILL,
+    REPORT_LIMIT,
     REPORT_ORDER,
     REPORT_POSITION,
     REPORT_QUERY_END,
@@ -110,6 +111,7 @@ STEP_CANCEL = -2  # `shard.intent` holds a cancel of our resting entry
 CANCEL_RETRY_NS = 1_000_000_000  # a cancel that nothing came of is sent again; execution ignores one too many
 REFUSAL_PAUSE_NS = 100_000_000  # after a refusal by execution or venue: asking at every tick would only repeat it
 LOW_HALF = 0xFFFF_FFFF
+MOST_TICKS = 2**31 - 1  # of a distance in an intent
 
 
 class ShardMemory(NamedTuple):
@@ -125,6 +127,8 @@ class ShardMemory(NamedTuple):
     strategies: np.ndarray  # STATE of the strategy [n_instruments]
     strategy_words: np.ndarray  # int64[n_instruments, words]: the same memory
     params: np.ndarray  # PARAMS of the strategy [1]
+    limits: np.ndarray  # LIMITS[1], in force for this shard
+    limit_words: np.ndarray  # int64[LIMIT_WORDS]: the same memory
     status: np.ndarray  # SHARD_STATUS[1]
     kept: np.ndarray  # int64[n_instruments, words]: what the next life goes on from, see engine/shard_keep.py
     state_words: np.ndarray  # int64[n_instruments, words]: the same memory as states, views
@@ -291,7 +295,8 @@ def _entry(shard, instruments, limits, session, i, tick, side):
         price = view["bid_ticks"] if side > 0 else view["ask_ticks"]
     else:
         price = (view["ask_ticks"] if side > 0 else view["bid_ticks"]) + side * params["slippage_ticks"]
-    lots = fixed_fraction_lots(price, params["position_fraction_bps"], risk["equity_e8"], instruments[i], limits)
+    stop = stop_price_ticks(side, price, view["atr"], params["stop_atr_multiple"], params["stop_min_bps"])
+    lots, why = size_entry(params, state, view["atr"], side, price, stop, risk, instruments[i], limits)
     if lots == 0 and risk["equity_e8"] > 0:
         return RISK_SIZE_ZERO
     _blank_intent(shard, instruments, session, i, tick, LEG_ENTRY)
@@ -303,9 +308,11 @@ def _entry(shard, instruments, limits, session, i, tick, side):
     intent["price_ticks"] = price
     # without equity: the least quantity, so that risk names that reason
     intent["qty_lots"] = lots if lots > 0 else max(instruments[i]["min_qty_lots"], 1)
-    intent["stop_ticks"] = stop_price_ticks(
-        side, price, view["atr"], params["stop_atr_multiple"], params["stop_min_bps"]
-    )
+    intent["sized_by"] = why
+    intent["stop_ticks"] = stop
+    if params["stop_trails"] == 1 and stop > 0:
+        intent["trail_ticks"] = min(abs(price - stop), MOST_TICKS)
+    intent["even_ticks"] = np.int64(min(view["atr"] * params["even_atr_multiple"], float(MOST_TICKS)))
     code = check_order(intent, risk, instruments[i], limits)
     return STEP_INTENT if code == OK else code
 
@@ -374,14 +381,16 @@ def _decide(shard, instruments, limits, session, i, tick):
     position = risk["position_lots"]
     current = 1 if position > 0 else (-1 if position < 0 else 0)
     target = target_of(score, current, params["enter_threshold"], params["exit_threshold"])
-    if target == current or now_ns < state["pause_until_ns"]:
+    timed_out = current != 0 and 0 < params["max_hold_ns"] <= now_ns - state["entry_ns"]
+    if (target == current and not timed_out) or now_ns < state["pause_until_ns"]:
         return STEP_NOTHING
     if current != 0:
-        if now_ns - state["entry_ns"] < params["min_hold_ns"]:
+        if now_ns - state["entry_ns"] < params["min_hold_ns"] and not timed_out:
             return STEP_NOTHING
         if shard.status[0]["resyncing"] != 0:  # an order of ours may still be told and take this one's place
             return DECISION_GATE_SHUT
-        if shard.strategies[i]["warm"] == 0:  # the score means nothing yet: the stop guards the position meanwhile
+        cold = shard.strategies[i]["warm"] == 0 and not timed_out
+        if cold:  # the score means nothing yet: the stop guards the position meanwhile
             return DECISION_WARMING
         return _exit(shard, instruments, limits, session, i, tick)
     return _entry(shard, instruments, limits, session, i, tick, target)
@@ -493,7 +502,27 @@ def _end_order(state, risk, leaves_lots):
 
 
 @inlined
-def _take_fill(shard, i, ours):
+def _note_trip(state, before, side, lots, price_ticks, fee_e8, value_e8):
+    """A fill in the statistics: what closes a position ends its account, what is left over begins another."""
+    closing = min(lots, abs(before)) if before != 0 and (before > 0) != (side > 0) else np.int64(0)
+    state["trip_cash_tl"] -= side * closing * price_ticks
+    state["trip_fees_e8"] += fee_e8
+    if closing > 0 and closing == abs(before):
+        result = float(state["trip_cash_tl"]) * value_e8 - state["trip_fees_e8"]
+        ppb = np.int64(result / (float(state["trip_cost_tl"]) * value_e8) * 1e9) if state["trip_cost_tl"] > 0 else 0
+        state["trips"] += 1
+        if ppb > 0:
+            state["wins"] += 1
+            state["won_ppb"] += ppb
+        else:
+            state["lost_ppb"] -= ppb
+        state["trip_cash_tl"] = state["trip_cost_tl"] = state["trip_fees_e8"] = 0
+    state["trip_cash_tl"] -= side * (lots - closing) * price_ticks
+    state["trip_cost_tl"] += (lots - closing) * price_ticks
+
+
+@inlined
+def _take_fill(shard, instruments, i, ours):
     report = shard.report[0]
     state = shard.states[i]
     view = shard.views[i]
@@ -501,6 +530,7 @@ def _take_fill(shard, i, ours):
     side = np.int64(report["side"])
     lots = report["qty_lots"]
     before = risk["position_lots"]
+    _note_trip(state, before, side, lots, report["price_ticks"], report["fee_e8"], instruments[i]["value_e8"])
     if ours:
         note_fill(risk, side, lots)
         state["order_leaves"] = max(state["order_leaves"] - lots, 0)
@@ -531,6 +561,7 @@ def _take_totals(shard, instruments, k):
             risk["day_start_e8"] = totals["day_start_e8"]
             risk["breaker_open"] = totals["breaker"]
             risk["streak"] = totals["streak"]
+            risk["day_shut"] = totals["day_shut"]
 
 
 @inlined
@@ -543,6 +574,10 @@ def _adopt_position(shard, i):
     shard.status[0]["resyncing"] = 1
     if shard.views[i]["position_lots"] != report["qty_lots"]:
         reset_indicators(shard, i)  # the strategy has missed a fill
+        state = shard.states[i]
+        state["trip_cash_tl"] = -report["cash_e8"]
+        state["trip_cost_tl"] = abs(report["cash_e8"])
+        state["trip_fees_e8"] = 0
     risk = shard.risks[i]
     risk["position_lots"] = report["qty_lots"]
     risk["pending_buy_lots"] = 0
@@ -578,7 +613,8 @@ def _adopt_order(shard, i):
 
 @kernel
 def take_report(shard, instruments, k):
-    """Apply the execution report in `shard.report`: own fills, ends of orders, totals, the answer to a resync.
+    """Apply the execution report in `shard.report`: own fills, ends of orders, totals, tighter limits, the
+    answer to a resync.
 
     Notes
     -----
@@ -590,6 +626,9 @@ def take_report(shard, instruments, k):
     kind = np.int64(report["kind"])
     if kind == REPORT_TOTALS:
         _take_totals(shard, instruments, k)
+        return
+    if kind == REPORT_LIMIT:
+        shard.limit_words[np.int64(report["code"])] = report["cash_e8"]
         return
     if kind == REPORT_QUERY_END:
         shard.status[0]["resyncing"] = 0
@@ -604,7 +643,7 @@ def take_report(shard, instruments, k):
         and shard.report_words[2] == state["order_lo"]
     )
     if kind == REPORT_FILL:
-        _take_fill(shard, i, ours)
+        _take_fill(shard, instruments, i, ours)
     elif kind == REPORT_POSITION:
         _adopt_position(shard, i)
     elif kind == REPORT_ORDER:

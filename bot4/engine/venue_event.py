@@ -5,6 +5,7 @@
 
 import numpy as np
 
+from bot4.crash import EVENT_APPLIED, EVENT_JOURNALED, EVENT_PROTECTED, EVENT_READ, crash_here
 from bot4.engine.order_out import release_row
 from bot4.engine.order_state import (
     APPLY_ALARM,
@@ -32,7 +33,7 @@ from bot4.engine.order_state import (
     transition,
 )
 from bot4.engine.portfolio import STATE_RECOVERING, apply_fill, unrealised_e8
-from bot4.engine.protection import flatten, protect
+from bot4.engine.protection import flatten, protect, wait_longer, wait_no_more
 from bot4.engine.report_out import (
     count_alarm,
     forward_event,
@@ -41,10 +42,12 @@ from bot4.engine.report_out import (
 from bot4.jit import inlined, kernel
 from bot4.kernels.risk.correlation import note_moves
 from bot4.kernels.risk.order_checks import note_done, note_fill
+from bot4.kernels.risk.position import is_reducing
 from bot4.model.enums import (
     EXEC_NEVER_LANDED,
     LEG_ENTRY,
     LEG_EXIT,
+    LEG_FLATTEN,
     LEG_STOP,
     N_CODES,
     REPORT_ACK,
@@ -60,6 +63,7 @@ from bot4.model.enums import (
     REPORT_REJECT,
     REPORT_REPLACED,
     REPORT_TRIGGERED,
+    TYPE_STOP_MARKET,
     VENUE_DUPLICATE_ID,
     VENUE_POST_ONLY,
     VENUE_REDUCE_ONLY,
@@ -72,6 +76,8 @@ from bot4.shm.wires import (
     GAUGE_EXEC_FILLS,
     GAUGE_EXEC_STOPS_TRIGGERED,
 )
+
+BACK_OFF = 5  # doublings of the breaker's open time at most: half a minute becomes a quarter of an hour
 
 
 @kernel
@@ -116,6 +122,9 @@ def mark_position(x, instruments, instrument):
 def note_failure(x, limits):
     """Count a failure of the venue; enough of them within the window open the breaker.
 
+    Afterwards it is half-open: one order at a time tries the venue. If that fails too, the breaker opens at once and
+    for twice as long, BACK_OFF times at most; a word of the venue for an opening order closes it.
+
     Notes
     -----
     Twin: tests/reference/engine/execution.py
@@ -126,10 +135,23 @@ def note_failure(x, limits):
         account["breaker_window_start_ns"] = now
         account["breaker_count"] = 0
     account["breaker_count"] += 1
-    if account["breaker_count"] >= limits[0]["breaker_failures"]:
-        account["breaker_open_until_ns"] = now + limits[0]["breaker_open_ns"]
+    half_open = account["breaker_trips"] > 0 and now >= account["breaker_open_until_ns"]
+    if half_open or account["breaker_count"] >= limits[0]["breaker_failures"]:
+        if half_open or account["breaker_trips"] == 0:
+            account["breaker_trips"] += 1
+        doubled = min(account["breaker_trips"] - 1, BACK_OFF)
+        account["breaker_open_until_ns"] = now + (limits[0]["breaker_open_ns"] << doubled)
         account["breaker_count"] = 0
         account["next_grid_ns"] = 0
+
+
+@inlined
+def _note_success(account, order):
+    """The venue works an opening order again: a breaker that is half-open closes."""
+    if order["leg"] == LEG_ENTRY and account["breaker_trips"] > 0:
+        if account["now_ns"] >= account["breaker_open_until_ns"]:
+            account["breaker_trips"] = 0
+            account["next_grid_ns"] = 0
 
 
 @kernel
@@ -154,6 +176,16 @@ def _leaves(order):
 
 
 @inlined
+def _release_exit(view, order, lots):
+    """Lots of a shard's order are pending no more: if it may only reduce, those of exits are fewer."""
+    if is_reducing(order):
+        if order["side"] > 0:
+            view["exit_buy_lots"] -= lots
+        else:
+            view["exit_sell_lots"] -= lots
+
+
+@inlined
 def _note_size(x, order, leaves):
     """A shard's order had that much left, and the venue gave it another size: the views hold what may still fill."""
     if order["leg"] <= LEG_EXIT:
@@ -162,16 +194,44 @@ def _note_size(x, order, leaves):
             view["pending_buy_lots"] += _leaves(order) - leaves
         else:
             view["pending_sell_lots"] += _leaves(order) - leaves
+        _release_exit(view, order, leaves - _leaves(order))
 
 
 @inlined
-def _note_trip(account, limits, ended_ns, result_e8):
-    """A position was closed; enough losses in a row make a pause, after which they are counted anew."""
-    account["streak"] = account["streak"] + 1 if result_e8 < 0 else 0
+def _note_loss(account, limits, lost_ns):
+    """Enough losses in a row make a pause, after which they are counted anew."""
+    account["streak"] += 1
     if account["streak"] >= limits[0]["streak_losses"]:
         account["streak"] = 0
-        account["streak_until_ns"] = ended_ns + limits[0]["streak_pause_ns"]
+        account["streak_until_ns"] = lost_ns + limits[0]["streak_pause_ns"]
         account["next_grid_ns"] = 0  # the shards hear of it at once
+
+
+@inlined
+def _note_result(x, limits, row, position, lost_ns, result_e8, ended):
+    """What a fill that closes has brought: an order that loses counts once, whether its position ends with it or not.
+
+    The end of a position that has lost by costs alone counts too, and only the end of one that has not lost begins the
+    row anew: who keeps a lot of it back, or closes the good half first, is counted all the same.
+    """
+    account = x.account[0]
+    lost = result_e8 < 0
+    if row >= 0:
+        order = x.orders[row]
+        order["result_e8"] += result_e8
+        lost = order["result_e8"] < 0 and order["lost"] == 0
+        if lost:
+            order["lost"] = 1
+    if ended and position["trip_e8"] < 0 and position["trip_lost"] == 0:
+        lost = True
+    if lost:
+        position["trip_lost"] = 1
+        _note_loss(account, limits, lost_ns)
+    if ended:
+        if position["trip_e8"] >= 0:
+            account["streak"] = 0
+        position["trip_e8"] = 0
+        position["trip_lost"] = 0
 
 
 @kernel
@@ -185,17 +245,24 @@ def _apply_fill(x, wires, instruments, limits, session, row):
     position["last_trade_id"] = event["trade_id"]
     side = np.int64(event["side"])
     was = position["lots"]
+    wait_no_more(position)
     realised = apply_fill(position, side, event["price_ticks"], event["qty_lots"])
     position["fees_e8"] += event["fee_e8"]
     result = realised * instruments[instrument]["value_e8"] - event["fee_e8"]
     x.account[0]["equity_e8"] += result
     position["trip_e8"] += result
-    if was != 0 and (position["lots"] == 0 or (position["lots"] > 0) != (was > 0)):
-        _note_trip(x.account[0], limits, event["ts_ns"], position["trip_e8"])
-        position["trip_e8"] = 0
+    if was * side < 0:
+        ended = position["lots"] == 0 or (position["lots"] > 0) != (was > 0)
+        _note_result(x, limits, row, position, event["ts_ns"], result, ended)
     x.stats[GAUGE_EXEC_FILLS] += 1
     if row < 0:
-        count_alarm(x)  # not ours: the position follows all the same
+        count_alarm(x)  # not ours, or given up: the position follows all the same
+        x.lost[np.int64(instruments[instrument]["shard"])] = 1  # no report of an order tells it
+        turned = was == 0 or (position["lots"] > 0) != (was > 0)
+        if position["lots"] != 0 and turned:  # nobody has named a stop for what it has opened
+            position["stop_ticks"] = 0
+            position["trail_ticks"] = 0
+            position["even_ticks"] = 0
         x.views[instrument]["position_lots"] = position["lots"]
     else:
         order = x.orders[row]
@@ -206,10 +273,13 @@ def _apply_fill(x, wires, instruments, limits, session, row):
         order["cum_lots"] += event["qty_lots"]
         if order["leg"] <= LEG_EXIT:
             note_fill(x.views[instrument], side, min(leaves, event["qty_lots"]))
+            _release_exit(x.views[instrument], order, min(leaves, event["qty_lots"]))
         x.views[instrument]["position_lots"] = position["lots"]
         # What only takes back a part of a position names no stop for the rest: it would lie on the wrong side.
         if order["leg"] == LEG_ENTRY and order["stop_ticks"] > 0 and position["lots"] * side > 0:
             position["stop_ticks"] = order["stop_ticks"]
+            position["trail_ticks"] = order["trail_ticks"]
+            position["even_ticks"] = order["even_ticks"]
     grown = abs(position["lots"]) > abs(was) or (position["lots"] > 0) != (was > 0)
     if position["lots"] != 0 and grown and position["naked_since_ns"] == 0:
         own = event["ts_ns"] - session[0]["report_latency_ns"]
@@ -234,6 +304,7 @@ def end_order(x, instruments, row):
     x.account[0]["open_orders"] -= 1
     if order["leg"] <= LEG_EXIT:
         note_done(x.views[instrument], order["side"], _leaves(order))
+        _release_exit(x.views[instrument], order, _leaves(order))
     if position["stop_row"] == row:
         position["stop_row"] = -1
     if position["flatten_row"] == row:
@@ -278,6 +349,7 @@ def apply_event(x, wires, instruments, limits, session):
         if not _apply_fill(x, wires, instruments, limits, session, row):
             return np.int64(-1)
         if row >= 0:
+            _note_success(account, x.orders[row])
             forward_event(x, wires, session, x.orders[row], REPORT_FILL, 0)
             if status_of(x.orders[row]) == FILLED:
                 end_order(x, instruments, row)
@@ -294,6 +366,7 @@ def apply_event(x, wires, instruments, limits, session):
     happened = np.int64(0)
     if kind == REPORT_ACK:
         happened = np.int64(EV_ACK)
+        _note_success(account, order)
     elif kind == REPORT_REJECT and code == VENUE_DUPLICATE_ID:
         happened = np.int64(EV_AMBIGUOUS)  # somebody used the id before: that says nothing of the order that did
     elif kind == REPORT_REJECT:
@@ -308,7 +381,9 @@ def apply_event(x, wires, instruments, limits, session):
         # Asked for by us, or the venue's own: a reduce-only order shrinks with its position.
         happened = np.int64(EV_REPLACED)
         order["asked_qty_lots"] = event["qty_lots"]
-        order["asked_stop_ticks"] = event["price_ticks"]
+        order["asked_stop_ticks"] = order["stop_ticks"]
+        if order["type"] == TYPE_STOP_MARKET:  # of any other the price is its limit
+            order["asked_stop_ticks"] = event["price_ticks"]
     elif kind == REPORT_CANCEL_REJECT:
         happened = np.int64(EV_CANCEL_REJECT)
     elif kind == REPORT_NOT_FOUND:
@@ -326,6 +401,8 @@ def apply_event(x, wires, instruments, limits, session):
             # The query went out behind every cancel and amend of before, so the answer already reflects them.
             order["qty_lots"] = event["qty_lots"]
             order["overlay"] &= ~(OVERLAY_CANCEL | OVERLAY_REPLACE)
+    if happened == EV_ACK and order["leg"] == LEG_FLATTEN:
+        wait_no_more(x.positions[instrument])
     effect = transition(order, happened)
     if effect == ILLEGAL or effect == REOPEN:
         count_alarm(x)
@@ -336,6 +413,9 @@ def apply_event(x, wires, instruments, limits, session):
             wires.rejects[session[0]["n_shards"], code] += 1
         if code != VENUE_REDUCE_ONLY and code != VENUE_STOP_WOULD_TRIGGER and code != VENUE_POST_ONLY:
             note_failure(x, limits)  # those three are the market's doing, not the venue's
+        if code == VENUE_REDUCE_ONLY and order["leg"] == LEG_FLATTEN and x.positions[instrument]["lots"] != 0:
+            count_alarm(x)
+            wait_longer(x.positions[instrument], event["ts_ns"])
     if kind == REPORT_TRIGGERED:
         x.stats[GAUGE_EXEC_STOPS_TRIGGERED] += 1
     status = status_of(order)
@@ -355,6 +435,9 @@ def apply_event(x, wires, instruments, limits, session):
             return np.int64(-2) - instrument  # close instead of trying the same stop again
     elif order["leg"] <= LEG_EXIT:
         forward_event(x, wires, session, order, REPORT_ACK if kind == REPORT_ORDER else kind, code)
+    gapped = kind == REPORT_CANCEL_REJECT and code == VENUE_STOP_WOULD_TRIGGER and order["leg"] == LEG_STOP
+    if gapped and x.positions[instrument]["lots"] != 0:
+        return np.int64(-2) - instrument  # the price has gone through where the stop was to go
     return instrument
 
 
@@ -373,9 +456,13 @@ def on_event(x, wires, instruments, limits, session):
         return  # applied before this process was restarted
     instrument = np.int64(event["instrument"])
     known = instrument if instrument < len(x.positions) else np.int64(-1)
+    crash_here(EVENT_READ)
     write_journal(x, JOURNAL_EVENT, event["ts_ns"], known, 0, x.event_words)
+    crash_here(EVENT_JOURNALED)
     touched = apply_event(x, wires, instruments, limits, session)
+    crash_here(EVENT_APPLIED)
     if touched <= -2:
-        flatten(x, wires, instruments, session, np.int64(-2) - touched)
+        flatten(x, wires, instruments, limits, session, np.int64(-2) - touched)
     elif touched >= 0 and account["state"] != STATE_RECOVERING:
         protect(x, wires, instruments, limits, session, touched)
+        crash_here(EVENT_PROTECTED)

@@ -54,6 +54,36 @@ def impact_share(model, quantity, daily_quantity, coefficient):
 
 
 @kernel
+def flow_share(flow, daily_quantity, coefficient):
+    """By what signed share the price stands off where `flow` has been bought (below zero: sold) of late.
+
+    Parameters
+    ----------
+    flow : float64, signed quantity, what is older counts less (`decayed_flow`)
+    daily_quantity, coefficient : as for `impact_share`
+
+    Notes
+    -----
+    The square-root law of one order, read as a law of the flow: in parts or at once the same quantity moves the price
+    by the same, there and back by nothing, and so nobody is paid for the way he cuts his order. Complexity: O(1).
+    Source: Bouchaud and others, Trades, Quotes and Prices (2018), 13.2. Twin: tests/reference/kernels/impact.py
+    """
+    share = impact_share(IMPACT_SQUARE_ROOT, abs(flow), daily_quantity, coefficient)
+    return share if flow >= 0.0 else -share
+
+
+@kernel
+def decayed_flow(flow, seconds, decay_s):
+    """What a flow counts so many seconds later: a share of 1 / e of it after `decay_s`.
+
+    Notes
+    -----
+    Complexity: O(1). Twin: tests/reference/kernels/impact.py
+    """
+    return flow * math.exp(-seconds / decay_s)
+
+
+@kernel
 def permanent_move(schedule, quantity):
     """By how much the price has fallen for good once so much has been sold. Source: Almgren, Chriss 2000, (7)."""
     return schedule["gamma"] * quantity

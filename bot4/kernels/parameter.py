@@ -36,10 +36,19 @@ TRADING = (
         86_400 * SECOND_NS,
         "the strategy keeps a position this long; stops do not wait",
     ),
-    Parameter("position_fraction_bps", 150, 1, 10_000, "value of a position as a share of equity"),
+    Parameter(
+        "max_hold_ns", 0, 0, 30 * 86_400 * SECOND_NS, "a position is closed after this, whatever the score; 0: never"
+    ),
+    Parameter("position_fraction_bps", 150, 1, 10_000, "value of a position as a share of equity, at most"),
+    Parameter("sizing", 0, 0, 3, "0: that share, 1: quarter Kelly, 2: volatility target, 3: value-at-risk budget"),
+    Parameter(
+        "sizing_budget_bps", 1.0, 0.001, 1_000.0, "of equity: what an average range may move (2), or may be lost (3)"
+    ),
     Parameter("atr_period", 7, 1, 10_000, "bars of the average true range that sets the stop"),
     Parameter("stop_atr_multiple", 1.2, 0.0, 100.0, "distance of the stop in average true ranges"),
     Parameter("stop_min_bps", 0.8, 0.0, 5_000.0, "least distance of the stop"),
+    Parameter("stop_trails", 0, 0, 1, "1: the stop follows the price at the distance that it began with"),
+    Parameter("even_atr_multiple", 0.0, 0.0, 100.0, "average ranges gained that move the stop to the cost; 0: none do"),
     Parameter("slippage_ticks", 1, 0, 1_000_000, "how far beyond the best price a taking entry may fill"),
     Parameter("entry_style", 0, 0, 1, "0: limit at the touch, immediate or cancel; 1: post-only, resting"),
     Parameter("entry_life_ns", 2 * SECOND_NS, 0, 86_400 * SECOND_NS, "a resting entry is cancelled after this"),
@@ -59,6 +68,13 @@ def refuse_bars(values: Mapping[str, int | float]) -> str:
         return f"bar_size: missing; with bar_kind = {kind} write how many {_FILLED_BY[int(kind)]} fill a bar"
     if kind != 0 and length_ns != 0:
         return f"bar_ns: {length_ns} is a length of time bars, but bar_kind = {kind}; write bar_ns = 0"
+    return ""
+
+
+def refuse_sizing(values: Mapping[str, int | float]) -> str:
+    """What is wrong with how entries are sized, though each field is in bounds; "" if nothing is."""
+    if values["sizing"] == 3 and values["bar_ns"] == 0:
+        return "sizing: 3 reads the moves from bars of a known length; write time bars (bar_ns), or another sizing"
     return ""
 
 

@@ -17,10 +17,7 @@ import math
 import numpy as np
 
 from bot4.jit import kernel
-
-QUEUE_RISK_AVERSE = 0
-QUEUE_POWER = 1
-QUEUE_LOG = 2
+from bot4.model.queue import QUEUE_POWER, QUEUE_RISK_AVERSE
 
 
 @kernel

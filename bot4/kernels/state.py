@@ -69,7 +69,15 @@ SHARD_STATE = np.dtype(
         ("bar", BAR),
         ("atr", ATR),
         ("vwap", VWAP),
-        ("_pad", "u1", (32,)),
+        # how positions ended: the strategy's own statistics, for sizing; funding is not in them
+        ("trips", "i8"),  # closed positions
+        ("wins", "i8"),  # those that earned something
+        ("won_ppb", "i8"),  # what they earned in all, each in 1e-9 of what was put in
+        ("lost_ppb", "i8"),
+        ("trip_cash_tl", "i8"),  # of the open position: what its fills have brought in
+        ("trip_cost_tl", "i8"),  # ... what was put in
+        ("trip_fees_e8", "i8"),
+        ("_pad", "u1", (40,)),
     ]
 )
 

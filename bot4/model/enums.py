@@ -96,9 +96,11 @@ REPORT_BALANCE = 16  # answer to a query: cash
 REPORT_PREVENTED = 17  # lots that would have traded with an order of the same account
 REPORT_LIST_STARTED = 18
 REPORT_LIST_DONE = 19  # no leg of it is open any more
+REPORT_LIMIT = 20  # from `ts_ns` on a limit is tighter: code its word in LIMITS, cash_e8 its value
 REPORT_NAMES = (
     "", "ack", "reject", "fill", "canceled", "expired", "triggered", "replaced", "cancel_reject", "order", "not_found",
     "query_end", "position", "funding", "denied", "totals", "balance", "prevented", "list_started", "list_done",
+    "limit",
 )  # fmt: skip
 
 # --- reject codes, ranged by room: 1xx data, 2xx decision, 3xx risk, 4xx execution, 5xx venue ---------------------
@@ -139,6 +141,16 @@ RISK_NET = 320
 RISK_VENUE = 321
 RISK_STREAK = 322
 RISK_CORRELATION = 323
+RISK_SHARD_RATE = 324
+RISK_ORDER_RATE = 325
+RISK_MESSAGE_RATE = 326
+RISK_REPEAT = 327
+RISK_STOP_FAR = 328
+RISK_STOP_LOSS = 329
+RISK_SELF_TRADE = 330
+RISK_STRATEGY = 331
+RISK_VALUE_AT_RISK = 340
+RISK_SHORTFALL = 341
 
 EXEC_RING_FULL = 401
 EXEC_DUPLICATE = 402
@@ -165,6 +177,11 @@ VENUE_SELF_TRADE = 512
 VENUE_NOT_WHOLE = 513
 VENUE_LIST = 514
 VENUE_SPENT = 515
+VENUE_RATE = 516
+VENUE_TIME = 517
+VENUE_KEY = 518
+VENUE_DOWN = 519
+VENUE_DIFFERS = 520
 
 N_CODES = 640  # bound of the counter table that is indexed by code
 
@@ -202,6 +219,20 @@ REJECTS = (
     (RISK_VENUE, "RISK_VENUE", "all positions at one venue, open orders included, could exceed the share of equity"),
     (RISK_STREAK, "RISK_STREAK", "so many positions in a row were closed at a loss that there is a pause"),
     (RISK_CORRELATION, "RISK_CORRELATION", "the position would move too much like one that is open, or may do so"),
+    (RISK_SHARD_RATE, "RISK_SHARD_RATE", "the shard opens more often than all its instruments together may"),
+    (RISK_ORDER_RATE, "RISK_ORDER_RATE", "all shards together open more often than they may"),
+    (RISK_MESSAGE_RATE, "RISK_MESSAGE_RATE", "what is left of the message rate is for exits, stops and cancels"),
+    (RISK_REPEAT, "RISK_REPEAT", "the same side of one instrument again and again: stopped until a person resets it"),
+    (RISK_STOP_FAR, "RISK_STOP_FAR", "the stop-loss is too far from the price"),
+    (RISK_STOP_LOSS, "RISK_STOP_LOSS", "the loss at the stop, costs included, exceeds the share of equity allowed"),
+    (RISK_SELF_TRADE, "RISK_SELF_TRADE", "an own order on the other side is open at a price that this one could meet"),
+    (
+        RISK_STRATEGY,
+        "RISK_STRATEGY",
+        "all positions of a strategy, open orders included, could exceed its share",
+    ),
+    (RISK_VALUE_AT_RISK, "RISK_VALUE_AT_RISK", "the account could lose more than the share of equity allowed"),
+    (RISK_SHORTFALL, "RISK_SHORTFALL", "the account could lose more on average in the worst cases than is allowed"),
     (EXEC_RING_FULL, "EXEC_RING_FULL", "the intent ring is full"),
     (EXEC_DUPLICATE, "EXEC_DUPLICATE", "this decision was already taken"),
     (EXEC_GATE_SHUT, "EXEC_GATE_SHUT", "execution's gate is shut"),
@@ -226,9 +257,25 @@ REJECTS = (
     (VENUE_NOT_WHOLE, "VENUE_NOT_WHOLE", "a fill-or-kill order cannot be filled whole"),
     (VENUE_LIST, "VENUE_LIST", "the order belongs to an order list"),
     (VENUE_SPENT, "VENUE_SPENT", "what is left of the amount buys or sells no lot"),
+    (VENUE_RATE, "VENUE_RATE", "the requests that the venue allows are used up"),
+    (VENUE_TIME, "VENUE_TIME", "the request came too late, or by a clock that is not the venue's"),
+    (VENUE_KEY, "VENUE_KEY", "the venue does not accept the key"),
+    (VENUE_DOWN, "VENUE_DOWN", "the venue cannot be reached, or its state is not known yet; nothing was sent"),
+    (VENUE_DIFFERS, "VENUE_DIFFERS", "the venue holds another position than execution; nothing was sent"),
 )
 REJECT_NAMES = {code: name for code, name, _ in REJECTS}
 REJECT_REASONS = {code: reason for code, _, reason in REJECTS}
+
+# --- how entries are sized, and what decided the size of one ------------------------------------------------------
+SIZING_FRACTION, SIZING_KELLY, SIZING_VOLATILITY, SIZING_VALUE_AT_RISK = range(4)
+SIZED_BY = (
+    "fixed fraction", "quarter Kelly", "volatility target", "value at risk", "too little evidence", "position limit",
+    "order value", "order size", "loss at the stop",
+)  # fmt: skip
+(
+    SIZED_BY_FRACTION, SIZED_BY_KELLY, SIZED_BY_VOLATILITY, SIZED_BY_VALUE_AT_RISK, SIZED_BY_EVIDENCE,
+    SIZED_BY_POSITION, SIZED_BY_NOTIONAL, SIZED_BY_ORDER_SIZE, SIZED_BY_STOP_LOSS,
+) = range(9)  # fmt: skip
 
 # --- reasons for which an input message never becomes a tick ------------------------------------------------------
 INPUT_OK = 0

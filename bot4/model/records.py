@@ -46,12 +46,13 @@ ORDER_INTENT = np.dtype(
         ("leg", "u1"),
         ("event_no", "u4"),  # of the tick that caused it
         ("order_row", "i4"),  # execution's row, echoed by the venue; -1 where none
-        ("reserved", "i4"),
+        ("sized_by", "i4"),  # SIZED_BY_*: what decided the quantity of an entry
         ("tsc", "i8"),  # time-stamp counter of the tick's publication (low half), for latency only
         ("aux", "i8"),  # ACTION_QUERY_TRADES: event_seq after which to answer
         ("score", "f8"),  # the decision's score, for the journal's reader
         ("tsc_read", "i8"),
-        ("reserved2", "i8"),
+        ("trail_ticks", "i4"),  # entry: its stop follows the price at this distance; 0: it stays
+        ("even_ticks", "i4"),  # entry: so far beyond the cost its stop goes to the cost; 0: it does not
         ("seq", "u8"),
     ]
 )
@@ -96,7 +97,8 @@ PORTFOLIO_TOTALS = np.dtype(
         ("breaker", "i8"),  # 0 closed, 1 open
         ("gate", "i8"),  # 1 open
         ("streak", "i8"),  # 1: the pause after a losing streak
-        ("reserved", "i8", (3,)),
+        ("day_shut", "i8"),  # 1: the loss of the day has reached its limit
+        ("reserved", "i8", (2,)),
         ("instrument", "u2"),
         ("shard", "u2"),
         ("kind", "u1"),
@@ -158,6 +160,24 @@ LIMITS = np.dtype(
         ("capital_e8", "i8"),  # equity counts as no more than this
         ("correlation_bps", "i8"),  # of a new position with an open one, side-signed, in 1/10,000
         ("correlation_decay_ppb", "i8"),  # weight of a second against the next one, in 1e-9
+        ("shard_tokens", "i8"),  # opening orders of one shard: size of the bucket
+        ("shard_refill_ns", "i8"),
+        ("order_tokens", "i8"),  # ... of all shards
+        ("order_refill_ns", "i8"),
+        ("message_tokens", "i8"),  # whatever goes to the venue; opening orders leave the smaller half to all else
+        ("message_refill_ns", "i8"),
+        ("repeat_orders", "i8"),  # orders of one instrument and side in a row, none of them ...
+        ("repeat_pause_ns", "i8"),  # ... so long after the one before, that end the opening for good
+        ("stop_bps", "i8"),  # distance of the stop from the price
+        ("stop_loss_bps", "i8"),  # of equity: loss at the stop, costs included
+        ("slippage_bps", "i8"),  # that a stop fills beyond its price: allowance in that loss
+        ("var_bps", "i8"),  # of equity: what the account may lose over the horizon, but for the share of cases ...
+        ("shortfall_bps", "i8"),  # ... and on average in those cases
+        ("var_confidence_bps", "i8"),  # 1 - that share, in 1/10,000
+        ("var_horizon_s", "i8"),
+        ("strategy_bps", "i8"),  # of equity: all positions of one strategy, open orders included
+        ("kill_daily_loss_bps", "i8"),  # of the equity at the start of the day: sets the kill switch
+        ("kill_drawdown_bps", "i8"),  # of the high-water mark: likewise
     ]
 )
 
@@ -176,11 +196,19 @@ SESSION = np.dtype(
         ("n_instruments", "i8"),
         ("measure", "i8"),  # 1: stamp stages with the time-stamp counter
         ("lag_limit_ns", "i8"),  # a shard further behind the feed opens nothing; 0: no such limit
+        ("high_water_e8", "i8"),  # carried over from the session before; 0: nothing is
+        ("day", "i8"),
+        ("day_start_e8", "i8"),
+        ("streak", "i8"),
+        ("streak_until_ns", "i8"),
+        ("day_shut_until_ns", "i8"),
+        ("asks_first", "i8"),  # 1: a real venue is asked what it knows before the first order goes out
+        ("stake_e8", "i8"),  # account.equity of the settings: what the next session compares its own with
     ]
 )
 
 # One record of execution's journal. `body` holds an ORDER_INTENT (JOURNAL_INTENT, _DENIED, _REQUEST), an EXEC_REPORT
-# (JOURNAL_EVENT) or nothing; the risk snapshot beside it tells a reader what execution knew at that moment.
+# (JOURNAL_EVENT, _LIMIT, _DAY_SHUT) or nothing; the risk snapshot beside it tells a reader what execution knew then.
 JOURNAL = np.dtype(
     [
         ("magic", "u4"),
@@ -192,7 +220,7 @@ JOURNAL = np.dtype(
         ("ts_ns", "i8"),  # event time
         ("instrument", "i8"),
         ("code", "i8"),  # JOURNAL_DENIED: why
-        ("position_lots", "i8"),  # of the instrument, after this record
+        ("position_lots", "i8"),  # of the instrument, before this record is applied; so are those below
         ("cost_tl", "i8"),
         ("realised_tl", "i8"),
         ("bid_ticks", "i8"),
@@ -206,17 +234,20 @@ JOURNAL = np.dtype(
 )
 JOURNAL_MAGIC = 0x4A34_5442
 JOURNAL_VERSION = 1
-JOURNAL_START = 1  # execution started or recovered; body[0]: epoch
+JOURNAL_START = 1  # execution started or recovered; body[0]: epoch, body[1]: generation of its ids
 JOURNAL_INTENT = 2  # an accepted intent, or a protective order of execution's own, before it goes out
 JOURNAL_DENIED = 3  # an intent that execution refused
 JOURNAL_EVENT = 4  # a venue event, as applied
 JOURNAL_REQUEST = 5  # cancel, amend, or the question that makes an order unknown, before it goes out
 JOURNAL_SAMPLE = 6  # once per second of event time and instrument: what it was worth
+JOURNAL_LIMIT = 7  # a limit is tightened; code: its word in LIMITS, the body is what the shards are told
+JOURNAL_DAY_SHUT = 8  # the loss of the day reached its limit; the body's cash_e8: the event time until which it holds
 
 WORD = 8
 TICK_WORDS = TICK.itemsize // WORD
 ORDER_WORDS = ORDER_INTENT.itemsize // WORD
 JOURNAL_WORDS = JOURNAL.itemsize // WORD
+LIMIT_WORDS = LIMITS.itemsize // WORD
 
 assert JOURNAL.itemsize == 256
 assert TICK.itemsize == 64 and TICK.fields["seq"][1] == 56

@@ -9,7 +9,8 @@ outcome       `Done` (the venue did it), `Refused` (the venue did not do it, and
               never by sending again.
 order         market, limit or stop-market. IOC: what cannot trade at once expires. Post-only: refused if it would take.
               Reduce-only: trades at most the position, shrinks with it (event REPLACED), and expires when there is
-              nothing left to reduce. Stop-market: becomes a market order at the first trade at or beyond its trigger;
+              nothing left to reduce; a stop that waits may be left as it is, and is cut when it goes off. Stop-market:
+              becomes a market order at the first trade at or beyond its trigger (event TRIGGERED, before its fills);
               refused if it would go off at once.
 events        what happens to our orders, in order, numbered 1, 2, 3, ... without a hole; an answer to a query is none.
 

@@ -34,7 +34,10 @@ class Integer:
         """Why `value` is refused and the fix, or None."""
         if type(value) is int and self.low <= value <= self.high:
             return None
-        return f"{shown(value)} is outside {self.name}; write a whole number of {self.unit}, {self.low} to {self.high}"
+        fix = f"write a whole number of {self.unit}, {self.low} to {self.high}"
+        if type(value) is not int:
+            return f"{shown(value)} is no whole number without quotes, as {self.name} wants it; {fix}"
+        return f"{shown(value)} is outside {self.name}; {fix}"
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Amount:
     def refusal(self, value: Any) -> str | None:
         """Why `value` is refused and the fix, or None."""
         fix = f'write a decimal string of {self.unit}, "{self.low}" to "{self.high}"'
+        if type(value) in (int, float) and DECIMAL_TEXT.fullmatch(str(value)):
+            return f'{shown(value)} is a number without quotes; {fix}, such as "{value}"'
         if not isinstance(value, str) or not DECIMAL_TEXT.fullmatch(value):
             return f"{shown(value)} is not a plain decimal number; {fix}"
         number = Decimal(value)
@@ -72,6 +77,17 @@ class Choice:
         if isinstance(value, str) and value in self.options:
             return None
         return f"{shown(value)} is no {self.name}; write one of " + ", ".join(f'"{option}"' for option in self.options)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Yes or no."""
+
+    name: str
+
+    def refusal(self, value: Any) -> str | None:
+        """Why `value` is refused and the fix, or None."""
+        return None if isinstance(value, bool) else f"{shown(value)} is no {self.name}; write true or false"
 
 
 @dataclass(frozen=True)
@@ -143,4 +159,4 @@ class Parameters:
         return None
 
 
-Bound = Integer | Amount | Choice | Text | AutoInteger | AutoCores | Parameters
+Bound = Integer | Amount | Choice | Text | Truth | AutoInteger | AutoCores | Parameters

@@ -12,9 +12,21 @@ import numpy as np
 
 from bot4.model.errors import InputError, SettingsError, UnitError
 from bot4.model.latency import Latency, constant, interpolated, log_normal, recorded
+from bot4.model.queue import AVERSE, QUEUE_FORM, QueueModel, read_queue
 from bot4.model.records import INSTRUMENT, LIMITS, SESSION
-from bot4.model.units import BPS, decimal_string, to_e8, to_units
-from bot4.settings.schema import MAX_INSTRUMENTS, MAX_SHARDS, SPOT_VENUES, Instrument, Settings, WayLatency
+from bot4.model.units import BPS, decimal_string, from_e8, to_e8, to_units
+from bot4.settings.bound import shown
+from bot4.settings.schema import (
+    LIVE_VENUES,
+    MAX_INSTRUMENTS,
+    MAX_SHARDS,
+    SPOT_VENUES,
+    TRADED_VENUES,
+    Instrument,
+    Session,
+    Settings,
+    WayLatency,
+)
 
 NS_PER_US = 1_000
 NS_PER_MS = 1_000_000
@@ -29,22 +41,37 @@ def limits_record(settings: Settings) -> np.ndarray:
     record = np.zeros(1, LIMITS)
     row = record[0]
     for name in ("position_bps", "order_lots", "collar_bps", "drawdown_bps", "daily_loss_bps", "open_orders",
-                 "gross_bps", "net_bps", "venue_bps", "streak_losses", "correlation_bps"):  # fmt: skip
+                 "gross_bps", "net_bps", "venue_bps", "streak_losses", "correlation_bps", "bucket_tokens",
+                 "shard_tokens", "order_tokens", "message_tokens", "repeat_orders", "stop_bps", "stop_loss_bps",
+                 "slippage_bps", "breaker_failures", "var_bps", "shortfall_bps", "var_confidence_bps",
+                 "var_horizon_s", "strategy_bps", "kill_daily_loss_bps", "kill_drawdown_bps"):  # fmt: skip
         row[name] = getattr(limits, name)
+    if settings.profile is not None:
+        row["drawdown_bps"] = min(limits.drawdown_bps, settings.profile.drawdown_bps)
     row["order_notional_e8"] = to_e8(limits.order_notional, "limits.toml: order_notional")
-    row["cool_down_ns"] = limits.cool_down_ms * NS_PER_MS
-    row["bucket_tokens"] = limits.bucket_tokens
-    row["bucket_refill_ns"] = limits.bucket_refill_ms * NS_PER_MS
-    row["stop_confirm_ns"] = limits.stop_confirm_ms * NS_PER_MS
-    row["quote_age_ns"] = limits.quote_age_ms * NS_PER_MS
-    row["breaker_failures"] = limits.breaker_failures
-    row["breaker_window_ns"] = limits.breaker_window_ms * NS_PER_MS
-    row["breaker_open_ns"] = limits.breaker_open_ms * NS_PER_MS
-    row["streak_pause_ns"] = limits.streak_pause_ms * NS_PER_MS
+    for name in ("cool_down", "bucket_refill", "shard_refill", "order_refill", "message_refill", "repeat_pause",
+                 "stop_confirm", "quote_age", "breaker_window", "breaker_open", "streak_pause"):  # fmt: skip
+        row[f"{name}_ns"] = getattr(limits, f"{name}_ms") * NS_PER_MS
     row["correlation_decay_ppb"] = round(0.5 ** (1 / limits.correlation_half_life_s) * 1_000_000_000)
     row["capital_e8"] = to_e8(limits.capital, "limits.toml: capital")
     row["day_offset_ns"] = limits.day_offset_minutes * NS_PER_MINUTE
     return record
+
+
+def limit_field(name: str) -> str:
+    """The field of `limits.toml` that a field of LIMITS comes from."""
+    if name == "correlation_decay_ppb":
+        return "correlation_half_life_s"
+    if name == "day_offset_ns":
+        return "day_offset_minutes"
+    return name.removesuffix("_e8") if name.endswith("_e8") else name.replace("_ns", "_ms")
+
+
+def limit_text(name: str, value: int) -> str:
+    """A value of LIMITS, by its field there, as `limits.toml` writes it."""
+    if name.endswith("_e8"):
+        return from_e8(value)
+    return str(value // NS_PER_MS) if name.endswith("_ns") else str(value)
 
 
 def instrument_records(settings: Settings, chosen: Sequence[tuple[str, str]], n_shards: int) -> np.ndarray:
@@ -75,11 +102,28 @@ def instrument_records(settings: Settings, chosen: Sequence[tuple[str, str]], n_
             raise SettingsError(f"instrument {key[0]} of {key[1]} comes from two sources; name its files as one chain")
         position, instrument = rows[key]
         at = f"{file}: instrument[{position}]"
+        if instrument.quote not in (None, settings.account.quote):
+            raise SettingsError(
+                f"{at}.quote: {instrument.symbol} is priced in {instrument.quote}, the account counts in "
+                f"{settings.account.quote}; leave the instrument out, or give it an account of its own"
+            )
         _fill_instrument(records[index], instrument, at)
         records[index]["index"] = index
         records[index]["venue"] = venues.index(instrument.venue)
         records[index]["shard"] = index % n_shards
         _check_affordable(settings, instrument, at)
+    return records
+
+
+def instrument_sizes(instruments: Sequence[Instrument], file: str) -> np.ndarray:
+    """What ticks and lots of checked instruments stand for, whatever the limits say: INSTRUMENT[n], as they are listed.
+
+    `file` names where they stand.
+    """
+    records = np.zeros(len(instruments), INSTRUMENT)
+    for index, instrument in enumerate(instruments):
+        _fill_instrument(records[index], instrument, f"{file}: instrument[{index}]")
+        records[index]["index"] = index
     return records
 
 
@@ -108,9 +152,11 @@ def session_record(
     record = np.zeros(1, SESSION)
     row = record[0]
     row["paced"] = int(paced)
-    row["order_latency_ns"] = sim.order_latency_us * NS_PER_US
-    row["report_latency_ns"] = sim.report_latency_us * NS_PER_US
-    row["internal_latency_ns"] = sim.internal_latency_us * NS_PER_US
+    row["asks_first"] = int(sim is None)
+    if sim is not None:  # a real venue takes the time that it takes
+        row["order_latency_ns"] = sim.order_latency_us * NS_PER_US
+        row["report_latency_ns"] = sim.report_latency_us * NS_PER_US
+        row["internal_latency_ns"] = sim.internal_latency_us * NS_PER_US
     row["totals_grid_ns"] = settings.portfolio.totals_grid_ms * NS_PER_MS
     row["start_equity_e8"] = to_e8(settings.account.equity, f"{settings.path}: account.equity")
     row["account"] = settings.account.id
@@ -129,10 +175,23 @@ def latencies_of(settings: Settings) -> tuple[Latency | None, Latency | None, La
     Raises SettingsError where a field is missing that the model needs, or its file cannot be used.
     """
     sim = settings.venue.sim
+    if sim is None:
+        return None, None, None
     return tuple(
         None if one is None else _latency(one, f"{settings.path}: venue.sim.{way}", way == "report")
         for way, one in (("order", sim.order), ("cancel", sim.cancel), ("report", sim.report))
     )  # type: ignore[return-value]
+
+
+def queue_of(settings: Settings) -> QueueModel:
+    """The simulated venue's queue model; SettingsError if there is none of that name."""
+    sim = settings.venue.sim
+    if sim is None or sim.queue is None:
+        return AVERSE
+    model = read_queue(sim.queue)
+    if model is None:
+        raise SettingsError(f"{settings.path}: venue.sim.queue: {shown(sim.queue)} is none; write {QUEUE_FORM}")
+    return model
 
 
 _LATENCY_FIELDS = {"constant": ("us",), "log_normal": ("us", "sigma", "seed")}
@@ -168,9 +227,80 @@ def check_instruments(instruments: Sequence[Instrument], file: str) -> None:
         _fill_instrument(np.zeros(1, INSTRUMENT)[0], instrument, at)
 
 
+def traded_venue(settings: Settings | Session) -> str:
+    """The venue that a live session trades on; "" on paper."""
+    return next((name for name in TRADED_VENUES if settings.mode == "live" and _key_file(settings, name)), "")
+
+
+def _key_file(settings: Settings | Session, venue: str) -> str | None:
+    gateway = getattr(settings.venue, venue)
+    return None if gateway is None else gateway.key_file
+
+
+def check_mode(file: Path, settings: Session) -> None:
+    """Refuse what does not belong to the mode: paper trades on the simulated venue, live on one venue with a key."""
+    venue = settings.venue
+    with_key = [name for name in LIVE_VENUES if _key_file(settings, name)]
+    if settings.mode == "paper":
+        if venue.sim is None:
+            raise SettingsError(f"{file}: venue.sim: missing; add this table, paper trades on the simulated venue")
+        if with_key:
+            raise SettingsError(f"{file}: venue.{with_key[0]}.key_file: paper needs no key; remove it")
+        return
+    if venue.sim is not None:
+        raise SettingsError(f"{file}: venue.sim: live trades on a real venue; remove this table")
+    if with_key not in [[name] for name in TRADED_VENUES]:
+        found = ", ".join(with_key) or "none"
+        raise SettingsError(
+            f"{file}: venue: live trades on one venue, that with a key_file ({found}); "
+            f"write key_file for one of {', '.join(TRADED_VENUES)}"
+        )
+    for field in ("rest_url", "ws_url", "ws_private_url"):
+        if getattr(getattr(venue, with_key[0]), field) is None:
+            raise SettingsError(f"{file}: venue.{with_key[0]}.{field}: missing; add it, live names its venue's address")
+
+
+def check_profile(settings: Settings) -> None:
+    """Refuse a profile that would loosen a limit."""
+    profile, limit = settings.profile, settings.limits.drawdown_bps
+    if profile is not None and profile.drawdown_bps > limit:
+        raise SettingsError(
+            f"{settings.path}: profile.drawdown_bps: {profile.drawdown_bps} is looser than the {limit} of limits.toml; "
+            f"write at most {limit}, or leave [profile] out"
+        )
+
+
+def check_limits(settings: Settings) -> None:
+    """Refuse limits of which one makes another impossible: it would never fire, or nothing could be opened at all."""
+    limits, file = settings.limits, settings.path.with_name("limits.toml")
+    for name, other, why in _NOT_ABOVE:
+        value, most = getattr(limits, name), getattr(limits, other)
+        if value > most:
+            raise SettingsError(
+                f"{file}: {name}: {value} is above the {most} of {other}, {why}; lower {name} or raise {other}"
+            )
+
+
+_ONE = "so one whole position would already be too much"
+_NEVER = "so it would never be what refuses an order"
+_FIRST = "so the kill switch would be set where nothing but opening has to end"
+_NOT_ABOVE = (
+    ("position_bps", "net_bps", _ONE),
+    ("position_bps", "venue_bps", _ONE),
+    ("position_bps", "strategy_bps", _ONE),
+    ("net_bps", "gross_bps", _NEVER),
+    ("venue_bps", "gross_bps", _NEVER),
+    ("strategy_bps", "gross_bps", _NEVER),
+    ("daily_loss_bps", "kill_daily_loss_bps", _FIRST),
+    ("drawdown_bps", "kill_drawdown_bps", _FIRST),
+)
+
+
 def check_stop_time(settings: Settings) -> None:
     """Refuse latencies with which no stop could be confirmed in time: every fill would be flattened."""
     sim = settings.venue.sim
+    if sim is None:
+        return
     way_us = sim.order_latency_us + sim.report_latency_us
     if way_us >= settings.limits.stop_confirm_ms * 1_000:
         raise SettingsError(
@@ -243,6 +373,15 @@ def _check_affordable(settings: Settings, instrument: Instrument, at: str) -> No
         raise SettingsError(
             f"{at}.min_notional: {instrument.symbol} takes no order below {instrument.min_notional}, but "
             f"order_notional of limits.toml is {settings.limits.order_notional}; raise it or leave the instrument out"
+        )
+    costs = 2 * max(Decimal(instrument.taker_fee_bps), Decimal(0)) + settings.limits.slippage_bps
+    stake = min(Decimal(settings.account.equity), Decimal(settings.limits.capital))
+    budget = stake * settings.limits.stop_loss_bps / BPS
+    if smallest * costs / BPS > budget:
+        raise SettingsError(
+            f"{at}.min_notional: fees and slippage_bps alone are {costs} bps of the smallest {instrument.symbol} order "
+            f"({instrument.min_notional}), more than the {decimal_string(budget)} of stop_loss_bps in limits.toml: no "
+            "order could meet that; raise stop_loss_bps, or leave the instrument out"
         )
     needed = smallest * BPS / settings.limits.position_bps
     for amount, name in ((settings.account.equity, "account.equity"), (settings.limits.capital, "capital")):

@@ -12,28 +12,34 @@ import stat
 import tomllib
 import typing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from bot4.model.errors import SettingsError
 from bot4.settings.bound import Bound, shown
-from bot4.settings.conversion import check_instruments, check_stop_time
-from bot4.settings.schema import Instruments, Limits, Session, Settings, Table, Topology
+from bot4.settings.conversion import check_instruments, check_mode, check_profile, check_stop_time
+from bot4.settings.schema import STATE_FOLDER, Instrument, Instruments, Limits, Session, Settings, Table, Topology
 
 LIMITS_FILE = "limits.toml"
 INSTRUMENTS_FILE = "instruments.toml"
 TOPOLOGY_FILE = "topology.toml"
 MAX_FILE_BYTES = 1 << 20  # a settings file is a page; more is a mistake in the path
 
+_NAME_IT = "name the session's file with --config"
+
 T = TypeVar("T", bound=Table)
+
+
+class _Where(Table, frozen=True):
+    folder: Annotated[str, STATE_FOLDER]
 
 
 def load(path: Path) -> Settings:
     """The settings of the session file `path` and of the three files beside it, checked field by field."""
-    session = _decode(path, Session, "name the session's file with --config")
+    session = load_session(path)
     limits = _decode(path.with_name(LIMITS_FILE), Limits)
-    instruments = _decode(path.with_name(INSTRUMENTS_FILE), Instruments)
+    instruments = load_instruments(path.with_name(INSTRUMENTS_FILE))
     topology = _decode(path.with_name(TOPOLOGY_FILE), Topology)
     settings = Settings(
         path=path,
@@ -43,14 +49,37 @@ def load(path: Path) -> Settings:
         strategy=session.strategy,
         venue=session.venue,
         portfolio=session.portfolio,
+        profile=session.profile,
         recorder=session.recorder,
         limits=limits,
-        instruments=instruments.instrument,
+        instruments=instruments,
         topology=topology,
     )
-    check_instruments(settings.instruments, str(path.with_name(INSTRUMENTS_FILE)))
     check_stop_time(settings)
+    check_profile(settings)
     return settings
+
+
+def load_session(path: Path) -> Session:
+    """The session's file alone, its mode checked."""
+    session = _decode(path, Session, _NAME_IT)
+    check_mode(path, session)
+    return session
+
+
+def load_instruments(path: Path) -> tuple[Instrument, ...]:
+    """The instruments' file alone."""
+    instruments = _decode(path, Instruments).instrument
+    check_instruments(instruments, str(path))
+    return instruments
+
+
+def load_state_folder(path: Path) -> Path:
+    """`[state] folder` of the session's file alone: who ends a session must not stumble over its settings."""
+    raw = _parse(path, _read(path, _NAME_IT)).get("state")
+    state = raw if isinstance(raw, dict) else {}
+    _check_table(str(path), "state", _Where, {name: state[name] for name in ("folder",) if name in state})
+    return Path(state["folder"])
 
 
 def _decode(path: Path, table: type[T], fix: str = "it belongs beside the session's file") -> T:

@@ -10,16 +10,19 @@ from typing import Annotated
 
 import msgspec
 
-from bot4.settings.bound import Amount, AutoCores, AutoInteger, Choice, Integer, Parameters, Text
+from bot4.model.queue import QUEUE_FORM
+from bot4.settings.bound import Amount, AutoCores, AutoInteger, Choice, Integer, Parameters, Text, Truth
 
 MAX_SHARDS = 64  # as many as the shared memory has lines for; a test compares
 MAX_INSTRUMENTS = 256
 
 # --- session -------------------------------------------------------------------------------------------------------
-MODE = Choice("MODE", ("paper",))
+MODE = Choice("MODE", ("paper", "live"))
 ACCOUNT_ID = Integer("ACCOUNT_ID", 1, 32_767, "the account")  # top bits of an order id that stays positive as int64
 EQUITY = Amount("EQUITY", "1", "1000000", "quote currency")  # equity_e8 x 10,000 bps stays 9 x below 2**63
+QUOTE = Text("QUOTE", "[A-Z0-9]{1,12}", 'a currency such as "USDT"')
 STATE_FOLDER = Text("STATE_FOLDER", r"[^\x00-\x1f]{1,512}", "a folder name")
+STRICT = Truth("STRICT")
 STRATEGY_ID = Integer("STRATEGY_ID", 1, 65_535, "the strategy")
 STRATEGY_MODULE = Text(
     "STRATEGY_MODULE",
@@ -36,7 +39,9 @@ URL = Text(
     r"(https|wss)://[A-Za-z0-9.:\[\]-]{1,253}(/[A-Za-z0-9._~/-]{0,200})?",
     'an address such as "wss://host/path"',
 )
+QUEUE_MODEL = Text("QUEUE_MODEL", "[a-z][a-z0-9:.-]{1,20}", f"one of {QUEUE_FORM}")
 FILE = Text("FILE", r"[^\x00-\x1f]{1,512}", "a file name")
+DEAD_MAN_S = Integer("DEAD_MAN_S", 0, 300, "seconds")
 TOTALS_GRID_MS = Integer("TOTALS_GRID_MS", 1, 60_000, "milliseconds")
 RECORD_FOLDER = Text("RECORD_FOLDER", r"[^\x00-\x1f]{1,512}", "a folder name")
 RECORD_RAW = Choice("RECORD_RAW", ("off", "on"))
@@ -54,6 +59,14 @@ OPEN_ORDERS = Integer("OPEN_ORDERS", 1, 200, "orders")
 COOL_DOWN_MS = Integer("COOL_DOWN_MS", 0, 86_400_000, "milliseconds")  # 0: none
 BUCKET_TOKENS = Integer("BUCKET_TOKENS", 1, 10_000, "orders")
 BUCKET_REFILL_MS = Integer("BUCKET_REFILL_MS", 1, 3_600_000, "milliseconds")
+RATE_TOKENS = Integer("RATE_TOKENS", 1, 10_000, "orders")
+RATE_REFILL_MS = Integer("RATE_REFILL_MS", 1, 60_000, "milliseconds")
+MESSAGE_TOKENS = Integer("MESSAGE_TOKENS", 2, 10_000, "messages")  # half of them are for what must get through
+REPEAT_ORDERS = Integer("REPEAT_ORDERS", 1, 1_000, "orders in a row")
+REPEAT_PAUSE_MS = Integer("REPEAT_PAUSE_MS", 1_000, 86_400_000, "milliseconds")
+STOP_BPS = Integer("STOP_BPS", 1, 5_000, "basis points of the order's price")
+STOP_LOSS_BPS = Integer("STOP_LOSS_BPS", 1, 1_000, "basis points of equity")
+SLIPPAGE_BPS = Integer("SLIPPAGE_BPS", 0, 5_000, "basis points of the stop's price")
 STOP_CONFIRM_MS = Integer("STOP_CONFIRM_MS", 1, 1_000, "milliseconds")  # no fill stands without its stop for longer
 QUOTE_AGE_MS = Integer("QUOTE_AGE_MS", 1, 60_000, "milliseconds")
 SPIKE_BPS = Integer("SPIKE_BPS", 1, 10_000, "basis points of the mid price")
@@ -63,16 +76,21 @@ LAG_MS = Integer("LAG_MS", 1, 10_000, "milliseconds")
 BREAKER_FAILURES = Integer("BREAKER_FAILURES", 1, 1_000, "failures")
 BREAKER_MS = Integer("BREAKER_MS", 1, 3_600_000, "milliseconds")
 EXPOSURE_BPS = Integer("EXPOSURE_BPS", 1, 10_000, "basis points of equity")  # nothing is bought with borrowed money
+KILL_BPS = Integer("KILL_BPS", 1, 10_000, "basis points")  # 10000: never before all is lost
 STREAK_LOSSES = Integer("STREAK_LOSSES", 1, 1_000, "losses in a row")
 STREAK_PAUSE_MS = Integer("STREAK_PAUSE_MS", 1, 604_800_000, "milliseconds")
 CORRELATION_BPS = Integer("CORRELATION_BPS", 0, 10_000, "1/10000")  # 10000: no limit
 CORRELATION_HALF_LIFE_S = Integer("CORRELATION_HALF_LIFE_S", 10, 604_800, "seconds")
+VAR_BPS = Integer("VAR_BPS", 1, 10_000, "basis points of equity")
+VAR_CONFIDENCE_BPS = Integer("VAR_CONFIDENCE_BPS", 9_000, 9_990, "1/10000")  # of 1,024 seconds one is left at the least
+VAR_HORIZON_S = Integer("VAR_HORIZON_S", 1, 864_000, "seconds")
 CAPITAL = Amount("CAPITAL", "1", "1000000", "quote currency")  # as much as EQUITY may be
 DAY_OFFSET_MINUTES = Integer("DAY_OFFSET_MINUTES", 0, 1_439, "minutes after midnight UTC")
 
 # --- instruments -----------------------------------------------------------------------------------------------------
 SYMBOL = Text("SYMBOL", "[A-Z0-9][A-Z0-9_/-]{0,31}", 'the venue\'s symbol in capitals, such as "BTCUSDT"')
 LIVE_VENUES = ("binance_spot", "binance_usdm", "bybit_spot", "bybit_linear", "kraken", "coinbase")
+TRADED_VENUES = ("bybit_linear",)  # that orders can be sent to
 VENUE = Choice("VENUE", (*LIVE_VENUES, "synthetic"))
 SPOT_VENUES = ("binance_spot", "bybit_spot", "kraken", "coinbase", "synthetic")  # no short position there
 TICK_SIZE = Amount("TICK_SIZE", "0.00000001", "100000", "quote currency")
@@ -87,7 +105,7 @@ COMPOSE = Choice("COMPOSE", ("auto", "one", "processes"))
 CORES = AutoCores("CORES", 1_023)
 IDLE_STRATEGIES = ("spin", "backoff", "block", "controlled")
 IDLE = Choice("IDLE", IDLE_STRATEGIES)
-HEARTBEAT_MS = Integer("HEARTBEAT_MS", 1_000, 600_000, "milliseconds")
+HEARTBEAT_MS = Integer("HEARTBEAT_MS", 100, 600_000, "milliseconds")
 RESTARTS = Integer("RESTARTS", 0, 1_000, "restarts")
 
 
@@ -100,12 +118,14 @@ class Account(Table, frozen=True):
 
     id: Annotated[int, ACCOUNT_ID]
     equity: Annotated[str, EQUITY]
+    quote: Annotated[str, QUOTE]  # what all its money is counted in
 
 
 class State(Table, frozen=True):
     """Where kill latch, lock and journal live."""
 
     folder: Annotated[str, STATE_FOLDER]
+    strict: Annotated[bool | None, STRICT] = None  # true: an order goes out when its record in the journal is synced
 
 
 class Strategy(Table, frozen=True):
@@ -135,20 +155,27 @@ class SimulatedVenue(Table, frozen=True):
     order: WayLatency | None = None
     cancel: WayLatency | None = None
     report: WayLatency | None = None
+    queue: Annotated[str | None, QUEUE_MODEL] = None  # left out: risk-averse
 
 
 class Gateway(Table, frozen=True):
-    """Where a venue is reached; what is left out is the venue's own public address, and the system's certificates."""
+    """Where a venue is reached; what is left out is the venue's own public address, and the system's certificates.
+
+    The last two are those of the venue that a live session trades on.
+    """
 
     rest_url: Annotated[str | None, URL] = None
     ws_url: Annotated[str | None, URL] = None
     ca_file: Annotated[str | None, FILE] = None
+    ws_private_url: Annotated[str | None, URL] = None
+    key_file: Annotated[str | None, FILE] = None
+    dead_man_s: Annotated[int | None, DEAD_MAN_S] = None
 
 
 class Venue(Table, frozen=True):
     """The venues that a session trades on, and those that it hears."""
 
-    sim: SimulatedVenue
+    sim: SimulatedVenue | None = None  # on paper
     binance_spot: Gateway | None = None
     binance_usdm: Gateway | None = None
     bybit_spot: Gateway | None = None
@@ -158,9 +185,16 @@ class Venue(Table, frozen=True):
 
 
 class Portfolio(Table, frozen=True):
-    """How often the totals reach the shards."""
+    """How often the totals reach the shards, and what is known of the instruments before the session."""
 
     totals_grid_ms: Annotated[int, TOTALS_GRID_MS]
+    history: Annotated[str | None, RECORD_FOLDER] = None  # left out: nothing
+
+
+class Profile(Table, frozen=True):
+    """Where a kind of session is held shorter than `limits.toml` says."""
+
+    drawdown_bps: Annotated[int, DRAWDOWN_BPS]
 
 
 class Recorder(Table, frozen=True):
@@ -181,6 +215,7 @@ class Session(Table, frozen=True):
     strategy: Strategy
     venue: Venue
     portfolio: Portfolio
+    profile: Profile | None = None  # left out: limits.toml alone
     recorder: Recorder | None = None  # left out: nothing is recorded
 
 
@@ -197,6 +232,17 @@ class Limits(Table, frozen=True):
     cool_down_ms: Annotated[int, COOL_DOWN_MS]
     bucket_tokens: Annotated[int, BUCKET_TOKENS]
     bucket_refill_ms: Annotated[int, BUCKET_REFILL_MS]
+    shard_tokens: Annotated[int, RATE_TOKENS]
+    shard_refill_ms: Annotated[int, RATE_REFILL_MS]
+    order_tokens: Annotated[int, RATE_TOKENS]
+    order_refill_ms: Annotated[int, RATE_REFILL_MS]
+    message_tokens: Annotated[int, MESSAGE_TOKENS]
+    message_refill_ms: Annotated[int, RATE_REFILL_MS]
+    repeat_orders: Annotated[int, REPEAT_ORDERS]
+    repeat_pause_ms: Annotated[int, REPEAT_PAUSE_MS]
+    stop_bps: Annotated[int, STOP_BPS]
+    stop_loss_bps: Annotated[int, STOP_LOSS_BPS]
+    slippage_bps: Annotated[int, SLIPPAGE_BPS]
     stop_confirm_ms: Annotated[int, STOP_CONFIRM_MS]
     quote_age_ms: Annotated[int, QUOTE_AGE_MS]
     lag_ms: Annotated[int, LAG_MS]
@@ -210,11 +256,18 @@ class Limits(Table, frozen=True):
     gross_bps: Annotated[int, EXPOSURE_BPS]
     net_bps: Annotated[int, EXPOSURE_BPS]
     venue_bps: Annotated[int, EXPOSURE_BPS]
+    strategy_bps: Annotated[int, EXPOSURE_BPS]
+    kill_daily_loss_bps: Annotated[int, KILL_BPS]
+    kill_drawdown_bps: Annotated[int, KILL_BPS]
     streak_losses: Annotated[int, STREAK_LOSSES]
     streak_pause_ms: Annotated[int, STREAK_PAUSE_MS]
     capital: Annotated[str, CAPITAL]
     correlation_bps: Annotated[int, CORRELATION_BPS]
     correlation_half_life_s: Annotated[int, CORRELATION_HALF_LIFE_S]
+    var_bps: Annotated[int, VAR_BPS]
+    shortfall_bps: Annotated[int, VAR_BPS]
+    var_confidence_bps: Annotated[int, VAR_CONFIDENCE_BPS]
+    var_horizon_s: Annotated[int, VAR_HORIZON_S]
 
 
 class Instrument(Table, frozen=True):
@@ -229,6 +282,7 @@ class Instrument(Table, frozen=True):
     max_qty: Annotated[str, QUANTITY]
     maker_fee_bps: Annotated[str, FEE_BPS]
     taker_fee_bps: Annotated[str, FEE_BPS]
+    quote: Annotated[str | None, QUOTE] = None  # what its prices are in; left out: what the account counts in
     silence_ms: Annotated[int | None, SILENCE_MS] = None  # instead of the limits' own
     venue_lot: Annotated[str | None, LOT_SIZE] = None  # the venue's own step of quantities, where lot_size is coarser
 
@@ -284,6 +338,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     strategy: Strategy
     venue: Venue
     portfolio: Portfolio
+    profile: Profile | None
     recorder: Recorder | None
     limits: Limits
     instruments: tuple[Instrument, ...]

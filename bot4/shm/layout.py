@@ -58,6 +58,9 @@ CLOCK_SHARD = 4 * LINE  # + k * LINE: shard k decides nothing at an earlier even
 
 # --- control (words, one line each) -----------------------------------------------------------------------------------
 CONTROL_KILL = 0 * LINE  # not 0: killed; anybody sets, nobody but a person clears
+KILLED_BY_REPEATS = 2  # its value when execution has set it for that; else 1
+KILLED_BY_DRAWDOWN = 3
+KILLED_BY_DAILY_LOSS = 4
 CONTROL_STOP = 1 * LINE  # not 0: finish the batch and leave
 CONTROL_FEED_DONE = 2 * LINE  # 1: the feed has sent its last tick
 CONTROL_SNAPSHOT = 3 * LINE  # + k * LINE: shard k asks for a snapshot of its books; counts up
@@ -66,7 +69,9 @@ MAX_SHARDS = 64
 CONTROL_SNAPSHOT_VENUE = 131 * LINE  # the venue asks for a snapshot of all books; counts up
 CONTROL_STOP_RECORDER = 132 * LINE  # not 0: all others have left; write what is there and leave
 CONTROL_NO_RECORDER = 133 * LINE  # not 0: nobody takes what is recorded, so nobody waits for room there
-CONTROL_WORDS = 134 * LINE
+CONTROL_SUPERVISOR = 134 * LINE  # monotonic ns at which the supervisor was last there; 0: nobody watches
+CONTROL_ALONE = 135 * LINE  # not 0: the supervisor has not been there for too long, nothing is opened; execution's own
+CONTROL_WORDS = 136 * LINE
 CLOCK_WORDS = (4 + MAX_SHARDS) * LINE
 
 

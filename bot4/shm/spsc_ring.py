@@ -15,6 +15,7 @@ Sides: only the producer calls `ring_recover`, `has_space`, `push_*`; only the c
 import numpy as np
 
 from bot4.atomics import load_acquire, store_release
+from bot4.crash import SLOT_PUBLISHED, SLOT_WHOLE, SLOT_WORD, crash_here
 from bot4.jit import inlined, kernel
 from bot4.model.errors import SegmentError
 from bot4.model.records import ORDER_WORDS, TICK_WORDS
@@ -100,8 +101,11 @@ def _push(ring, source, offset, width):
     slot = RING_SLOTS + (head & (ring[RING_CAPACITY_WORD] - 1)) * width
     for word in range(width - 1):
         ring[slot + word] = source[offset + word]
+        crash_here(SLOT_WORD)
+    crash_here(SLOT_WHOLE)
     # SYNC POINT: pairs with load_acquire in _peek: who sees the sequence sees the payload.
     store_release(ring, slot + width - 1, head + 1)
+    crash_here(SLOT_PUBLISHED)
     ring[RING_HEAD] = head + 1
 
 

@@ -6,8 +6,8 @@
     feed --record, raw--> recorder, where there is one
 
 Each ring has one writer and one reader. Each row of `gauges` and `rejects` has one writer, the agent of that row;
-`messages`, `refused`, `levels`, `book_checks`, `venue_clocks` belong to the feed, `positions` to execution. Plain
-stores suffice there: readers only look.
+`messages`, `refused`, `levels`, `book_checks`, `venue_clocks` belong to the feed, `positions`, `limits` to execution,
+`asked` to whoever tightens limits. Plain stores suffice there: readers only look.
 """
 
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bot4.model.enums import N_CODES, N_INPUT_REASONS, N_KINDS
-from bot4.model.records import ORDER_WORDS, TICK_WORDS
+from bot4.model.records import LIMIT_WORDS, ORDER_WORDS, TICK_WORDS
 from bot4.shm.histogram import HISTOGRAM_WORDS
 from bot4.shm.layout import CLOCK_WORDS, CONTROL_WORDS, LINE
 from bot4.shm.spsc_ring import private_rings
@@ -65,10 +65,15 @@ GAUGE_EXEC_BREAKER = 21
 GAUGE_EXEC_UNKNOWN = 22  # orders whose outcome is unknown
 GAUGE_EXEC_ALARMS = 23
 GAUGE_EXEC_STREAK = 24  # 1: nothing is opened, after too many losses in a row
+GAUGE_EXEC_STREAK_UNTIL_NS = 25  # event time, of the last pause
+GAUGE_EXEC_BREAKER_UNTIL_NS = 26  # ... at which the next order may try the venue
+GAUGE_EXEC_DAY_SHUT_UNTIL_NS = 27  # ... at which the day ends whose loss last reached its limit
 # venue
 GAUGE_VENUE_ORDERS = 8
 GAUGE_VENUE_FILLS = 9
 GAUGE_VENUE_LEDGER = 10  # ledger entries made
+GAUGE_VENUE_GUARD = 11  # a real venue's dead-man's switch: GUARD_*
+GUARD_UNTOLD, GUARD_ABSENT, GUARD_ARMED, GUARD_STOP_RESTS, GUARD_NOTHING_RESTS = range(5)
 # recorder
 GAUGE_RECORDER_TICKS = 8  # records that are in files
 GAUGE_RECORDER_RAW = 9  # raw messages that are in files
@@ -89,6 +94,10 @@ POSITION_STOP_LOTS = 8  # covered by the confirmed stop
 POSITION_WHOLE = 9  # the book is whole: what execution finds again when it is restarted
 POSITION_QUOTE_NS = 10
 N_POSITION_COLUMNS = 16
+
+# rows of limits
+LIMITS_IN_FORCE = 0
+LIMITS_BEGUN = 1
 
 # columns of gapped: 1 while that reader has missed records of the instrument and waits for a snapshot
 GAPPED_SHARD = 0
@@ -133,6 +142,8 @@ class Wires(NamedTuple):
     book_checks: np.ndarray  # [n_instruments, 2] compared with the venue's best quote, equal
     venue_clocks: np.ndarray  # [n_instruments, N_CLOCK_COLUMNS] our clock beside the venue's, see feed_time
     positions: np.ndarray  # [n_instruments, N_POSITION_COLUMNS]
+    limits: np.ndarray  # [2, LIMIT_WORDS] by word of LIMITS: in force, and what the session began with
+    asked: np.ndarray  # [LINE + LIMIT_WORDS] limits that a person wants tighter: counts up, then the values
     gapped: np.ndarray  # [n_instruments, 2] a writer per word: the instrument's shard, the venue
     histograms: np.ndarray  # [len(STAGES), HISTOGRAM_WORDS]
     calibration: np.ndarray  # [LINE] seqlock slot: the time-stamp counter in ns; written by the template
@@ -169,6 +180,8 @@ def plain_shapes(n_shards: int, n_instruments: int) -> dict[str, tuple[int, ...]
         "book_checks": (n_instruments, 2),
         "venue_clocks": (n_instruments, N_CLOCK_COLUMNS),
         "positions": (n_instruments, N_POSITION_COLUMNS),
+        "limits": (2, LIMIT_WORDS),
+        "asked": (LINE + LIMIT_WORDS,),
         "gapped": (n_instruments, 2),
         "histograms": (len(STAGES), HISTOGRAM_WORDS),
         "calibration": (LINE,),

@@ -7,7 +7,7 @@
 
 The tree is copied to a temporary folder, once for each core, with a compile cache of its own; there the named tests
 first have to pass as they are, then each patch is applied and its test has to fail. Exit 1 if a mutant survives, a
-patch no longer applies, or a test does not even run.
+patch no longer applies, or a test does not even run, or not to its end in time.
 
 Usage: python tests/mutants/run.py [NAME ...]      NAME: part of a patch's file name
 """
@@ -32,8 +32,9 @@ from bot4.shm.segment import owner_alive
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATCHES = Path(__file__).resolve().parent
-TIMEOUT_S = 600  # a mutant that hangs is noticed too
+TIMEOUT_S = 600
 TESTS_FAILED = 1  # pytest's exit code; the others say that no test ran
+TIMED_OUT = -1  # proves nothing: the machine may have been busy
 
 
 class Mutant(NamedTuple):
@@ -78,7 +79,7 @@ def run_pytest(tree: Path, tests: list[str]) -> tuple[int, str]:
             command, cwd=tree, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
-        return TESTS_FAILED, "timed out"
+        return TIMED_OUT, "timed out"
     return done.returncode, done.stdout + done.stderr
 
 
@@ -124,6 +125,8 @@ def try_mutant(tree: Path, mutant: Mutant) -> str:
         return "killed"
     if code == 0:
         return "SURVIVED"
+    if code == TIMED_OUT:
+        return f"not proven: its test did not end within {TIMEOUT_S} s"
     return f"no test ran (exit {code}): {' '.join(output.split())[-200:]}"
 
 

@@ -45,6 +45,11 @@ JOURNAL_BODY_BYTE = 128
 JOURNAL_INTENT = 2
 JOURNAL_EVENT = 4
 REPORT_FILL = 3
+REPORT_NOT_FOUND = 10
+# What a difference means: an order that one side does not know; one that is there twice; another position or amount; a
+# position without its stop; a request without an answer; a fill that the journal does not know; anything else.
+KINDS = ("lost", "doubled", "broken", "naked", "unanswered", "untold", "other")
+LOST, DOUBLED, BROKEN, NAKED, UNANSWERED, UNTOLD, OTHER = KINDS
 
 
 def up(a: int, b: int) -> int:
@@ -135,15 +140,26 @@ class Recomputed:
     stops: dict[str, list[Order]] = field(default_factory=dict)
     faults: Counter = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+    kinds: Counter = field(default_factory=Counter)  # of the problems: KINDS
+    # Beside the journal: intents that never arrived, of which nobody was told so, and trades that the journal does not
+    # know; those after everything that arrived or was told were on their way when the session ended.
+    open_ended: list[str] = field(default_factory=list)
+    on_their_way: list[str | int] = field(default_factory=list)
 
-    def wrong(self, line: dict, text: str) -> None:
+    def note(self, text: str, kind: str = OTHER) -> None:
+        """Note a difference."""
+        self.problems.append(text)
+        self.kinds[kind] += 1
+
+    def wrong(self, line: dict, text: str, kind: str = OTHER) -> None:
         """Note a difference, with the line it was found in."""
-        self.problems.append(f"ledger {line.get('seq')}: {text}")
+        self.note(f"ledger {line.get('seq')}: {text}", kind)
 
     def expect(self, line: dict, name: str, should: object) -> None:
         """A field of a line must have this value."""
         if line.get(name) != should:
-            self.wrong(line, f"{name} is {line.get(name)!r}, recomputed {should!r}")
+            kind = BROKEN if name in ("position_lots", "cash_e8", "cum_lots") else OTHER
+            self.wrong(line, f"{name} is {line.get(name)!r}, recomputed {should!r}", kind)
 
     def read(self, line: dict) -> None:
         """One line of the ledger."""
@@ -188,7 +204,7 @@ class Recomputed:
         if line["action"] != "place":
             return
         if line["client_order_id"] in self.requests:
-            self.wrong(line, f"client id {line['client_order_id']} was sent before")
+            self.wrong(line, f"client id {line['client_order_id']} was sent before", DOUBLED)
         self.requests[line["client_order_id"]] = line
         if line["type"] == "market" and "reduce_only" in line["flags"] and line["symbol"] in self.books:
             self.close_in_flight(line)
@@ -199,7 +215,8 @@ class Recomputed:
         since = book.naked_since
         if since is not None and SIGN[line["side"]] * book.lots < 0:
             if line["t_ns"] - since > self.stop_limit_ns + self.slack_ns:
-                self.wrong(line, f"{line['symbol']}: market close {line['t_ns'] - since} ns after the fill, too late")
+                late = f"{line['symbol']}: market close {line['t_ns'] - since} ns after the fill, too late"
+                self.wrong(line, late, NAKED)
             book.close_id = line["client_order_id"]
 
     def close_over(self, line: dict) -> None:
@@ -224,7 +241,7 @@ class Recomputed:
             return
         order = self.orders.get(number)
         if order is None or order.client_id != line["client_order_id"]:
-            self.wrong(line, f"{status} of an order that was never accepted")
+            self.wrong(line, f"{status} of an order that was never accepted", LOST)
             return
         if order.status in ENDED:
             self.wrong(line, f"{status} after {order.status}")
@@ -248,16 +265,16 @@ class Recomputed:
     def new_order(self, line: dict, number: int, status: str) -> None:
         """The venue's first word about an order."""
         if number in self.orders:
-            self.wrong(line, f"order {number} appears twice")
+            self.wrong(line, f"order {number} appears twice", DOUBLED)
             return
         request = self.requests.get(line["client_order_id"])
         if request is None:
-            self.wrong(line, "an order that nobody sent")
+            self.wrong(line, "an order that nobody sent", LOST)
         else:
             for name in ("symbol", "side", "type", "qty_lots", "price_ticks", "flags"):
                 self.expect(line, name, request[name])
         if line["client_order_id"] in self.ids:
-            self.wrong(line, f"client id {line['client_order_id']} has two orders")
+            self.wrong(line, f"client id {line['client_order_id']} has two orders", DOUBLED)
         order = Order(
             line["client_order_id"], line["symbol"], SIGN.get(line["side"], 0), line["type"],
             "reduce_only" in line["flags"], line["qty_lots"],
@@ -286,18 +303,18 @@ class Recomputed:
         else:
             order.cum += qty
             if order.cum > order.qty:
-                self.wrong(line, f"filled {order.cum} of {order.qty}")
+                self.wrong(line, f"filled {order.cum} of {order.qty}", BROKEN)
             if (order.client_id, order.symbol, order.side) != (line["client_order_id"], line["symbol"], side):
                 self.wrong(line, "fill of another order than it says")
             self.expect(line, "cum_lots", order.cum)
             if order.reduce_only and (book.lots * side >= 0 or qty > abs(book.lots)):
-                self.wrong(line, "a reduce-only order opened or turned the position")
+                self.wrong(line, "a reduce-only order opened or turned the position", BROKEN)
         if self.cash is not None:
             self.cash += book.fill(side, price, qty, line["fee_e8"])
         self.expect(line, "position_lots", book.lots)
         self.expect(line, "cash_e8", self.cash)
         if book.spot and book.lots < 0:
-            self.wrong(line, "short of a spot pair")
+            self.wrong(line, "short of a spot pair", BROKEN)
 
     def balance(self, line: dict) -> None:
         """Start balance or funding."""
@@ -334,10 +351,11 @@ class Recomputed:
             if book.close_id is None:
                 self.naked_max = max(self.naked_max, naked)
                 if naked > self.stop_limit_ns + self.slack_ns:
-                    self.wrong(line, f"{symbol}: {naked} ns without a stop for {book.lots} lots, no close in flight")
+                    text = f"{symbol}: {naked} ns without a stop for {book.lots} lots, no close in flight"
+                    self.wrong(line, text, NAKED)
                     book.naked_since = now  # told once a limit
                 elif covered and naked > self.stop_limit_ns:
-                    self.wrong(line, f"{symbol}: the stop came {naked} ns after the fill")
+                    self.wrong(line, f"{symbol}: the stop came {naked} ns after the fill", NAKED)
             if covered:
                 book.naked_since = None
                 book.close_id = None
@@ -361,25 +379,25 @@ class Recomputed:
     def finish(self) -> None:
         """What can be said only at the end."""
         if self.start is None:
-            self.problems.append("ledger: no start balance")
+            self.note("ledger: no start balance")
             return
         cash = self.start
         for book in self.books.values():
             flow = book.realised - (book.cost if book.spot else 0)
             cash += flow * book.scale["value_e8"] - book.fees + book.funding
         if cash != self.cash:
-            self.problems.append(f"ledger: cash {self.cash} is not conserved, {cash} by positions")
+            self.note(f"ledger: cash {self.cash} is not conserved, {cash} by positions", BROKEN)
         for number, order in self.orders.items():
             if order.cum == order.qty and order.status not in ENDED:
-                self.problems.append(f"ledger: order {number} is full but never ended")
+                self.note(f"ledger: order {number} is full but never ended")
         answered = {order.client_id for order in self.orders.values()}
         for client_id, line in self.requests.items():
             if client_id not in answered and client_id not in self.refused:
-                self.wrong(line, "placed, and never accepted or rejected")
+                self.wrong(line, "placed, and never accepted or rejected", UNANSWERED)
         for symbol, book in self.books.items():
             naked = 0 if book.naked_since is None else self.last_t - book.naked_since
             if naked > self.stop_limit_ns + self.slack_ns and book.close_id is None:
-                self.problems.append(f"ledger: {symbol} ends with {naked} ns without a stop for {book.lots} lots")
+                self.note(f"ledger: {symbol} ends with {naked} ns without a stop for {book.lots} lots", NAKED)
 
 
 def read_ledger(path: Path, stop_limit_ns: int, slack_ns: int) -> Recomputed:
@@ -398,7 +416,8 @@ def compare_session(result: Recomputed, session: dict, never_landed: int) -> Non
     def check(name: str, told: object, should: object) -> None:
         same = Decimal(str(told)) == Decimal(str(should)) if told is not None else should is None
         if not same:
-            result.problems.append(f"session: {name} is {told!r}, recomputed {should!r}")
+            kind = LOST if name in ("fills", "orders") else BROKEN
+            result.note(f"session: {name} is {told!r}, recomputed {should!r}", kind)
 
     check("fills", session.get("fills"), len(result.trades))
     check("orders", session.get("orders"), len(result.requests) + never_landed)
@@ -418,7 +437,7 @@ def compare_session(result: Recomputed, session: dict, never_landed: int) -> Non
         check(f"{symbol}.funding", told["funding"], money(book.funding))
         total += sum(Decimal(told[name]) for name in ("realised", "unrealised", "funding")) - Decimal(told["fees"])
     for symbol in result.books.keys() - session["positions"].keys():
-        result.problems.append(f"session: no position of {symbol}")
+        result.note(f"session: no position of {symbol}", BROKEN)
     equity = session["equity"]
     check("equity.start", equity["start"], money(result.start or 0))
     if "cash" in equity:
@@ -429,9 +448,13 @@ def compare_session(result: Recomputed, session: dict, never_landed: int) -> Non
 def compare_journal(result: Recomputed, path: Path) -> int:
     """Journal and ledger tell of the same orders and fills. Returns the intents that never reached the venue."""
     data = path.read_bytes()
-    committed = struct.unpack_from("<q", data, JOURNAL_COMMIT_BYTE)[0]
+    committed = struct.unpack_from("<I", data, JOURNAL_COMMIT_BYTE)[0]  # the upper half is its complement
+    number = 0
+    while (segment := path.with_name(f"{path.name}.{(number := number + 1)}")).exists():
+        data += segment.read_bytes()[JOURNAL_HEADER_BYTES:]
     intents: dict[str, tuple] = {}
     fills: dict[int, tuple] = {}
+    not_found = set()
     for number in range(committed):
         base = JOURNAL_HEADER_BYTES + number * JOURNAL_RECORD_BYTES
         kind = struct.unpack_from("<H", data, base + 4)[0]
@@ -439,29 +462,42 @@ def compare_journal(result: Recomputed, path: Path) -> int:
             told = REQUEST.unpack_from(data, base + JOURNAL_BODY_BYTE)
             client_id = f"{told[1]:016x}{told[2]:016x}"
             if client_id in intents:
-                result.problems.append(f"journal {number + 1}: client id {client_id} is journaled twice")
+                result.note(f"journal {number + 1}: client id {client_id} is journaled twice", DOUBLED)
             intents[client_id] = told
         elif kind == JOURNAL_EVENT:
             told = REPORT.unpack_from(data, base + JOURNAL_BODY_BYTE)
+            if told[14] == REPORT_NOT_FOUND:
+                not_found.add(f"{told[1]:016x}{told[2]:016x}")
             if told[14] == REPORT_FILL:
                 numbers = (f"{told[1]:016x}{told[2]:016x}", told[3], told[4], told[9])
                 if fills.setdefault(told[8], numbers) != numbers:
-                    result.problems.append(f"journal {number + 1}: trade {told[8]} is told in two ways")
+                    result.note(f"journal {number + 1}: trade {told[8]} is told in two ways", BROKEN)
+    last_told = max(fills, default=0)
     for client_id, line in result.requests.items():
         told = intents.get(client_id)
         if told is None:
-            result.wrong(line, f"order {client_id} has no journaled intent")
+            result.wrong(line, f"order {client_id} has no journaled intent", LOST)
             continue
         same = told[3:6] == (line["price_ticks"], line["qty_lots"], line["stop_ticks"])
         if not same or {1: "buy", -1: "sell"}.get(told[11]) != line["side"] or TYPES[told[12]] != line["type"]:
-            result.wrong(line, f"order {client_id} is not what was journaled")
+            result.wrong(line, f"order {client_id} is not what was journaled", LOST)
     for trade_id, line in result.trades.items():
         numbers = (line["client_order_id"], line["price_ticks"], line["qty_lots"], line["fee_e8"])
-        if fills.pop(trade_id, None) != numbers:
-            result.wrong(line, f"trade {trade_id} is missing or different in the journal")
+        told = fills.pop(trade_id, None)
+        if told != numbers:
+            if told is None and trade_id > last_told:
+                result.on_their_way.append(trade_id)
+            kind = UNTOLD if told is None else BROKEN
+            result.wrong(line, f"trade {trade_id} is missing or different in the journal", kind)
     for trade_id in fills:
-        result.problems.append(f"journal: trade {trade_id} never happened at the venue")
-    return len(intents.keys() - result.requests.keys())
+        result.note(f"journal: trade {trade_id} never happened at the venue", BROKEN)
+    never_landed = [client_id for client_id in intents if client_id not in result.requests]
+    places = {client_id: place for place, client_id in enumerate(intents)}
+    last = max((places[client_id] for client_id in result.requests if client_id in places), default=-1)
+    for client_id in never_landed:
+        if client_id not in not_found:
+            (result.on_their_way if places[client_id] > last else result.open_ended).append(client_id)
+    return len(never_landed)
 
 
 def main(arguments: list[str] | None = None) -> int:

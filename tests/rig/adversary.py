@@ -42,10 +42,16 @@ LIMITS = {
     "cool_down_ns": 2 * MS, "bucket_tokens": 3, "bucket_refill_ns": 18 * MS, "open_orders": 5, "order_lots": 20_000,
     "order_notional_e8": 1_900 * 10**8, "breaker_failures": 12, "breaker_window_ns": SECOND,
     "breaker_open_ns": 40 * MS, "quote_age_ns": SECOND, "gross_bps": 900, "net_bps": 800, "venue_bps": 500,
-    "streak_losses": 12, "streak_pause_ns": 20 * MS,
+    "strategy_bps": 880,
+    "streak_losses": 16, "streak_pause_ns": 20 * MS, "repeat_orders": 1_000, "repeat_pause_ns": SECOND,
+    "stop_bps": 150, "stop_loss_bps": 2, "slippage_bps": 5,
 }  # fmt: skip
 # What is special about a session.
-KINDS = ("killed", "losses", "ruin", "breaker", "journal", "crowd", "busy", "related", "calm")
+KINDS = ("killed", "losses", "ruin", "breaker", "journal", "crowd", "busy", "related", "rates", "repeats", "calm")
+RATES = {
+    "shard_tokens": 2, "shard_refill_ns": 9 * MS, "order_tokens": 5, "order_refill_ns": 4 * MS, "message_tokens": 10,
+    "message_refill_ns": 800_000,
+}  # fmt: skip
 NOT_OF_AN_INTENT = (e.RISK_SIZE_ZERO, e.EXEC_RING_FULL, e.EXEC_NEVER_LANDED)  # a shard's own, and what is no refusal
 CODES = [e.REJECT_NAMES[e.DATA_STALE]] + [
     name for code, name in e.REJECT_NAMES.items() if 300 < code < 500 and code not in NOT_OF_AN_INTENT
@@ -87,11 +93,19 @@ class Session:
 
     def __init__(self, folder: Path, seed: int, kind: str, loose: dict[str, int] | None = None) -> None:
         self.dice, self.kind = random.Random(seed), kind
-        capacity = {"journal": 5_000}.get(kind, 40_000)
+        capacity = {"journal": 4_992}.get(kind, 40_000)
         slots, rows = ((32 if kind == "busy" else 64), 4_096), 22 if kind == "crowd" else 1_024
         held = {**LIMITS, "correlation_bps": 7_000 if kind == "related" else 10_000}
         if kind == "losses":
-            held.update(streak_losses=1_000, drawdown_bps=800)  # no pause, and reached on the third day
+            held.update(
+                streak_losses=1_000, drawdown_bps=800, stop_loss_bps=1_000
+            )  # no pause, reached on the third day
+        if kind == "rates":
+            held.update(RATES)
+        if kind == "repeats":
+            held.update(repeat_orders=20)
+        if kind in ("breaker", "calm"):  # no session is long enough to know: everything may be lost
+            held["var_bps" if kind == "calm" else "shortfall_bps"] = 600
         told = limits(**held)
         self.table = dict(zip(told.dtype.names, told[0].item(), strict=True))
         self.rig = Starting(folder, N, SHARDS, capacity, {**held, **(loose or {})}, rows=rows, slots=slots)
@@ -110,7 +124,7 @@ class Session:
         self.market_no, self.event_no = [0] * N, [0] * N
         self.whole = [False] * N
         self.asleep = 0
-        self.killed = self.opened = self.full = False
+        self.killed = self.opened = self.full = self.stubborn = False
         self.intents = 0
         self.recent: list[tuple[int, dict]] = []
         self.decisions: list[Decision] = []
@@ -263,6 +277,11 @@ class Session:
         self.rig.wires.control[CONTROL_KILL] = self.mirror.kill = 1
         self.killed = True
 
+    def repeat(self) -> None:
+        """Exits of one lot, again and again, until that is ended; and then again."""
+        self.stubborn = True
+        self.killed = bool(self.rig.wires.control[CONTROL_KILL])
+
     def leap(self) -> None:
         """All prices are a thousand times as high, through every stop: who was short has lost all."""
         for index in range(N):
@@ -354,12 +373,18 @@ class Session:
         index = self.dice.randrange(N)
         shard = index % SHARDS
         way = self.dice.random()
+        if self.stubborn and self.chance(0.8):
+            index = max(range(N), key=lambda index: abs(self.lots(index)))
+            shard, way = index % SHARDS, 0.5
         if way < 0.06 and self.recent:
             shard, fields = self.dice.choice(self.recent)
         elif way < 0.10:
             fields = self.garbage()
         else:
             fields = self.edge(index) if way < 0.3 else self.sane(index)
+            if self.stubborn and (held := self.lots(index)):
+                fields.update(side=-1 if held > 0 else 1, leg=e.LEG_EXIT, flags=e.ORDER_REDUCE_ONLY, stop_ticks=0)
+                fields.update(qty_lots=1, tif=e.TIF_IOC, type=e.TYPE_MARKET, price_ticks=0)
             if way > 0.75:
                 for _ in range(self.dice.choice((1, 1, 2, 4))):
                     name = self.dice.choice(tuple(FIELDS))
@@ -392,6 +417,8 @@ class Session:
             share = self.intents / intents
             if self.kind == "killed" and share > 0.93 and not self.killed:
                 self.kill()
+            if self.kind == "repeats" and share > 0.8 and not self.killed:
+                self.repeat()
             if self.kind == "ruin" and share > 0.8 and self.mids[0] < MID * 2:
                 self.leap()
             self.round(min(BURST, intents - self.intents))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SUPERVISOR = [sys.executable, "-m", "bot4.cli.supervisor"]
+STRATEGIES = str(REPOSITORY / "tests")  # rig.puppet is one
 TIMEOUT_S = 900
 
 
@@ -26,7 +27,11 @@ def settings_in(folder: Path) -> Path:
 
 def start(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """`bot4-supervisor start` with settings of its own; the report goes to folder/report."""
-    config = settings_in(folder)
+    return start_with(settings_in(folder), folder, *options)
+
+
+def start_with(config: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """The same with settings that are there."""
     command = [
         *SUPERVISOR,
         "start",
@@ -38,8 +43,9 @@ def start(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
         *options,
     ]
     return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, env=os.environ
-    )
+        command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), STRATEGIES)))},
+    )  # fmt: skip
 
 
 def session(folder: Path) -> dict:

@@ -46,10 +46,11 @@ class Desk:
         owners: Owners | None = None,
         recording: Recording | None = None,
         profiles: dict[str, Profile] | None = None,
+        scenario_file: Path | None = None,
     ) -> None:
         self.now_ns = START_NS
         self.ledger = folder / ledger
-        path = None
+        path = scenario_file
         if scenario:
             path = folder / "scenario.toml"
             path.write_text(scenario)

@@ -7,8 +7,10 @@ from typing import Any
 
 from rig.exchange_desk import START_NS, Desk
 
-from bot4.adapters.exchange.recorded import Event, Recording, read_queue
+from bot4.adapters.exchange.recorded import Event, Recording
+from bot4.adapters.exchange.symbol import default_symbols
 from bot4.cli.recorded_market import open_recording
+from bot4.model.queue import read_queue
 
 SPOT = "hftbacktest/spot"
 STEP_S = 0.005
@@ -45,7 +47,9 @@ class RecordedDesk(Desk):
 
 def open_files(paths: list[Path], queue: str = "risk-averse") -> Recording:
     """A recording of these files."""
-    return open_recording(paths, read_queue(queue))
+    model = read_queue(queue)
+    assert model is not None, queue
+    return open_recording(paths, model, known=default_symbols())
 
 
 def scaled(levels: dict[Decimal, Decimal], tick: Decimal, lot: Decimal) -> dict[int, int]:

@@ -44,14 +44,21 @@ class Rig:
         spot=False,
         rows=ORDER_ROWS,
         slots=(ORDER_RING_CAPACITY, ORDER_RING_CAPACITY),
+        one_segment=True,
+        **journal,
     ):
         self.path = folder / "journal"
+        if one_segment:  # no second one can be made: the capacity is all the room there is
+            (folder / "journal.1").mkdir(exist_ok=True)
+        self.journal = journal
         self.wires = private_wires(n_shards, n_instruments)._replace(
             requests=private_rings(1, slots[0], ORDER_WORDS)[0], reports=private_rings(n_shards, slots[1], ORDER_WORDS)
         )
         self.rows = rows
         self.instruments = instruments(n_instruments, n_shards, spot)
         self.limits = limits(**dict(limit_changes))
+        self.begun = self.limits.copy()
+        self.agent = None
         self.session = session(n_shards, n_instruments, **dict(session_changes))
         self.capacity = capacity
         self.event_seq, self.trade_id = itertools.count(1), itertools.count(1)
@@ -59,9 +66,12 @@ class Rig:
         self.agent = self.start()
 
     def build(self):
-        """A new agent on the same rings and journal, which has not begun."""
+        """A new agent on the same rings and journal, which has not begun; what was tightened it reads there."""
+        if self.agent is not None:
+            tightened = self.agent.memory.tightened != 0
+            words(self.limits)[tightened] = words(self.begun)[tightened]
         tables = self.instruments, self.limits, self.session
-        self.agent = ExecutionAgent(self.wires, *tables, self.path, self.capacity, self.rows)
+        self.agent = ExecutionAgent(self.wires, *tables, self.path, self.capacity, self.rows, **self.journal)
         return self.agent
 
     def start(self):
@@ -142,7 +152,8 @@ class Rig:
             "shard": shard,
         }
         values.update({"ts_ns": T0 + at, **fields})
-        values["id_hi"] = 1 << 48 | 1 << 32 | values.get("instrument", 0) << 16 | 1
+        generation = int(self.session[0]["feed_generation"])
+        values["id_hi"] = 1 << 48 | 1 << 32 | values.get("instrument", 0) << 16 | generation
         values["id_lo"] = values["event_no"] << 32 | values.get("leg", 0) << 24
         for name, value in values.items():
             record[name] = value

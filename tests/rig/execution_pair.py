@@ -6,12 +6,12 @@ import numpy as np
 from reference.engine.execution import NEVER, PUBLISHED, STATS, FullError, RefExecution, Ring, Wires
 from rig.execution import Rig
 
-from bot4.engine.journal import COMMIT_WORD
+from bot4.engine.journal import COMMIT_WORD, commit_word
 from bot4.engine.order_state import ORDER
 from bot4.engine.portfolio import PORTFOLIO
 from bot4.model.enums import ACTION_CANCEL_ALL, INT64_MAX, REPORT_TOTALS, TICK_QUOTE
 from bot4.model.errors import JournalError
-from bot4.model.records import EXEC_REPORT, JOURNAL, ORDER_INTENT, ORDER_WORDS, PORTFOLIO_TOTALS, TICK, words
+from bot4.model.records import EXEC_REPORT, ORDER_INTENT, ORDER_WORDS, PORTFOLIO_TOTALS, TICK, words
 from bot4.shm import wires as w
 from bot4.shm.layout import (
     CLOCK_EXEC_SHARD,
@@ -29,7 +29,7 @@ from bot4.shm.layout import (
 )
 from bot4.shm.spsc_ring import consume, push_order, push_tick
 
-KINDS = ("", "start", "intent", "denied", "event", "request", "sample")
+KINDS = ("", "start", "intent", "denied", "event", "request", "sample", "limit", "day_shut")
 BASES = {"journaled": 1, "sent": 2, "working": 3}
 OVERLAYS = {"unknown": 1, "cancel": 2, "replace": 4, "triggered": 8}
 GAUGES = {
@@ -50,6 +50,9 @@ GAUGES = {
     "open_orders": w.GAUGE_EXEC_OPEN_ORDERS,
     "breaker": w.GAUGE_EXEC_BREAKER,
     "streak_pause": w.GAUGE_EXEC_STREAK,
+    "streak_until": w.GAUGE_EXEC_STREAK_UNTIL_NS,
+    "day_shut_until": w.GAUGE_EXEC_DAY_SHUT_UNTIL_NS,
+    "breaker_until": w.GAUGE_EXEC_BREAKER_UNTIL_NS,
     "unknown": w.GAUGE_EXEC_UNKNOWN,
     "alarms": w.GAUGE_EXEC_ALARMS,
 }
@@ -70,10 +73,13 @@ ACCOUNT_FIELDS = (
     "now_ns", "state", "equity_e8", "high_water_e8", "day_start_e8", "day", "started", "next_grid_ns",
     "next_sample_ns", "next_deadline_ns", "last_event_seq", "open_orders", "unknown", "asking",
     "breaker_open_until_ns", "breaker_window_start_ns", "breaker_count", "killed", "alarms", "drawdown_ppm", "streak",
-    "streak_until_ns", "epoch",
+    "streak_until_ns", "day_shut_until_ns", "epoch", "generation", "order_bucket_ns", "message_bucket_ns",
+    "breaker_trips",
+    "breaker_probe_until_ns",
 )  # fmt: skip
 POSITION_FIELDS = PORTFOLIO.names
-VIEW_FIELDS = ("pending_buy_lots", "pending_sell_lots", "open_orders", "last_open_ns", "bucket_ns")
+VIEW_FIELDS = ("pending_buy_lots", "pending_sell_lots", "open_orders", "last_open_ns", "bucket_ns", "run", "run_ns",
+               "exit_buy_lots", "exit_sell_lots")  # fmt: skip
 ORDER_FIELDS = tuple(name for name in ORDER.names if not name.startswith("asked"))
 
 
@@ -106,7 +112,7 @@ def report_message(record: np.ndarray) -> dict:
     if record.view(EXEC_REPORT)["kind"][0] != REPORT_TOTALS:
         return message(record, EXEC_REPORT)
     full = message(record, PORTFOLIO_TOTALS)
-    assert full.pop("reserved").tolist() == [0, 0, 0]
+    assert full.pop("reserved").tolist() == [0, 0]
     return full
 
 
@@ -193,6 +199,14 @@ class ExecutionPair:
         """Somebody sets the kill word."""
         self.rig.wires.control[CONTROL_KILL] = self.wires.kill = 1
 
+    def ask_limits(self, changes) -> None:
+        """A person wants limits to be these; all others as they are in force."""
+        wires, twin = self.rig.wires, self.twin
+        wish = twin.limits | twin.coming | changes
+        self.wires.asked.append(wish)
+        wires.asked[LINE:] = list(wish.values())
+        wires.asked[0] = len(self.wires.asked)
+
     def ask_resync(self, shard) -> None:
         """A shard asks for the full picture."""
         self.rig.wires.control[CONTROL_RESYNC + shard * LINE] += 1
@@ -269,8 +283,14 @@ class ExecutionPair:
                 assert order["asked_qty_lots"] == twin.orders[row].asked
                 assert order["asked_stop_ticks"] == twin.orders[row].asked_stop
         assert memory.free[1 : 1 + memory.free[0]].tolist() == twin.free
+        assert memory.shard_bucket_ns.tolist() == twin.shard_bucket and memory.untold.tolist() == twin.untold
+        assert memory.denied_bucket_ns.tolist() == twin.denied_bucket
         assert memory.lost.tolist() == twin.lost and memory.resync_seen.tolist() == twin.answered
         assert {name: memory.stats[GAUGES[name]] for name in STATS} == {name: twin.stats[name] for name in STATS}
+        check("limits", tuple(twin.limits), tuple(memory.limit_words.tolist()), tuple(twin.limits.values()))
+        coming = twin.limits | twin.coming
+        assert memory.next_words.tolist() == list(coming.values()) == self.rig.wires.limits[0].tolist()
+        assert memory.account["limits_ns"][0] == twin.limits_from
         self.compare_wires()
 
     def account(self) -> tuple:
@@ -280,15 +300,18 @@ class ExecutionPair:
             twin.now, twin.state, twin.equity, twin.high_water, twin.day_start, twin.day, twin.day_begun,
             twin.next_grid, twin.next_sample, min(twin.deadlines, default=NEVER), twin.last_seq, len(twin.orders),
             twin.unknown, twin.asking, twin.breaker_until, twin.breaker_since, twin.failures, twin.killed,
-            twin.alarms, twin.drawdown, twin.streak, twin.streak_until, twin.epoch,
+            twin.alarms, twin.drawdown, twin.streak, twin.streak_until, twin.day_shut_until, twin.epoch,
+            twin.generation,
+            twin.order_bucket, twin.message_bucket, twin.trips, twin.probe_until,
         )  # fmt: skip
 
     def position(self, of) -> tuple:
         """A position of the twin in the order of POSITION_FIELDS."""
         return (
             of.lots, of.cost, of.realised, of.fees, of.funding, of.worth, of.bid, of.ask, of.quote_ns, of.whole,
-            of.last_event_no, of.last_trade, of.own_orders, of.stop_ticks, of.stop.row if of.stop else -1,
-            of.close.row if of.close else -1, of.naked_since, of.trip, of.retry,
+            of.last_event_no, of.last_trade, of.own_orders, of.stop_ticks, of.trail_ticks, of.even_ticks,
+            of.stop.row if of.stop else -1, of.close.row if of.close else -1, of.naked_since, of.trip,
+            int(of.trip_lost), of.retry, of.wait_ns, of.wait_until,
         )  # fmt: skip
 
     def order(self, row) -> tuple:
@@ -306,6 +329,8 @@ class ExecutionPair:
             "sends": order.sends,
             "sent_ns": order.sent_ns,
             "code": order.code,
+            "result_e8": sum(order.closed),
+            "lost": int(order.lost),
         }
         return tuple(values[name] for name in ORDER_FIELDS)
 
@@ -332,7 +357,7 @@ class ExecutionPair:
 
     def compare_journal(self) -> None:
         """Records since the last time."""
-        table = self.rig.agent.journal.records.view(JOURNAL)
+        table = self.rig.agent.journal.table
         assert self.rig.agent.journal.count == len(self.journal)
         for index in range(self.read, len(self.journal)):
             record, twin = table[index], self.journal[index]
@@ -347,11 +372,12 @@ class ExecutionPair:
                 assert record[names].item() == twin.holding, (index, kind)
             body = record["body"]
             if kind == "start":
-                assert body.tolist() == [twin.body["epoch"], *[0] * 15]
+                assert body.tolist() == [twin.body["epoch"], twin.body["generation"], *[0] * 14]
             elif kind == "sample":
                 assert not body.any()
             else:
-                assert message(body, EXEC_REPORT if kind == "event" else INTENT_BITS) == twin.body, (index, kind)
+                fields = EXEC_REPORT if kind in ("event", "limit", "day_shut") else INTENT_BITS
+                assert message(body, fields) == twin.body, (index, kind)
             self.seen["record", kind] += 1
             if kind == "event":
                 self.seen["event", twin.body["kind"]] += 1
@@ -376,7 +402,7 @@ class ExecutionPair:
         unread : rings (as pairs) whose last record was not consumed yet
         """
         del self.journal[len(self.journal) - records :]
-        self.rig.agent.memory.header[COMMIT_WORD] = len(self.journal)
+        self.rig.agent.memory.header[COMMIT_WORD] = commit_word(len(self.journal))
         self.read = len(self.journal)
         ring, twin = self.rig.wires.requests, self.wires.requests
         for _ in range(requests):

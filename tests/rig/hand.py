@@ -306,6 +306,9 @@ class HandBot(HandFeed):
         found = []
         execution = self.execution.memory._asdict()
         known = execution.pop("known")._asdict()  # what it has learned of the instruments' moves
+        window = known.pop("window")
+        known["window"] = window[~np.isnan(window)]  # which is the word for a second without a move
+        del execution["tail"]  # scratch of one check
         memories = (self.feed.memory.feed._asdict(), self.shard.memory._asdict(), execution, known)
         for memory in (*memories, self.venue.memory.core._asdict()):
             for name, array in memory.items():

@@ -62,7 +62,7 @@ def log_of(folder: Path, worker: str) -> list[dict]:
 
 def intents_of(folder: Path) -> np.ndarray:
     """ORDER_INTENT[n]: everything that was sent to the venue, in the order of the journal."""
-    (path,) = folder.glob("config/state/sessions/*/journal*")
+    (path,) = folder.glob("config/state/sessions/*/journal.bin")
     records = read_journal(path)
     return np.ascontiguousarray(records["body"][records["type"] == JOURNAL_INTENT]).view(ORDER_INTENT).reshape(-1)
 

@@ -10,6 +10,7 @@ from bot4.kernels.matching.market import handle_tick
 from bot4.kernels.matching.request import ALL_INSTRUMENTS, answer_trades, handle_request
 from bot4.kernels.matching.state import matching_memory
 from bot4.model import enums as e
+from bot4.model.queue import read_queue
 from bot4.model.records import INSTRUMENT, ORDER_INTENT, TICK, words
 
 EVENT_FIELDS = (
@@ -38,10 +39,11 @@ def small_instruments() -> np.ndarray:
 class Pair:
     """Kernels and twin with the same past."""
 
-    def __init__(self, cash_e8: int = 2 * 10**8, max_orders: int = 2**17):
+    def __init__(self, cash_e8: int = 2 * 10**8, max_orders: int = 2**17, queue: str = "risk-averse"):
         self.instruments = small_instruments()
         self.cash_e8 = cash_e8
-        self.memory = matching_memory(2, cash_e8, max_orders)
+        model = read_queue(queue)
+        self.memory = matching_memory(2, cash_e8, max_orders, model)
         self.twin = RefVenue(
             [
                 Rules(
@@ -58,6 +60,7 @@ class Pair:
             ],
             cash_e8,
             max_orders,
+            (queue.partition(":")[0], model.exponent),
         )  # fmt: skip
         self.tick_record = np.zeros(1, TICK)
         self.request_record = np.zeros(1, ORDER_INTENT)
@@ -133,7 +136,17 @@ class Pair:
                     int(row) + 1,
                     *(
                         int(memory.orders[row][name])
-                        for name in ("qty_lots", "cum_lots", "queue_lots", "stop_ticks", "triggered")
+                        for name in (
+                            "qty_lots",
+                            "cum_lots",
+                            "queue_lots",
+                            "stop_ticks",
+                            "triggered",
+                            "seen_lots",
+                            "traded_lots",
+                            "gone_lots",
+                            "fresh_lots",
+                        )
                     ),
                 )
                 for row in open_rows
@@ -157,6 +170,7 @@ class Pair:
             assert lots >= 0 or not self.instruments[index]["is_spot"]
         assert state[0] == cash
         assert all(0 <= cum < qty for _, qty, cum, *_ in state[3])
+        assert all(queue >= 0 and min(more) >= 0 for _, _, _, queue, _, _, *more in state[3])
         assert all(0 < taken <= seen for _, _, _, seen, taken in state[2])
         assert self.memory.desk[0]["n_open"] == len(state[3])
 
@@ -190,7 +204,7 @@ class RandomScript:
 
     def step(self) -> None:
         """One thing happens."""
-        self.pair.now += self.random.choice((0, 1, 5, 100))
+        self.pair.now += self.random.choice((0, 1, 5, 100, 30_000_000, 120_000_000))
         index = self.random.randrange(2)
         chance = self.random.random()
         if chance < 0.30:

@@ -37,8 +37,6 @@ from bot4.shm.wires import (
 
 INDICATORS = ("mid", "microprice", "imbalance", "open", "high", "low", "close", "atr", "vwap")
 
-RISK_NAMES = [name for name in RISK_VIEW.names if name != "reserved"]
-
 
 def plain(record: Any) -> Record:
     """A record as a dictionary by field name."""
@@ -131,6 +129,7 @@ class ShardPair:
         assert counts == [expected.get(stage, 0) if alone else 0 for stage in range(len(STAGES))]
         row = wires.rejects[k]
         assert {int(code): int(row[code]) for code in np.flatnonzero(row)} == +twin.rejects
+        assert self.rig.agent.memory.limit_words.tolist() == list(twin.limits.values())
         status = self.rig.agent.memory.status[0]
         assert (status["execution_gate"] != 0, status["resyncing"] != 0) == (twin.gate, twin.resyncing)
         assert status["snapshot_wanted"] == 0  # passed on at once
@@ -141,11 +140,20 @@ class ShardPair:
         """One instrument."""
         memory, line = self.rig.agent.memory, self.twin.lines[i]
         state = dict(zip(SHARD_STATE.names, memory.states[i].item(), strict=True))
-        assert dict(zip(RISK_NAMES, memory.risks[i][RISK_NAMES].item(), strict=True)) == line.risk
+        risk = dict(zip(RISK_VIEW.names, memory.risks[i].item(), strict=True))
+        assert {name: risk[name] for name in line.risk} == line.risk
+        assert not any(value for name, value in risk.items() if name not in line.risk), "what execution alone knows"
         assert (state["synced"] != 0, state["next_event_no"]) == (line.sequence.synced, line.sequence.next)
         assert (state["last_ts_ns"], state["mark_e8"]) == (line.sequence.last_ns, line.mark_e8)
         assert (state["pause_until_ns"], state["entry_ns"]) == (line.pause_ns, line.entry_ns)
         assert near(state["last_score"], line.score)
+        won, lost = [one for one in line.results if one > 0], [-one for one in line.results if one <= 0]
+        assert (state["trips"], state["wins"]) == (len(line.results), len(won))
+        assert (state["won_ppb"], state["lost_ppb"]) == (sum(won), sum(lost))
+        cash = -sum(side * worth for side, worth in line.trip)
+        assert (state["trip_cash_tl"], state["trip_cost_tl"], state["trip_fees_e8"]) == (
+            cash, line.trip_cost, line.trip_fees
+        )  # fmt: skip
         assert (state["order_active"] != 0) == (line.order is not None)
         if line.order:
             order = line.order

@@ -50,6 +50,10 @@ def bench_instruments() -> np.ndarray:
 class SimBench:
     """Simulated venue, its port (`venue`) and the market in the test's hand."""
 
+    CANNOT: frozenset[str] = frozenset()
+    most_open = 1_024  # orders
+    many_trades = 2_500  # more than the ring of events holds
+
     def __init__(self, ledger_path, start_balance_e8: int = 10**13, max_orders: int | None = None):
         self.instruments = bench_instruments()
         self.symbols = ["BTCUSDT", "ETHUSDT"]
@@ -119,9 +123,10 @@ class SimBench:
         """A best quote newer than the depth book."""
         self.send(instrument, TICK_QUOTE, FLAG_LAST, bid, bid_lots, ask, ask_lots)
 
-    def trade(self, instrument: int, price: int, lots: int, aggressor: int) -> None:
-        """A recorded trade."""
-        self.send(instrument, TICK_TRADE, FLAG_LAST, price, lots, 1, aggressor)
+    def trade(self, instrument: int, price: int, lots: int, aggressor: int, times: int = 1) -> None:
+        """A recorded trade, or several."""
+        for _ in range(times):
+            self.send(instrument, TICK_TRADE, FLAG_LAST, price, lots, 1, aggressor)
 
     def stale(self, instrument: int) -> None:
         """The book is not whole any more."""

@@ -69,6 +69,8 @@ class _Agent:
         self.calls = 0
         self.record = np.zeros(1, TICK)
         self.numbers = words(self.record)
+        if attempt < self.parameters.get(f"{name.split('-')[0]}_stillborn", 0):
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def misbehave(self):
         """Die, hang or fail as the plan says, on the first `<agent>_times` starts of this agent."""
@@ -87,6 +89,12 @@ class _Agent:
             raise RecordingError("recording.gz: truncated at byte 17; fetch it again")
         if fault == 5:
             raise JournalError("journal.bin: record 7 is damaged")
+        if fault == 6:
+            while True:
+                pass
+        if fault == 7:
+            _, full = os.pipe()
+            os.write(full, bytes(10**7))
 
     def close(self):
         """Nothing is held."""
@@ -161,6 +169,7 @@ BUILDERS = {
     "execution": f"{__name__}:Still",
     "venue": f"{__name__}:Still",
     "bot": f"{__name__}:Still",
+    "quarantine": "workers.quarantine:build",
 }
 WORKERS = tuple(WorkerSpec(name=name, agents=(name,), core=None) for name in ("venue", "execution", "shard-0", "feed"))
 

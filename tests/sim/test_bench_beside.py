@@ -102,3 +102,16 @@ def test_suites_name_the_peers_that_they_have(tmp_path):
     for name in CLIENTS:
         assert (name in feed) != (f"{name}: not installed" in told), name
     assert not list(folder.iterdir())
+
+
+def test_an_order_inside_stands_beside_ccxts_own_and_the_bare_socket(tmp_path):
+    path = tmp_path / "bench.json"
+    command = [sys.executable, "-m", "bot4.cli.bench", "order_inside", "--quick", "--json", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(path.read_text())
+    limits, gateway = result["limits"], result["suites"]["order_inside"]["gateway"]
+    assert gateway["limit"] == "tls_send" and gateway["p50"] > limits["hmac"]["p50"] > 0
+    assert gateway["p50"] <= gateway["p99"] <= gateway["max"]
+    ccxt = result["suites"]["order_inside"]["ccxt"]  # a library of the tests, so it is here
+    assert ccxt["peer"] and gateway["x_ccxt"] == pytest.approx(gateway["p50"] / ccxt["p50"], rel=1e-3)

@@ -22,6 +22,7 @@ SUITES = {
         *("indicators", "decision", "breaker", "risk", "order_write"),
         *("each_32", "each_breaker", "each_risk"),
     },
+    "risk": {"checks_1000"},
     "matching": {"book_1k", "book_50k", "fills", "mixed", "each_book", "each_mixed"},
     "tick_to_intent": {
         f"{kind}_{moment}" for kind in ("trade", "quote", "open_100000", "open_5000") for moment in ("written", "read")
@@ -36,7 +37,7 @@ SUITES = {
         f"{name}_{part}" for name in ("shard-0", "execution", "feed", "venue") for part in ("private", "pss_5_sharers")
     },
 }
-ON_REQUEST = ["parse", "feed", "peers"]
+ON_REQUEST = ["parse", "feed", "order_inside", "peers"]
 PERCENTILES = ("p50", "p90", "p99", "p99_9", "max")
 
 

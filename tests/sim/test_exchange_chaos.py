@@ -59,6 +59,7 @@ def anything(server, draw):
 def test_chaos_over_sockets(tmp_path):
     """A few days on which the faults meet real connections and a real clock."""
     with ExchangeServer(tmp_path, "--speed", "5x", scenario=WIDE, market="generated:1") as server:
+        kinds = set()
         for seed in range(3):
             draw = random.Random(seed)
             server.http_patience(10.0)
@@ -71,10 +72,9 @@ def test_chaos_over_sockets(tmp_path):
                 while time.monotonic() < end:
                     anything(server, draw)
             server.http_patience(10.0)
+            kinds |= {row["kind"] for row in server.faults() if row["done"]}
             server.heal()
             server.conserved()
             assert server.done("GET", "account")["balances"]
-        report = server.faults()
-        kinds = {row["kind"] for row in report if row["done"]}
         assert len(kinds & {*REQUEST_KINDS, *EVENT_KINDS}) > 10, kinds
         assert server.stop().kinds["fault"] > 30

@@ -11,11 +11,20 @@ import pytest
 from oracle.exchange_ledger import recompute
 from reference.adapters.exchange.recorded import RefBook, RefOffer, messages
 from rig.exchange_capture import Capture
+from rig.exchange_desk import START_NS, fixed_key
 from rig.exchange_recorded import SPOT, RecordedDesk, open_files, scaled
 from rig.exchange_server import COMMAND, ExchangeServer
 
+from bot4.adapters.exchange.assembly import assemble
+from bot4.adapters.exchange.commission import Tier
+from bot4.adapters.exchange.ledger import Ledger
+from bot4.adapters.exchange.owner import Owner
+from bot4.adapters.exchange.protocol import BYBIT
+from bot4.adapters.exchange.scenario import Scenario
 from bot4.adapters.exchange.symbol import default_symbols
+from bot4.cli.recorded_market import open_recording
 from bot4.jit import JIT
+from bot4.model.queue import AVERSE
 from bot4.ports.feed import BookChange, Quote
 from bot4.settings.loader import load
 
@@ -347,3 +356,69 @@ def test_a_recorded_market_over_sockets(data_dir, tmp_path):
             assert until(stream, lambda m: m["stream"] == "btcusdt@depth@100ms")["data"]["U"] == diff["u"] + 1
         server.conserved()
         assert server.stop().kinds["fill"] >= 2
+
+
+class PerpetualBook(RefBook):
+    """A book of the perpetuals: each change names the last id of the one before it."""
+
+    fresh = True
+
+    def change(self, data):
+        """One change; the first one after the snapshot may begin before it."""
+        if self.last is None:
+            self.early.append(data)
+            return False
+        if data["u"] < self.last:
+            return False
+        assert data["pu"] == self.last or (self.fresh and data["U"] <= self.last <= data["u"]), "a gap"
+        self.fresh, self.last = False, data["U"] - 1  # ids of all symbols are one row: those between are of others
+        return super().change(data)
+
+
+@pytest.mark.compiled
+def test_perpetuals_are_bybits_contracts_over_and_over(data_dir, tmp_path):
+    """A hundred seconds of a perpetual of Binance behind Bybit's protocol, twice: the recorded book each time."""
+    path = data_dir / "hftbacktest/usdm/btcusdt_20230404.dat.gz"
+    told = [data for _, kind, data in messages([path], "BTCUSDT") if kind in ("depth", "snapshot")]
+    recording = open_recording([path], AVERSE, "bybit", BYBIT.symbols(), again=True)
+    (symbol,) = recording.symbols
+    assert (symbol.name, symbol.category, symbol.tick_e8, symbol.lot_e8) == ("BTCUSDT", "linear", E8 // 10, E8 // 1_000)
+    rounds, seen, clock = 0, Counter(), [START_NS]
+
+    def watched():
+        nonlocal rounds
+        book, rest, last_ns = None, iter(()), 0
+        for ts_ns, event in recording.events:
+            assert ts_ns >= last_ns and not isinstance(event, str)
+            last_ns = ts_ns
+            if isinstance(event, BookChange) and event.snapshot:
+                rounds += 1
+                book, rest = PerpetualBook(), iter(told)
+                seen[rounds, "shift"] = event.last - next(one["lastUpdateId"] for one in told if "lastUpdateId" in one)
+            yield ts_ns, event
+            one = market.symbols["BTCUSDT"] if market else None
+            if book is None or one is None or not one.is_open or not isinstance(event, BookChange):
+                continue
+            while book.last is None or book.last + seen[rounds, "shift"] < one.book.last:
+                data = next(rest)
+                (book.snapshot if "lastUpdateId" in data else book.change)(data)
+            seen[rounds, "books"] += 1
+            best = tuple(int(one * E8) for one in book.best())
+            assert tuple(number for side in venue.best(symbol) for number in side) == best
+            if seen[rounds, "books"] % 100 == 1:
+                bids, asks = (scaled(side, Decimal("0.1"), Decimal("0.001")) for side in (book.bids, book.asks))
+                assert dict(venue.core.depth(symbol, True, 5_000)) == bids
+                assert dict(venue.core.depth(symbol, False, 5_000)) == asks
+
+    market = None
+    made = assemble(
+        [Owner("a", {"USDT": 10**13}, (Tier(0, 200, 550),))], Scenario(None, START_NS // 10**6), Ledger(None),
+        lambda: clock[0], None, keys=[fixed_key(0)], protocol=BYBIT, recording=recording._replace(events=watched()),
+    )  # fmt: skip
+    venue, market = made.gateway.venue, made.market
+    while not (rounds == 2 and seen[2, "books"] >= 500):
+        clock[0] += 5_000_000
+        market.advance(clock[0])
+        assert rounds < 3
+    assert seen[1, "books"] > 4_000 and seen[2, "shift"] > 0
+    assert market.symbols["BTCUSDT"].left_out == 0

@@ -178,7 +178,13 @@ def lost(server, method="POST", path="order", seconds=0.5, **params):
             made.getresponse().read()
 
 
+def struck(server) -> int:
+    """How many faults have happened, by the ledger."""
+    return sum(json.loads(line)["kind"] == "fault" for line in server.ledger.read_text().splitlines())
+
+
 def test_answers_that_go_wrong(quiet):
+    before = struck(quiet)
     order = "POST /api/v3/order"
     quiet.fault(kind="timeout_before", endpoint=order, times=1)
     lost(quiet, **LIMIT)
@@ -222,8 +228,8 @@ def test_answers_that_go_wrong(quiet):
     while statuses(quiet) != ["NEW"] * 7:
         assert time.monotonic() < end, "what was late never landed"
         time.sleep(0.05)
-    report = quiet.faults()
-    assert [row["done"] for row in report[-11:]] == [1] * 11
+    assert struck(quiet) == before + 11
+    assert [row["done"] for row in quiet.faults()] == [1], "those that are over go when another one comes"
 
 
 def test_events_that_go_wrong(quiet):
@@ -307,6 +313,14 @@ def test_sizes_are_bounded(quiet):
         with sockets.create_connection(("127.0.0.1", port), 10) as raw:
             raw.sendall(data)
             assert raw.recv(65_536).split(b" ")[1] == status
+    head = b"POST /api/v3/order HTTP/1.1\r\n"
+    for data in (
+        head + b"Content-Length: 70000\r\n\r\n",
+        head + b"Transfer-Encoding: chunked\r\n\r\n" + 5 * (b"4000\r\n" + b"a" * 0x4000 + b"\r\n"),
+    ):
+        with sockets.create_connection(("127.0.0.1", port), 10) as raw:
+            raw.sendall(data)  # and not a byte of what is left of it
+            assert raw.recv(65_536).split(b" ")[1] == b"413", "before the body has come"
     with quiet.listen("/ws-api/v3") as api:
         api.send("a" * 70_000)
         with pytest.raises(ConnectionClosed) as closed:
@@ -414,6 +428,7 @@ NO_START = ["--ready", "nowhere/ready"]  # read last: who misses the error befor
         (["--market", "none", "--calibrate", "/nowhere.gz"], "--calibrate"),
         (["--market", "generated:-1"], "--market"),
         (["--speed", "0x"], "--speed"),
+        (["--loop"], "--loop: is for --market recorded"),
         (["--speed", "nan"], "--speed"),
         (["--balances", "absent.toml"], "--balances"),
         (["--scenario", "absent.toml"], "--scenario"),
@@ -501,7 +516,8 @@ def test_a_crowd_of_silent_clients_shuts_nobody_out(tmp_path):
         server.stop()
 
 
-def test_a_killed_exchange_leaves_a_ledger_that_can_be_read(tmp_path):
+def test_a_killed_exchange_leaves_a_ledger_that_can_be_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # its keys are left behind
     with ExchangeServer(tmp_path, "--speed", "50x", scenario=WIDE, market="generated:2") as server:
         for _ in range(5):
             server.done("POST", "order", **LIMIT)
@@ -513,3 +529,22 @@ def test_a_killed_exchange_leaves_a_ledger_that_can_be_read(tmp_path):
         torn = tmp_path / "torn.jsonl"
         torn.write_bytes(whole + b'{"seq":12')
         assert recompute(torn) == recompute(server.ledger)._replace(torn=b'{"seq":12')
+
+
+def test_the_keys_of_a_killed_exchange_go_with_the_next_start_and_of_a_living_one_stay(tmp_path, monkeypatch):
+    home = tmp_path / "tmp"
+    home.mkdir()
+    monkeypatch.setenv("TMPDIR", str(home))
+    (home / "bot4-exchange-notes.d-1").mkdir()  # somebody else's
+    for name in ("killed", "living", "next"):
+        (tmp_path / name).mkdir()
+    with ExchangeServer(tmp_path / "killed") as killed, ExchangeServer(tmp_path / "living") as living:
+        assert len(list(home.glob("bot4-exchange-*/*.pem"))) == 2
+        killed.process.kill()
+        killed.process.wait(10)
+        with ExchangeServer(tmp_path / "next") as following:
+            kept = {path.name.split("-")[2].split(".")[0] for path in home.iterdir()}
+            assert kept == {str(living.process.pid), str(following.process.pid), "notes"}
+            following.stop()
+        living.stop()
+    assert [path.name for path in home.iterdir()] == ["bot4-exchange-notes.d-1"]

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from rig.execution import ASK, BID, T0, Rig
+from rig.shard import DOWN, UP
+from rig.shard import Rig as ShardRig
 from rig.tables import MS, SECOND
 
-from bot4.engine.journal import CRC_WORD, journal_append, record_crc
+from bot4.engine.journal import COMMIT_WORD, CRC_WORD, commit_word, journal_append, record_crc
 from bot4.engine.order_state import BASE_FREE, ORDER, STATUS_NAMES, status_of
 from bot4.engine.portfolio import STATE_ACTIVE, STATE_HALTED, STATE_RECOVERING
 from bot4.model.enums import (
@@ -54,11 +56,11 @@ from bot4.model.enums import (
     TYPE_STOP_MARKET,
     VENUE_DUPLICATE_ID,
     VENUE_FILTER,
+    VENUE_REDUCE_ONLY,
     VENUE_STOP_WOULD_TRIGGER,
 )
 from bot4.model.errors import JournalError
 from bot4.model.records import (
-    JOURNAL,
     JOURNAL_DENIED,
     JOURNAL_EVENT,
     JOURNAL_INTENT,
@@ -73,8 +75,10 @@ from bot4.shm.layout import (
     CLOCK_FEED,
     CLOCK_SHARD,
     CLOCK_VENUE,
+    CONTROL_ALONE,
     CONTROL_KILL,
     CONTROL_RESYNC,
+    CONTROL_STOP,
     LINE,
 )
 from bot4.shm.spsc_ring import has_space, push_order
@@ -87,6 +91,9 @@ from bot4.shm.wires import (
     POSITION_LOTS,
 )
 
+STRANGERS = {"id_hi": 5, "id_lo": 6, "order_row": -1, "instrument": 0, "side": 1}  # an order that nobody here knows
+STRANGERS_TRADE = {"qty_lots": 500, "price_ticks": BID, "trade_id": 9}
+
 
 @pytest.fixture
 def rig(tmp_path):
@@ -96,7 +103,7 @@ def rig(tmp_path):
 
 
 def kinds(rig):
-    return [int(kind) for kind in rig.agent.journal.records.view(JOURNAL)["type"][: rig.agent.journal.count]]
+    return [int(kind) for kind in rig.agent.journal.table["type"]]
 
 
 def test_an_accepted_intent_is_journaled_and_goes_out_with_its_latency(rig):
@@ -301,6 +308,46 @@ def test_venue_failures_open_the_breaker_and_time_closes_it(tmp_path):
     assert len(rig.requests()) == 1
 
 
+def refused_by_the_venue(rig, at):
+    """One order that the venue cannot take; True if it went out."""
+    rig.quote(at - 1)
+    rig.intent(at, qty_lots=10)
+    rig.run()
+    sent = rig.requests()
+    for request in sent:
+        rig.event(at + 1, REPORT_REJECT, request, code=VENUE_FILTER)
+    rig.run()
+    return len(sent) == 1
+
+
+def test_a_breaker_that_is_half_open_lets_one_order_at_a_time_try_the_venue(tmp_path):
+    """Every try that fails doubles the time; one that the venue works closes the breaker."""
+    rig = Rig(tmp_path, limit_changes={"breaker_failures": 3, "breaker_open_ns": SECOND, "breaker_window_ns": SECOND})
+    rig.open_market()
+    at = 5
+    assert all(refused_by_the_venue(rig, at + 2 * number) for number in range(3))
+    at += 5  # the last failure
+    for doubled in (0, 1, 2, 3, 4, 5, 5):
+        over = at + (SECOND << doubled)
+        assert not refused_by_the_venue(rig, over - 1)
+        at = over + 5
+        assert refused_by_the_venue(rig, at), "a single failure opens it again"
+        at += 1
+    at += (SECOND << 5) + 1
+    rig.quote(at - 1)
+    rig.intent(at, qty_lots=10, tif=TIF_GTC, price_ticks=BID)
+    rig.intent(at + 1, qty_lots=10)  # a second one has to wait for what becomes of the first
+    rig.run()
+    (probe,) = rig.requests()
+    rig.ack(at + 2, probe)
+    rig.intent(at + 3, qty_lots=10)
+    rig.intent(at + 4, qty_lots=10)
+    rig.run()
+    assert len(rig.requests()) == 2
+    assert rig.rejects[RISK_BREAKER_OPEN] == 8
+    assert all(refused_by_the_venue(rig, at + 10 + 2 * number) for number in range(3)), "counted anew"
+
+
 # --- protection ------------------------------------------------------------------------------------------------------
 
 
@@ -364,6 +411,32 @@ def test_a_stop_that_is_not_confirmed_in_time_ends_in_a_market_close(rig):
     assert rig.requests() == []  # one close at a time
 
 
+def test_a_close_of_which_nothing_is_said_is_followed_by_another_within_bounds(rig):
+    """A stop and a close that the venue is silent about: whichever of the closes lands first is the one that trades."""
+    rig.enter()
+    closes = []
+    for second in range(1, 7):
+        for ns in (MS, MS + 1):  # the fill was at 1 ms and 1 ns
+            rig.quote(second * SECOND + ns)
+            rig.run()
+            sent = [one for one in rig.requests() if one["action"] == ACTION_PLACE]
+            assert len(sent) == (ns > MS and second <= 3), second
+            closes += sent
+    kinds = {(one["leg"], one["type"], one["flags"]) for one in closes}
+    assert kinds == {(LEG_FLATTEN, TYPE_MARKET, ORDER_REDUCE_ONLY)}
+    assert len({(one["id_hi"], one["id_lo"]) for one in closes}) == 3
+    for close in closes[:2]:
+        rig.event(7 * SECOND, REPORT_NOT_FOUND, close)
+    rig.ack(7 * SECOND, closes[2])  # it works, so no other is needed
+    rig.quote(9 * SECOND)
+    rig.run()
+    assert not [one for one in rig.requests() if one["action"] == ACTION_PLACE]
+    rig.event(10 * SECOND, REPORT_FILL, closes[2], qty_lots=1_000, price_ticks=BID, trade_id=2)
+    rig.run()
+    assert rig.position["lots"] == 0
+    assert rig.wires.gauges[1, GAUGE_EXEC_NAKED_NS_MAX] > 9 * SECOND
+
+
 def test_a_fill_that_was_long_under_way_waits_for_its_stop_since_it_happened(rig):
     rig.intent(1)
     rig.run()
@@ -397,6 +470,56 @@ def test_a_close_that_found_no_market_is_tried_again(rig):
     rig.quote(3 * SECOND)
     rig.run()
     assert LEG_FLATTEN in [request["leg"] for request in rig.requests()]
+
+
+def nothing_to_reduce(rig, start_ms, end_ms):
+    """The venue refuses what protects, 1 ms after it came; returns at how many ms a close went out."""
+    closes = []
+    for ms in range(start_ms, end_ms, 100):
+        rig.quote(ms * MS)
+        rig.run()
+        while sent := [one for one in rig.requests() if one["action"] == ACTION_PLACE]:
+            closes += [ms for one in sent if one["leg"] == LEG_FLATTEN]
+            for one in sent:
+                rig.event((ms + 1) * MS, REPORT_REJECT, one, code=VENUE_REDUCE_ONLY)
+            rig.run()
+    return closes
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["with a stop", "without"])
+def test_a_venue_that_finds_nothing_to_reduce_is_asked_less_and_less_often(rig, named):
+    """It does not hold what we hold: closed there by hand, or liquidated, while nobody watched."""
+    if named:
+        _, (stop,) = rig.enter()
+        rig.event(5 * MS, REPORT_REJECT, stop, code=VENUE_REDUCE_ONLY)
+    else:
+        rig.event(5 * MS, REPORT_FILL, STRANGERS, **STRANGERS_TRADE)
+    rig.run()
+    alarms = int(rig.agent.memory.account[0]["alarms"])
+    closes = nothing_to_reduce(rig, 100, 110_000)
+    waits = np.diff(closes)
+    assert [int(wait) // 1_000 for wait in waits] == [1, 2, 4, 8, 16, 30, 30], closes
+    assert rig.agent.memory.account[0]["alarms"] == alarms + len(closes)
+    rig.event(115_000 * MS, REPORT_FILL, STRANGERS, **STRANGERS_TRADE | {"trade_id": 10})
+    closes = nothing_to_reduce(rig, 115_100, 120_000)
+    assert len(closes) == 3 and closes[0] == 115_100
+    rig.quote(124_100 * MS)
+    rig.run()
+    (close,) = [one for one in rig.requests() if one["leg"] == LEG_FLATTEN]
+    rig.ack(124_101 * MS, close)
+    rig.event(124_102 * MS, REPORT_EXPIRED, close)
+    rig.run()
+    assert rig.position["wait_until_ns"] == 0
+
+
+def test_what_the_journal_says_of_a_venue_that_finds_nothing_to_reduce_outlives_execution(rig):
+    rig.enter()
+    nothing_to_reduce(rig, 2_000, 20_000)
+    wait = rig.position[["wait_ns", "wait_until_ns"]].item()
+    assert wait[0] == 16 * SECOND
+    rig.build()
+    rig.run()
+    assert rig.position[["wait_ns", "wait_until_ns"]].item() == wait
 
 
 def test_a_triggered_stop_closes_and_is_counted(rig):
@@ -441,6 +564,52 @@ def test_a_resting_exit_that_the_venue_shrank_holds_no_more_than_it_may_fill(rig
     rig.event(8 * MS, REPORT_CANCELED, leave)
     rig.run()
     assert rig.agent.memory.views[0]["pending_sell_lots"] == 0
+
+
+def test_what_nobody_has_named_a_stop_for_is_closed(rig):
+    """A fill of an order that was given up, or of somebody else's, long after a position that had a stop."""
+    _, (stop,) = rig.enter()
+    rig.ack(5 * MS, stop)
+    rig.event(6 * MS, REPORT_FILL, stop, qty_lots=1_000, price_ticks=BID, trade_id=2, side=SIDE_SELL)
+    rig.run()
+    rig.requests()
+    assert rig.position["lots"] == 0 and rig.position["stop_ticks"] > 0
+    rig.event(7 * MS, REPORT_FILL, {**dict.fromkeys(("id_hi", "id_lo", "instrument"), 0), "order_row": -1, "side": 1},
+              qty_lots=50, price_ticks=ASK, trade_id=3)  # fmt: skip
+    rig.run()
+    (close,) = rig.requests()
+    assert (close["leg"], close["side"], close["qty_lots"], close["flags"]) == (LEG_FLATTEN, -1, 50, ORDER_REDUCE_ONLY)
+
+
+def test_a_shard_knows_after_a_trade_by_hand_what_is_left(rig):
+    """Somebody sells a part of it on the account: the exit is for the rest, and execution takes it."""
+    shard = ShardRig()
+
+    def tell():
+        for report in rig.reports():
+            push_order(shard.wires.reports[0], words(np.array([report])), 0)
+
+    shard.warm_up()
+    _, (stop,) = rig.enter()
+    rig.ack(5 * MS, stop)
+    rig.run()
+    tell()
+    shard.quote(20 * MS, UP)
+    assert shard.risk()["position_lots"] == 1_000
+    rig.event(30 * MS, REPORT_FILL, STRANGERS | {"side": SIDE_SELL}, **STRANGERS_TRADE)
+    rig.run()
+    tell()
+    rig.quote(50 * MS)
+    shard.run()
+    shard.warm_up(40 * MS)  # its strategy has missed a fill
+    shard.quote(50 * MS, DOWN)
+    leave = shard.intent()
+    assert (leave["leg"], leave["side"], leave["qty_lots"]) == (LEG_EXIT, SIDE_SELL, 500)
+    rig.requests()
+    rig.wires.clocks[CLOCK_FEED] = T0 + 50 * MS
+    push_order(rig.wires.intents[0], words(np.array([leave])), 0)
+    rig.run()
+    assert rig.rejects == {} and [one["leg"] for one in rig.requests()] == [LEG_EXIT]
 
 
 def test_an_overfill_is_an_alarm_and_leaves_other_orders_pending(rig):
@@ -523,7 +692,7 @@ def test_an_entry_that_rests_in_a_stale_book_is_taken_back_at_once_and_nothing_e
     rig.ack(5 * MS, stop)
     resting = resting_entry(rig)
     rig.intent(8 * MS, tif=TIF_GTC, flags=ORDER_POST_ONLY, price_ticks=BID, qty_lots=100)  # on its way
-    rig.intent(8 * MS, leg=LEG_EXIT, side=-1, flags=ORDER_REDUCE_ONLY, price_ticks=BID, qty_lots=100, stop_ticks=0)
+    rig.intent(8 * MS, leg=LEG_EXIT, side=-1, flags=ORDER_REDUCE_ONLY, price_ticks=ASK, qty_lots=100, stop_ticks=0)
     rig.run()
     underway, closing = rig.requests()
     rig.ack(9 * MS, closing)
@@ -603,6 +772,23 @@ def test_promises_follow_from_what_may_still_come(tmp_path):
     clocks[CLOCK_FEED] = clocks[CLOCK_VENUE] = clocks[CLOCK_SHARD] = INT64_MAX
     rig.run()
     assert clocks[CLOCK_EXEC_VENUE] == clocks[CLOCK_EXEC_SHARD] == INT64_MAX
+
+
+def test_the_venue_may_come_to_what_a_second_recovery_asks(tmp_path):
+    """The first one died behind an answer that had overtaken quotes: its time is later than that of every promise."""
+    rig, clocks = paced_rig(tmp_path)
+    rig.intent(100)
+    clocks[CLOCK_FEED] = clocks[CLOCK_VENUE] = clocks[CLOCK_SHARD] = T0 + 101
+    rig.run()
+    (entry,) = rig.requests()
+    rig.start()
+    rig.requests()
+    rig.event(3 * MS, REPORT_ORDER, entry, status=REPORT_ACK, qty_lots=1_000, event_seq=0)
+    rig.run()
+    rig.start()
+    rig.run()
+    assert [int(question["ts_ns"]) for question in rig.requests()] == [T0 + 4 * MS] * 2
+    assert clocks[CLOCK_EXEC_VENUE] == T0 + 4 * MS
 
 
 # --- recovery --------------------------------------------------------------------------------------------------------
@@ -720,6 +906,56 @@ def test_answers_to_an_earlier_start_do_not_open_the_gate(rig):
     assert rig.agent.memory.account["state"] == STATE_RECOVERING
 
 
+def test_a_start_of_the_whole_bot_counts_events_anew_and_a_restart_of_execution_does_not(rig):
+    rig.intent(5, event_no=500, qty_lots=10)
+    rig.run()
+    for generation, number, is_new in ((2, 3, True), (2, 3, False), (3, 1, True)):
+        rig.session[0]["feed_generation"] = generation
+        rig.requests()
+        rig.start()
+        rig.event(6 * MS, REPORT_QUERY_END, rig.requests()[-1], event_seq=0)
+        rig.run()
+        assert rig.agent.memory.account["state"] == STATE_ACTIVE
+        rig.intent(7, event_no=number, qty_lots=10)
+        rig.run()
+        sent = [one for one in rig.requests() if one["action"] == ACTION_PLACE]
+        assert [(int(one["event_no"]), int(one["id_hi"]) & 0xFFFF) for one in sent] == [(number, generation)] * is_new
+    assert rig.rejects == {EXEC_DUPLICATE: 1}
+
+
+@pytest.mark.parametrize("word", [CONTROL_STOP, CONTROL_ALONE], ids=["ends", "alone"])
+def test_a_session_that_ends_or_that_nobody_watches_opens_nothing(rig, word):
+    _, (stop,) = rig.enter()
+    rig.ack(5 * MS, stop)
+    rig.wires.control[word] = 1
+    rig.intent(10 * MS, qty_lots=10)
+    rig.intent(11 * MS, leg=LEG_EXIT, side=SIDE_SELL, flags=ORDER_REDUCE_ONLY, price_ticks=BID, stop_ticks=0)
+    rig.run()
+    assert rig.rejects == {EXEC_GATE_SHUT: 1}
+    assert [out["leg"] for out in rig.requests()] == [LEG_EXIT]
+
+
+@pytest.mark.parametrize("part", [1_000, 400], ids=["cancel", "amend"])
+def test_a_change_that_is_never_answered_is_asked_about(rig, part):
+    """A cancel or an amend may be lost like an order: silence of two seconds is an alarm and a question."""
+    _, (stop,) = rig.enter()
+    rig.ack(5 * MS, stop)
+    exits = {"leg": LEG_EXIT, "side": SIDE_SELL, "flags": ORDER_REDUCE_ONLY, "price_ticks": BID, "stop_ticks": 0}
+    rig.intent(6 * MS, qty_lots=part, **exits)
+    rig.run()
+    (sale,) = rig.requests()
+    rig.ack(7 * MS, sale)
+    rig.fill(7 * MS, sale, price=BID)
+    rig.run()
+    (change,) = rig.requests()
+    assert change["action"] == (ACTION_CANCEL if part == 1_000 else ACTION_AMEND) and change["id_lo"] == stop["id_lo"]
+    before = int(rig.agent.memory.account[0]["alarms"])
+    rig.quote(3 * SECOND)
+    rig.run()
+    questions = [one["id_lo"] for one in rig.requests() if one["action"] == ACTION_QUERY_ORDER]
+    assert questions == [stop["id_lo"]] and rig.agent.memory.account[0]["alarms"] == before + 1
+
+
 def test_a_silent_venue_is_asked_and_the_order_stays_unknown(rig):
     rig.intent(5)
     rig.run()
@@ -797,7 +1033,8 @@ def test_a_position_without_a_stop_gets_one_after_recovery(rig):
     count = rig.agent.journal.count
     rig.run()
     rig.requests()
-    rig.agent.journal.header[8] = count + 2  # killed after the fill was journaled, before its stop was
+    # killed after the fill was journaled, before its stop was
+    rig.agent.journal.header[COMMIT_WORD] = commit_word(count + 2)
     rig.start()
     (trades,) = rig.requests()
     rig.event(4 * MS, REPORT_QUERY_END, trades, event_seq=0)
@@ -808,12 +1045,12 @@ def test_a_position_without_a_stop_gets_one_after_recovery(rig):
 
 def test_a_journal_that_contradicts_itself_is_refused(rig):
     rig.enter()
-    table = rig.agent.journal.records.view(JOURNAL)
+    table = rig.agent.journal.table
     last = rig.agent.journal.count - 1
     assert table[last]["type"] in (JOURNAL_INTENT, JOURNAL_REQUEST, JOURNAL_EVENT)
     while table[last]["type"] != JOURNAL_INTENT:
         last -= 1
-    rig.agent.journal.header[8] = last + 1
+    rig.agent.journal.header[COMMIT_WORD] = commit_word(last + 1)
     table[last]["position_lots"] += 1
     rig.agent.journal.records[last * JOURNAL_WORDS + CRC_WORD] = record_crc(
         rig.agent.journal.records, last * JOURNAL_WORDS
@@ -856,3 +1093,37 @@ def test_a_shard_that_does_not_read_its_reports_is_told_everything_later(rig):
     rig.run()
     assert rig.reports()[-1]["kind"] == REPORT_QUERY_END
     assert EXEC_GATE_SHUT not in rig.rejects
+
+
+def test_a_session_settles_once_nothing_opens_and_all_is_covered(rig):
+    """Resting entries are taken back; what is unclear, and what has no confirmed stop, is named until it is over."""
+    assert rig.agent.settle(["BTCUSDT"]) == ""
+    rig.intent(5, tif=TIF_GTC, price_ticks=BID - 10, flags=ORDER_POST_ONLY)
+    rig.run()
+    (entry,) = rig.requests()
+    assert "entry" in rig.agent.settle(["BTCUSDT"])
+    (cancel,) = rig.requests()
+    assert (cancel["action"], cancel["id_lo"]) == (ACTION_CANCEL, entry["id_lo"])
+    rig.ack(2 * MS, entry)
+    rig.fill(3 * MS, entry, qty=400, price=BID - 10)
+    rig.event(4 * MS, REPORT_CANCELED, entry)
+    rig.run()
+    (stop,) = [one for one in rig.requests() if one["leg"] == LEG_STOP]
+    told = rig.agent.settle(["BTCUSDT"])
+    assert "position of 0.004 BTCUSDT without a confirmed stop" in told and "entry" not in told
+    rig.ack(5 * MS, stop)
+    rig.run()
+    assert rig.agent.settle(["BTCUSDT"]) == ""
+
+
+def test_an_entry_that_the_venue_shrank_keeps_its_stop(rig):
+    """What the venue tells of it with its size is its limit, not the price of its stop."""
+    rig.intent(5, tif=TIF_GTC, price_ticks=BID - 10, flags=ORDER_POST_ONLY)
+    rig.run()
+    (entry,) = rig.requests()
+    rig.ack(2 * MS, entry)
+    rig.event(3 * MS, REPORT_REPLACED, entry, qty_lots=900, price_ticks=int(entry["price_ticks"]))
+    rig.fill(4 * MS, entry, qty=900, price=BID - 10)
+    rig.run()
+    (stop,) = rig.requests()
+    assert (stop["qty_lots"], stop["stop_ticks"]) == (900, entry["stop_ticks"])

@@ -39,10 +39,15 @@ bar_size = 0
 enter_threshold = 0.6
 exit_threshold = 0.0
 min_hold_ns = 0
+max_hold_ns = 0
 position_fraction_bps = 100
+sizing = 0
+sizing_budget_bps = 1.0
 atr_period = 2
 stop_atr_multiple = 2.0
 stop_min_bps = 1.0
+stop_trails = 0
+even_atr_multiple = 0.0
 slippage_ticks = 2
 entry_style = 0
 entry_life_ns = 1000000000
@@ -108,6 +113,8 @@ def settings(folder: Path, repository: Path) -> Path:
         text = re.sub(r"\[strategy\].*?(?=\[venue)", lambda _: STRATEGY, text, flags=re.DOTALL)
         text = re.sub(r"cool_down_ms = \d+", "cool_down_ms = 0", text)
         text = re.sub(r"bucket_tokens = \d+", "bucket_tokens = 1000", text)
+        text = re.sub(r"^(shard|order|message)_tokens = \d+", r"\1_tokens = 10000", text, flags=re.MULTILINE)
+        text = re.sub(r"repeat_orders = \d+", "repeat_orders = 1000", text)
         text = re.sub(r"streak_losses = \d+", "streak_losses = 1000", text)
         (folder / file.name).write_text(text)
     return folder / "paper.toml"

@@ -67,6 +67,68 @@ def rate(rig, unit):
     rig.intent(5 + SECOND - unit, qty_lots=100)
 
 
+def bucket(name, code):
+    """Two at once of instruments in turn, the third when a refill time is over."""
+
+    def reach(rig, unit):
+        rig.limits[f"{name}_tokens"], rig.limits[f"{name}_refill_ns"] = 2, SECOND
+        for instrument in (0, 1):
+            rig.intent(5, instrument=instrument, **RESTING)
+        rig.intent(5 + SECOND - unit, qty_lots=100)
+
+    return reach, code, 1
+
+
+def messages(rig, unit):
+    """Three of six at once for orders; the fourth when a refill time is over. An exit passes."""
+    rig.limits["message_tokens"], rig.limits["message_refill_ns"] = 6, SECOND
+    for _ in range(3):
+        rig.intent(5, **RESTING)
+    rig.intent(5 + SECOND - unit, qty_lots=100)
+
+
+def repeats(rig, unit):
+    """Three in a row, each just soon enough, and one more that is or is not."""
+    rig.limits["repeat_orders"], rig.limits["repeat_pause_ns"] = 3, SECOND
+    for at in range(3):
+        rig.intent(5 + at * (SECOND - 1), **RESTING)
+    rig.intent(5 + 2 * (SECOND - 1) + SECOND - unit, qty_lots=100)
+
+
+def repeats_in_number(rig, unit):
+    rig.limits["repeat_orders"] = 3
+    for at in range(3 + unit):
+        rig.intent(5 + at, **RESTING)
+
+
+def stop_distance(rig, unit):
+    """1 % of ASK is 60,000.01 ticks."""
+    rig.limits["stop_bps"] = 100
+    rig.intent(5, stop_ticks=ASK - 60_000 - unit)
+
+
+def stop_loss(rig, unit):
+    """To the last unit of equity: the way there, 0.1 % of fee each way, 0.5 % of slippage."""
+    stop = BID - 1_000
+    way, there, back = (LOTS * ticks * VALUE for ticks in (ASK - stop, ASK, stop))
+    lost = way + -(-there // 1_000) + -(-back * 6 // 1_000)
+    account = rig.agent.memory.account
+    account["equity_e8"], account["high_water_e8"], account["day_start_e8"] = lost * 200 - unit, 0, 0
+    rig.limits["stop_loss_bps"], rig.limits["position_bps"] = 50, 10_000
+    rig.intent(5, stop_ticks=stop)
+
+
+def self_trade(rig, unit):
+    """A buy that rests at BID, and a sell just above it, at it, or below."""
+    rig.intent(5, **RESTING)
+    rig.intent(6, side=-1, price_ticks=BID - unit, stop_ticks=ASK + 60_000, qty_lots=100)
+
+
+def self_trade_of_a_buy(rig, unit):
+    rig.intent(5, side=-1, price_ticks=ASK, stop_ticks=ASK + 60_000, qty_lots=100, tif=e.TIF_GTC)
+    rig.intent(6, price_ticks=ASK + unit, qty_lots=100)
+
+
 def open_orders(rig, unit):
     for at in range(3 + unit):
         rig.intent(5 + at, **RESTING)
@@ -100,6 +162,15 @@ CASES = {  # how it is reached, the code, and from which unit on it is refused
     "quote age": (quote_age, e.EXEC_NO_QUOTE, 1),
     "cool-down": (cool_down, e.RISK_COOL_DOWN, 1),
     "rate": (rate, e.RISK_RATE, 1),
+    "rate of a shard": bucket("shard", e.RISK_SHARD_RATE),
+    "rate of all": bucket("order", e.RISK_ORDER_RATE),
+    "messages": (messages, e.RISK_MESSAGE_RATE, 1),
+    "repeats": (repeats, e.RISK_REPEAT, 1),
+    "repeats in number": (repeats_in_number, e.RISK_REPEAT, 1),
+    "stop distance": (stop_distance, e.RISK_STOP_FAR, 1),
+    "stop loss": (stop_loss, e.RISK_STOP_LOSS, 1),
+    "self-trade": (self_trade, e.RISK_SELF_TRADE, 0),
+    "self-trade of a buy": (self_trade_of_a_buy, e.RISK_SELF_TRADE, 0),
     "open orders": (open_orders, e.RISK_OPEN_ORDERS, 1),
     "exit": (exit_lots, e.RISK_POSITION, 1),
     "breaker": (breaker, e.RISK_BREAKER_OPEN, 0),

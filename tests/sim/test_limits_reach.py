@@ -26,7 +26,11 @@ from bot4.model.enums import (
     RISK_ORDER_SIZE,
     RISK_RATE,
     RISK_SIZE_ZERO,
+    RISK_STOP_FAR,
+    RISK_STOP_LOSS,
+    RISK_STRATEGY,
     RISK_STREAK,
+    RISK_VALUE_AT_RISK,
     RISK_VENUE,
 )
 from bot4.model.records import LIMITS
@@ -49,16 +53,26 @@ STRICT = {  # field: value, the refusals that it makes and the shipped one does 
     "gross_bps": ("1", RISK_GROSS),
     "net_bps": ("1", RISK_NET),
     "venue_bps": ("1", RISK_VENUE),
+    "strategy_bps": ("1", RISK_STRATEGY),
+    "var_bps": ("1", RISK_VALUE_AT_RISK),
     "streak_losses": ("1", RISK_STREAK),
     "cool_down_ms": ("60000", RISK_COOL_DOWN),
     "bucket_tokens": ("1", RISK_RATE),
     "bucket_refill_ms": ("60000", RISK_RATE),
     "quote_age_ms": ("1", DECISION_NO_QUOTE),
+    "stop_bps": ("1", RISK_STOP_FAR),
+    "stop_loss_bps": ("1", RISK_STOP_LOSS),
 }
-OTHERS = {  # seen at work in tests/sim/test_execution_wiring.py, test_portfolio_limits.py and tests/unit/kernels/risk
-    "correlation_bps": "0", "correlation_half_life_s": "10", "capital": '"100"', "streak_pause_ms": "1",
+# seen at work in tests/sim/test_execution_wiring.py, test_portfolio_limits.py, test_limit_boundaries.py,
+# test_rates_and_repeats.py and tests/unit/kernels/risk
+OTHERS = {
+    "correlation_bps": "0", "correlation_half_life_s": "10", "shortfall_bps": "1", "var_confidence_bps": "9000",
+    "kill_daily_loss_bps": "400", "kill_drawdown_bps": "1900",
+    "var_horizon_s": "60", "capital": '"100"', "streak_pause_ms": "1",
     "open_orders": "1", "breaker_failures": "1", "breaker_window_ms": "1", "breaker_open_ms": "1",
-    "day_offset_minutes": "60", "stop_confirm_ms": "3",
+    "day_offset_minutes": "60", "stop_confirm_ms": "3", "repeat_orders": "1", "repeat_pause_ms": "1000",
+    "shard_tokens": "1", "shard_refill_ms": "60000", "order_tokens": "1", "order_refill_ms": "60000",
+    "message_tokens": "2", "message_refill_ms": "60000", "slippage_bps": "5000",
 }  # fmt: skip
 OF_THE_FEED = {
     "spike_bps",
@@ -71,6 +85,8 @@ OF_THE_FEED = {
 def limits_of(folder, field="", value=""):
     """LIMITS[1] of the shipped file with one field changed, by the way that a session takes."""
     config = settings_folder(folder)
+    # the profile of paper would hold drawdown shorter than the file
+    config.write_text(re.sub(r"\[profile\].*?(?=\n\n|\Z)", "", config.read_text(), flags=re.DOTALL))
     if field:
         file = config.with_name("limits.toml")
         text, count = re.subn(rf"^{field} = \S+", f"{field} = {value}", file.read_text(), flags=re.MULTILINE)

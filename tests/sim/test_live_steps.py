@@ -26,7 +26,7 @@ PAIR = {
 PAIRS = json.dumps({"error": [], "result": {"XXBTZUSD": PAIR}}).encode()
 
 
-def settings_of(folder, port, ca_file, lot="0.0001", step='venue_lot = "0.00000001"'):
+def settings_of(folder, port, ca_file, lot="0.0001", step='venue_lot = "0.00000001"', quote="USD"):
     """One instrument of Kraken, heard from that port."""
     config = settings_folder(folder)
     config.with_name("instruments.toml").write_text(
@@ -34,9 +34,9 @@ def settings_of(folder, port, ca_file, lot="0.0001", step='venue_lot = "0.000000
         'min_notional = "5"\nmin_qty = "0.0001"\nmax_qty = "9000"\nmaker_fee_bps = "25"\ntaker_fee_bps = "40"\n'
     )
     address = f"localhost:{port}"
+    text = config.read_text().replace('quote = "USDT"', f'quote = "{quote}"')
     config.write_text(
-        f'{config.read_text()}\n[venue.kraken]\nws_url = "wss://{address}"\nrest_url = "https://{address}"\n'
-        f'ca_file = "{ca_file}"\n'
+        f'{text}\n[venue.kraken]\nws_url = "wss://{address}"\nrest_url = "https://{address}"\nca_file = "{ca_file}"\n'
     )
     return config
 
@@ -94,3 +94,14 @@ def test_sizes_that_are_not_the_venues_are_refused_with_those_that_are(tmp_path,
         result = run_command("start", "--config", config, "--feed", "live")
     assert result.returncode == 2 and words in result.stderr and result.stderr.count("\n") == 1, result.stderr
     assert Decimal(lot) > 0 and not (tmp_path / "state").exists()
+
+
+def test_an_instrument_of_another_currency_than_the_accounts_is_refused(tmp_path):
+    """What the venue itself says of it counts, though the settings say nothing."""
+    made = certificates(tmp_path)
+    plan = Plan("kraken", (), rest={"/0/public/AssetPairs": (200, "X: y", PAIRS)})
+    with serve(plan, made.server) as server:
+        config = settings_of(tmp_path, server.port, made.ca_file, quote="USDT")
+        result = run_command("start", "--config", config, "--feed", "live")
+    assert result.returncode == 2 and result.stderr.count("\n") == 1, result.stderr
+    assert "BTC/USD of kraken is priced in USD, the account counts in USDT" in result.stderr

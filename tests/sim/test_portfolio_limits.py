@@ -8,9 +8,12 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from reference.kernels.risk.tail import could_lose
 from rig.execution import ASK, BID, Rig
 from rig.tables import MS, SECOND
 
+from bot4.engine.execution import ExecutionAgent
+from bot4.engine.journal import COMMIT_WORD, commit_word
 from bot4.kernels.risk.correlation import ENOUGH
 from bot4.model.enums import (
     LEG_EXIT,
@@ -23,7 +26,10 @@ from bot4.model.enums import (
     RISK_GROSS,
     RISK_NET,
     RISK_POSITION,
+    RISK_SHORTFALL,
+    RISK_STRATEGY,
     RISK_STREAK,
+    RISK_VALUE_AT_RISK,
     RISK_VENUE,
     SIDE_SELL,
     TIF_GTC,
@@ -81,6 +87,7 @@ def test_orders_that_pass_alone_and_are_too_much_together_are_never_both_at_the_
 
 EXPOSURES = {
     "gross": (RISK_GROSS, {}, 2),
+    "strategy": (RISK_STRATEGY, {}, 2),
     "net": (RISK_NET, {}, 2),
     "venue": (RISK_VENUE, {}, 1),
     "gross of both sides": (RISK_GROSS, SHORT, 2),
@@ -231,6 +238,51 @@ def test_so_many_losses_in_a_row_make_a_pause_that_ends(tmp_path):
     assert len(rig.requests()) == 1
 
 
+def leave(rig, at, lots, price, parts=1):
+    """A part of the position, by one order that fills in so many parts."""
+    rig.intent(at, **LEAVE, qty_lots=lots)
+    rig.run()
+    order = rig.requests()[-1]
+    for part in range(parts):
+        rig.fill(at + 2 * MS + part, order, qty=lots // parts, price=price)
+    rig.run()
+    return rig.requests()
+
+
+def test_who_keeps_one_lot_back_is_counted_all_the_same(tmp_path):
+    """Three orders lose, in two parts each, and the position never ends: three losses, no more."""
+    rig = rig_of(tmp_path, streak_losses=4)
+    rig.enter()
+    for number in range(3):
+        leave(rig, (10 + 10 * number) * MS, 300, ASK - 1, parts=2)
+    assert rig.position["lots"] == 100
+    assert rig.agent.memory.account["streak"] == 3
+    rig.limits["streak_losses"] = 1
+    leave(rig, 50 * MS, 99, ASK - 1)
+    rig.intent(60 * MS, shard=1, instrument=1)
+    answer(rig, RISK_STREAK)
+
+
+def test_a_profit_does_not_begin_the_row_anew_before_the_position_ends(tmp_path):
+    rig = rig_of(tmp_path, streak_losses=100)
+    rig.enter()
+    leave(rig, 10 * MS, 100, ASK - 100)
+    leave(rig, 20 * MS, 100, ASK + 1)
+    assert rig.agent.memory.account["streak"] == 1
+    leave(rig, 30 * MS, 799, ASK + 100)
+    assert rig.agent.memory.account["streak"] == 1
+    leave(rig, 40 * MS, 1, ASK - 1)  # it ends with a profit, though its last order has lost
+    assert rig.agent.memory.account["streak"] == 0
+
+
+def test_a_position_counts_no_second_loss_at_its_end(tmp_path):
+    rig = rig_of(tmp_path, streak_losses=100)
+    rig.enter()
+    leave(rig, 10 * MS, 500, ASK - 100)
+    leave(rig, 20 * MS, 500, ASK + 1)
+    assert rig.position["lots"] == 0 and rig.agent.memory.account["streak"] == 1
+
+
 @pytest.mark.parametrize(("fee", "stops"), [(999, False), (1_000, False), (1_001, True)])
 def test_a_loss_is_what_fees_and_funding_make_of_it(tmp_path, fee, stops):
     """A profit of 1,000 units before the fee: nothing lost at 1,000, a loss at 1,001."""
@@ -281,7 +333,7 @@ def test_the_losses_in_a_row_survive_a_death(tmp_path, records):
     count = rig.agent.journal.count
     rig.build()
     assert rig.agent.memory.account[0][list(before.dtype.names)].item() == expected
-    rig.agent.journal.header[8] = count - records
+    rig.agent.journal.header[COMMIT_WORD] = commit_word(count - records)
     rig.build()
     streak, until = rig.agent.memory.account[0][["streak", "streak_until_ns"]].item()
     assert (streak, until > 0) in ((0, True), (1, False))
@@ -377,10 +429,38 @@ def test_no_new_position_moves_like_an_open_one(tmp_path, case, filled):
     answer(rig, code)
 
 
+class Seeded(Rig):
+    """Execution is told of two hundred seconds before: the first two instruments moved alike."""
+
+    def build(self):
+        """As always, with a history."""
+        moves = np.array([((second * 7_919) % 201 - 100) * np.array([1, 1, -1]) for second in range(200)])
+        tables = self.instruments, self.limits, self.session
+        self.agent = ExecutionAgent(
+            self.wires, *tables, self.path, self.capacity, self.rows, history=MID2 + 2.0 * moves
+        )
+        return self.agent
+
+
+@pytest.mark.parametrize(("fields", "code"), [({}, RISK_CORRELATION), (SHORT, OK)], ids=["the same side", "the other"])
+def test_what_was_recorded_before_is_known_from_the_first_second_on(tmp_path, fields, code):
+    rig = Seeded(tmp_path, 3, 3, 20_000, {"correlation_bps": 7_000})
+    assert not rig.agent.memory.known.before.any(), "from there to now is no move"
+    rig.open_market()
+    rig.enter(at=1)
+    rig.intent(5 * MS, shard=1, instrument=1, **fields)
+    answer(rig, code)
+    before = rig.agent.memory.known
+    rig.build()
+    for name, after in zip(before._fields, rig.agent.memory.known, strict=True):
+        assert np.array_equal(getattr(before, name), after, equal_nan=True), name
+
+
 def test_it_is_learned_however_full_the_journal_is(tmp_path):
     """As soon as no second finds room any more, what moves alike comes apart, and that is seen."""
     rig = related(tmp_path)
-    rig.agent.journal.header[8] = 20_000 - 16_384  # as many records as leave room for orders alone
+    # as many records as leave room for orders alone
+    rig.agent.journal.header[COMMIT_WORD] = commit_word(20_000 - 16_384)
     count = rig.agent.journal.count
     for second in range(ENOUGH + 2, ENOUGH + 200):
         for instrument in range(3):
@@ -411,6 +491,72 @@ def test_the_limit_of_correlation_is_exact(tmp_path, unit, code):
     rig.enter(at=rig.now + 1)
     rig.intent(rig.now + 5 * MS, shard=1, instrument=1)
     answer(rig, code)
+
+
+# --- value at risk ---------------------------------------------------------------------------------------------------
+
+TAILS = {"var_bps": (RISK_VALUE_AT_RISK, 0), "shortfall_bps": (RISK_SHORTFALL, 1)}
+
+
+def at_risk(rig, index, side, qty):
+    """Twice what the account could lose with an order more, and on average in the worst cases, by the slow twin."""
+    window = [[None if move != move else move for move in row] for row in rig.agent.memory.known.window.T.tolist()]
+    rows = [
+        {"lots": int(of["lots"]), "cost": int(of["cost_tl"]), "buys": int(view["pending_buy_lots"]),
+         "sells": int(view["pending_sell_lots"]), "twice_mid": MID2, "live": True, "value_e8": 10}
+        for of, view in zip(rig.agent.memory.positions, rig.agent.memory.views, strict=True)
+    ]  # fmt: skip
+    table = dict(zip(rig.limits.dtype.names, rig.limits[0].item(), strict=True))
+    return could_lose(window, rows, index, side, qty, table)
+
+
+@pytest.mark.parametrize("unit", [-1, 0, 1])
+@pytest.mark.parametrize("name", TAILS)
+@pytest.mark.parametrize("seconds", [ENOUGH, ENOUGH + 1], ids=["unknown", "known"])
+def test_the_value_at_risk_is_exact_to_the_last_unit_of_equity(tmp_path, seconds, name, unit):
+    """1,000 lots are held, 500 wait at another instrument, 300 are wanted at a third."""
+    code, place = TAILS[name]
+    rig = related(tmp_path, seconds, 10_000)
+    rig.limits["var_horizon_s"] = 3_600
+    rig.enter(at=rig.now + 1)
+    rig.intent(rig.now + 5 * MS, shard=1, instrument=1, qty_lots=500, tif=TIF_GTC, price_ticks=BID)
+    rig.run()
+    rig.requests()
+    worst = at_risk(rig, 2, -1, 300)
+    whole = 1_800 * MID2 * 10
+    assert worst == [whole, whole] if seconds == ENOUGH else 0 < worst[0] < worst[1] < whole // 10
+    rig.limits[name] = 20
+    rig.agent.memory.account["equity_e8"] = -(-worst[place] * 10_000 // 40) + unit
+    for other in ("position_bps", "gross_bps", "net_bps", "venue_bps", "strategy_bps"):
+        rig.limits[other] = 1_000_000  # no other limit is in the way
+    rig.agent.memory.account["high_water_e8"] = rig.agent.memory.account["day_start_e8"] = 0
+    rig.intent(rig.now + 7 * MS, shard=2, instrument=2, qty_lots=300, **SHORT)
+    answer(rig, code if unit < 0 else OK)
+
+
+def test_no_hedge_is_taken_for_granted(tmp_path):
+    """Long and short of the same thing lose nothing together; one of them may be gone before the other."""
+    rig = related(tmp_path, limit=10_000)
+    rig.enter(at=rig.now + 1)
+    alone = at_risk(rig, 0, 1, 0)
+    rig.limits["var_bps"] = 1
+    rig.agent.memory.account["equity_e8"] = alone[0] * 5_000 - 1
+    for other in ("position_bps", "gross_bps", "net_bps", "venue_bps", "strategy_bps"):
+        rig.limits[other] = 1_000_000
+    rig.agent.memory.account["high_water_e8"] = rig.agent.memory.account["day_start_e8"] = 0
+    rig.intent(rig.now + 5 * MS, shard=1, instrument=1, qty_lots=1_000, **SHORT)
+    answer(rig, RISK_VALUE_AT_RISK)
+
+
+def test_what_lowers_the_risk_goes_out_whatever_the_account_could_lose(tmp_path):
+    rig = rig_of(tmp_path)
+    rig.enter()
+    rig.limits["var_bps"] = rig.limits["shortfall_bps"] = 1
+    rig.intent(6 * MS, shard=1, instrument=1, qty_lots=10)
+    answer(rig, RISK_VALUE_AT_RISK)
+    rig.intent(7 * MS, **LEAVE, qty_lots=LOTS)
+    rig.run()
+    assert [request["leg"] for request in rig.requests()] == [LEG_EXIT]
 
 
 def test_seconds_of_a_stale_book_teach_nothing(tmp_path):

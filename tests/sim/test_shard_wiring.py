@@ -125,6 +125,26 @@ def test_a_position_is_held_for_the_minimum_time():
     assert rig.intent()["leg"] == LEG_EXIT
 
 
+def test_a_position_is_closed_when_its_time_is_over():
+    """Though the score wants it, and though it would be held longer."""
+    rig = Rig(max_hold_ns=SECOND, min_hold_ns=2 * SECOND)
+    _, at = rig.held()
+    entered = at - MS
+    rig.quote(entered + SECOND - 1, UP)
+    assert rig.intents() == []
+    rig.quote(entered + SECOND, UP)
+    assert rig.intent()["leg"] == LEG_EXIT
+
+
+def test_the_order_says_what_decided_its_size():
+    for method, decided in ((0, enums.SIZED_BY_FRACTION), (1, enums.SIZED_BY_EVIDENCE), (2, enums.SIZED_BY_VOLATILITY)):
+        rig = Rig(sizing=method, sizing_budget_bps=0.001)
+        at = rig.warm_up()
+        rig.quote(at, UP)
+        order = rig.intent()
+        assert order["sized_by"] == decided and (order["qty_lots"] < ENTRY_LOTS) == (method > 0)
+
+
 def test_a_partial_fill_is_pending_until_the_rest_expires():
     rig = Rig()
     at = rig.warm_up()
@@ -340,6 +360,10 @@ def test_risk_gross():
     refused(wanting({"gross_bps": 99}), enums.RISK_GROSS)
 
 
+def test_risk_strategy():
+    refused(wanting({"strategy_bps": 99}), enums.RISK_STRATEGY)
+
+
 def test_risk_net():
     refused(wanting({"net_bps": 99}), enums.RISK_NET)
 
@@ -382,6 +406,14 @@ def test_risk_stop_side():
     refused(wanting({"collar_bps": 100}, ask=BID + 5_000), enums.RISK_STOP_SIDE)
 
 
+def test_risk_stop_far():
+    refused(wanting({"stop_bps": 1}, stop_min_bps=2.0), enums.RISK_STOP_FAR)
+
+
+def test_risk_stop_loss():
+    refused(wanting({"stop_loss_bps": 0}), enums.RISK_STOP_LOSS)
+
+
 def test_risk_size_zero():
     refused(wanting(before=lambda rig: rig.instruments.__setitem__("value_e8", 10**12)), enums.RISK_SIZE_ZERO)
 
@@ -418,7 +450,10 @@ def test_risk_rate():
 def test_every_code_of_data_decision_and_risk_is_fired_above():
     """A code without a test of its name would be one that nothing here can cause."""
     names = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
-    of_execution_alone = {"risk_correlation"}
+    of_execution_alone = {
+        "risk_correlation", "risk_value_at_risk", "risk_shortfall", "risk_shard_rate", "risk_order_rate",
+        "risk_message_rate", "risk_repeat", "risk_self_trade",
+    }  # fmt: skip
     assert {name.lower() for code, name, _ in enums.REJECTS if code < 400} - of_execution_alone <= names
 
 

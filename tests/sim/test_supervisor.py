@@ -5,6 +5,8 @@ After each of these nothing is left: no process, no shared memory.
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from statistics import median
@@ -16,11 +18,11 @@ from bot4.adapters.system.latch import KillLatch
 from bot4.adapters.system.process import ProcessId, open_process
 from bot4.shm.calibration import calibration_of
 from bot4.shm.layout import CONTROL_KILL, CONTROL_STOP, RING_HEAD, RING_TAIL
-from bot4.shm.wires import FEED_ROW, GAUGE_EVENT_TIME_NS, GAUGE_ITEMS
+from bot4.shm.wires import FEED_ROW, GAUGE_HEARTBEAT_NS, GAUGE_ITEMS
 from bot4.shm.wiring import create_wires, unlink_leftovers
 from workers import supervisor as module
 from workers.plan import WorkerSpec
-from workers.supervisor import STORM_RESTARTS, Supervisor
+from workers.supervisor import STORM_RESTARTS, SYSTEM_STORM, Supervisor
 
 pytestmark = pytest.mark.compiled
 ENDLESS = 0
@@ -197,14 +199,49 @@ def test_a_dead_venue_ends_the_session(start):
 
 
 def test_a_worker_that_gets_nothing_done_is_given_up(start):
-    run = start(ticks=500, shard_fault=1, shard_times=1000, shard_at=0)
-    run.wires.ticks[0][RING_HEAD] = 500  # the feed has nothing to send, the shard nothing to take
-    run.wires.ticks[0][RING_TAIL] = 500
-    run.wires.gauges[0, GAUGE_EVENT_TIME_NS] = 500
+    run = start(ticks=500, execution_fault=1, execution_times=1000, execution_at=0)
     outcome = run.run()
     assert outcome.exit_code == 1
     assert "without getting anything done" in outcome.message
-    assert run.restarts("shard-0") == STORM_RESTARTS
+    assert run.restarts("execution") == STORM_RESTARTS and not run.latch.read().tripped
+
+
+def test_a_shard_that_gets_nothing_done_is_put_into_quarantine(start):
+    """After exactly so many restarts; nobody waits for it any more, and the others go on."""
+    run = start(ticks=ENDLESS, shard_stillborn=STORM_RESTARTS + 1)
+
+    def look():
+        if run.wires.ticks[0][RING_TAIL] > 10_000 and run.supervisor.workers["shard-0"].alive:
+            run.supervisor.request_stop()
+
+    run.on_look = look
+    outcome = run.run()
+    assert (outcome.exit_code, outcome.state) == (0, "stopped"), (outcome, run.notes)
+    (alarm,) = (note for note in run.notes if "quarantine" in note)
+    assert alarm.startswith(f"ALARM: worker shard-0 ended {STORM_RESTARTS + 1} times within 60 s")
+    assert run.restarts("shard-0") == STORM_RESTARTS + 1 and run.restarts("feed") == 0
+    assert not run.latch.read().tripped
+
+
+def test_a_storm_of_restarts_sets_the_kill_switch(start):
+    """Six within a minute, whoever died; fewer do not. Each worker by itself stays below what ends it."""
+    assert SYSTEM_STORM == 2 * STORM_RESTARTS
+    run = start(ticks=ENDLESS, shard_stillborn=STORM_RESTARTS, feed_stillborn=STORM_RESTARTS)
+    tripped = []
+
+    def look():
+        tripped.append((len(run.supervisor._storm), run.latch.read().tripped))
+        if tripped[-1][1]:
+            run.supervisor.request_stop()
+
+    run.on_look = look
+    outcome = run.run()
+    assert (outcome.exit_code, outcome.state) == (3, "halted"), (outcome, run.notes)
+    assert "restart storm: 6 restarts within 60 s" in outcome.message and run.wires.control[CONTROL_KILL] == 1
+    most = 0
+    for count, is_tripped in tripped:
+        most = max(most, count)
+        assert is_tripped == (most >= SYSTEM_STORM), tripped
 
 
 def test_restarts_have_a_limit_even_with_progress(start):
@@ -231,13 +268,58 @@ def test_a_template_that_cannot_warm_up_ends_the_session(start, fault, code):
     assert ("nothing to warm with" if fault == 1 else "an error nobody meant") in outcome.message
 
 
-def test_a_hung_worker_is_killed_and_started_again(start):
-    run = start(options={"heartbeat_timeout_s": 0.3}, ticks=20_000, shard_fault=2, shard_times=1, shard_at=3)
+@pytest.mark.parametrize("fault", [2, 6, 7], ids=["stopped", "busy", "blocked"])
+def test_a_hung_worker_is_killed_and_started_again(start, fault):
+    run = start(options={"heartbeat_timeout_s": 0.4}, ticks=20_000, shard_fault=fault, shard_times=1, shard_at=3)
     outcome = run.run()
     assert (outcome.exit_code, outcome.state) == (0, "done"), run.notes
     assert run.restarts("shard-0") == 1
     assert any("stood still" in note for note in run.notes)
     assert any("killed because it hung" in note for note in run.notes)
+
+
+def test_a_worker_that_waits_for_a_core_is_not_hung(start):
+    """Others have its core nearly all the time: its heartbeat is late, and it lives."""
+    core = max(os.sched_getaffinity(0))
+    workers = [WorkerSpec(name=w.name, agents=w.agents, core=core if w.name == "shard-0" else None) for w in WORKERS]
+    run = start(workers, options={"heartbeat_timeout_s": 0.1}, ticks=ENDLESS)
+    hogs, ages = [], []
+
+    def look():
+        shard = run.supervisor.workers["shard-0"]
+        beat = int(run.wires.gauges[0, GAUGE_HEARTBEAT_NS])
+        if beat and not hogs:
+            os.sched_setscheduler(shard.identity.pid, os.SCHED_IDLE, os.sched_param(0))
+            hogs.extend(subprocess.Popen(["taskset", "-c", str(core), sys.executable, "-c", "while 1: pass"])
+                        for _ in range(3))  # fmt: skip
+        ages.append(time.monotonic_ns() - beat if beat else 0)
+        if sum(age > 300_000_000 for age in ages) > 20 or shard.restarts:
+            run.supervisor.request_stop()
+
+    run.on_look = look
+    try:
+        run.run()
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
+    assert max(ages) > 300_000_000, "it was not starved"
+    assert run.restarts("shard-0") == 0 and not any("stood still" in note for note in run.notes), run.notes
+
+
+def test_execution_dies_last_where_memory_is_short(start):
+    run = start(ticks=ENDLESS)
+    found = {}
+
+    def look():
+        for name, watched in run.supervisor.workers.items():
+            found[name] = int(Path(f"/proc/{watched.identity.pid}/oom_score_adj").read_text())
+        if found["feed"] > found["execution"] < found["shard-0"]:
+            run.supervisor.request_stop()
+
+    run.on_look = look
+    run.run()
+    assert found["feed"] == found["shard-0"] == 500 and found["execution"] == 0
 
 
 def test_a_dead_template_ends_the_session_and_its_workers(start):

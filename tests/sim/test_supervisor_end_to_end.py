@@ -302,6 +302,21 @@ def test_a_damaged_journal_does_not_cost_the_report(start, config, tmp_path):
     assert any("the report is without orders and fills" in line.get("text", "") for line in session.lines)
 
 
+def test_a_strict_session_is_synced_whole_and_verified(config, tmp_path):
+    config.write_text(config.read_text().replace("# strict = true", "strict = true"))
+    result = run_command("start", "--config", config, "--feed", "synthetic:3", "--pace", "event")
+    assert result.returncode == 0, result.stderr
+    (folder,) = (tmp_path / "state" / "sessions").iterdir()
+    command = [sys.executable, "-m", "bot4.cli.data", "verify", str(folder), "--json"]
+    said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert said["records"] == said["synced"] > 100 and (said["segments"], said["starts"]) == (1, 1)
+    with (folder / "journal.bin").open("r+b") as file:
+        file.seek(4_096 + 50 * 256 + 77)
+        file.write(b"\xff\xfe")
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1 and "record 51 of" in result.stderr and result.stderr.count("\n") == 1
+
+
 def sum_of(kinds) -> int:
     """All messages of an instrument."""
     return sum(kinds.values())

@@ -25,6 +25,7 @@ FEW = 2_000
 GAP_MS = 20  # on average
 DELAY_MS = 250  # of a whole book, and of a new connection
 PERIOD = 150  # messages between two cuts of a run: three seconds
+REST = 50  # messages at the end of a tape: without any behind the last cut no book is whole again
 HEALED_S = 2.0
 _NUMBER = re.compile(rb'"sequence_num":[0-9]+')
 
@@ -211,7 +212,7 @@ def tapes():
 def cut_at(tape, offset):
     """A run that is cut at every PERIOD-th message; its longest time without a book."""
     wire = Wire(tape)
-    places = range(offset, len(tape.bodies), PERIOD)
+    places = range(offset, len(tape.bodies) - REST, PERIOD)
     struck = wire.run(dict.fromkeys(places, "cut"))
     away = away_s(wire, struck)
     assert wire.whole and len(struck) >= len(places) - 1 and len(away) >= len(places) - 2, (len(struck), len(away))
@@ -230,7 +231,7 @@ def test_a_connection_lost_at_some_messages_leaves_no_wrong_book(tapes, venue):
 def test_a_connection_lost_at_every_message_leaves_no_wrong_book(tapes, venue):
     found = [cut_at(tapes(venue, MESSAGES), offset) for offset in range(PERIOD)]
     away, cuts, whole = max(row[0] for row in found), sum(row[1] for row in found), sum(row[2] for row in found)
-    assert cuts >= MESSAGES - PERIOD
+    assert cuts >= MESSAGES - REST - PERIOD
     print(f"{venue}: {cuts} connections lost, {whole} books compared, whole again within {away:.2f} s")
 
 

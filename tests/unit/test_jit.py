@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import numba
 import numpy as np
 import pytest
 from numba.core.registry import CPUDispatcher
 
 import bot4
 import workers
-from bot4.jit import JIT, cache_root, kernel, outlined, source_digest
+from bot4.jit import JIT, cache_root, inlined, kernel, outlined, source_digest
 
 SCRIPT = """
 from tmp_strategy.top import answer, middle
@@ -51,13 +52,25 @@ def package(tmp_path) -> Path:
     return folder
 
 
-def run_all(package: Path) -> list[int]:
-    """The kernel's answer in a process of its own, its cache hits and misses, and those of what it calls."""
+def run_script(package: Path, script: str) -> str:
+    """What a script prints in a process of its own, with a cache of its own."""
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_DISABLE_JIT"}
     environment |= {"PYTHONPATH": str(package.parent), "BOT4_KERNEL_CACHE": str(package.parent / "cache")}
     environment["PYTHONDONTWRITEBYTECODE"] = "1"  # two edits within a second must both be seen
-    done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True)
-    return [int(word) for word in done.stdout.split()]
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def run_all(package: Path) -> list[int]:
+    """The kernel's answer, its cache hits and misses, and those of what it calls."""
+    return [int(word) for word in run_script(package, SCRIPT).split()]
+
+
+def loaded(package: Path) -> str:
+    """What of the compiler a process loads that calls the kernel."""
+    names = ("numba.np.arraymath", "numba.np.random.legacy", "scipy.linalg")
+    script = "import sys; from tmp_strategy.top import answer; answer(4); print(*set({}) & set(sys.modules))"
+    return run_script(package, script.format(names))
 
 
 def run(package: Path) -> tuple[int, ...]:
@@ -122,6 +135,12 @@ def test_what_kernels_call_is_kept_for_another_caller(package):
     assert run_all(package) == [41, 1, 0, 0, 0]  # whole: what it calls is in it
     (package / "top.py").write_text(TOP.replace("+ 1", "+ 2"))
     assert run_all(package) == [42, 0, 1, 1, 0]
+
+
+@pytest.mark.compiled
+def test_only_who_compiles_loads_the_compiler_and_nobody_loads_scipy(package):
+    assert sorted(loaded(package).split()) == ["numba.np.arraymath", "numba.np.random.legacy"]
+    assert loaded(package).split() == []
 
 
 class Inner(NamedTuple):
@@ -194,6 +213,144 @@ def test_a_bundle_arrives_as_it_was_passed(length):
         getattr(weigh, "py_func", weigh)(plain, factor, expected)
     assert out.tolist() == expected.tolist()
     assert ours.rows.tolist() == plain.rows.tolist() and ours.table.tolist() == plain.table.tolist()
+
+
+@kernel
+def weigh_made(few, factor, out):
+    """Makes bundles and passes them on; what they point to is written to meanwhile."""
+    for number in range(3):
+        make_one(few, number, factor, out)
+
+
+@outlined
+def make_one(few, number, factor, out):
+    """Makes one, in a frame of its own."""
+    made = Inner(few, number * factor)
+    few[0] += number
+    add_inner(made, out)
+    out[1] += made.number + made.few[0]
+
+
+@outlined
+def add_inner(inner, out):
+    """Writes to what its bundle points to, then reads it again."""
+    inner.few[1] += inner.number
+    out[0] += inner.few[0] * inner.number + inner.few[1]
+
+
+def test_a_bundle_that_a_kernel_makes_is_passed_on_and_what_it_points_to_is_read_anew():
+    few, out = np.array([5, 2]), np.zeros(2, np.int64)
+    weigh_made(few, 10, out)
+    assert few.tolist() == [8, 32]
+    assert out.tolist() == [(0 + 2) + (60 + 12) + (160 + 32), 5 + (10 + 6) + (20 + 8)]
+
+
+@kernel
+def pick(few, more, number):
+    """Binds a name again, to another bundle or to an earlier one, and looks at all of them."""
+    first = Inner(few, 1)
+    kept = last = first
+    if number > 1:
+        last = Inner(more, number)
+    if number > 2:
+        first, last = last, Inner(few, number + 1)
+    both = (first, last)
+    return both[0].few[0] * 100 + both[1].few[0] * 10 + kept.number + 1_000 * both[1].number
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_bundles_of_several_places_are_each_their_own(number):
+    few, more = np.array([4.0]), np.array([7.0])
+    assert pick(few, more, number) == getattr(pick, "py_func", pick)(few, more, number)
+
+
+def hand_out(few):
+    """Returns a bundle."""
+    return Inner(few, 1)
+
+
+def hand_out_two(few):
+    """Returns it within tuples."""
+    return 1, (Inner(few, 1), 2)
+
+
+def hand_on(few):
+    """Returns what it was passed, in a tuple."""
+    return few, 1
+
+
+def swap(few):
+    """Keeps an earlier one while it makes the next."""
+    kept, last, told = Inner(few, 1), Inner(few, 2), 0
+    while told < 9:
+        kept, last = last, Inner(few, kept.number)
+        told += kept.number
+    return told
+
+
+def make_within(few):
+    """Makes them within two loops, one under a condition."""
+    made = Inner(few, 0)
+    for number in range(3):
+        for other in range(3):
+            if other == number:
+                made = Inner(few, other)
+    return made.number
+
+
+FEW = np.zeros(2)
+REFUSED = {  # by name: the kernel, what it is called with, what it is told
+    "returned": (hand_out, FEW, "hand_out returns a bundle"),
+    "within tuples": (hand_out_two, FEW, "hand_out_two returns a bundle"),
+    "passed on in a tuple": (hand_on, Inner(FEW, 1), "hand_on returns a bundle"),
+    "in a loop": (swap, FEW, "swap makes a bundle in a loop, line [0-9]+: all would be the last one"),
+    "in loops": (make_within, FEW, "make_within makes a bundle in a loop"),
+}
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("deep", [False, True], ids=["called", "called by a kernel"])
+def test_a_bundle_whose_memory_would_not_last_does_not_compile(case, deep):
+    function, argument, told = REFUSED[case]
+    made = kernel(function)
+
+    @kernel
+    def call(argument):
+        made(argument)
+        return 0
+
+    with pytest.raises(Exception, match=told):
+        (call if deep else made)(argument)
+
+
+@kernel
+def double(number):
+    """Called by what is inlined."""
+    return number * 2
+
+
+@inlined
+def double_more(number):
+    """Inlined wherever it is called; what it calls is not."""
+    return double(number) + 1
+
+
+@kernel
+def double_twice(number):
+    """The root of the two."""
+    return double_more(double_more(number))
+
+
+@pytest.mark.compiled
+def test_what_an_inlined_kernel_calls_is_not_forced_inline_itself():
+    assert double_twice(4) == 19
+    text = {}
+    for made in (double, double_more):
+        made.callee.compile((numba.int64,))  # from the cache, if it is not there already
+        (part,) = made.callee.overloads.values()
+        text[made] = str(part.library._final_module)
+    assert "alwaysinline" in text[double_more] and "alwaysinline" not in text[double]
 
 
 @pytest.mark.compiled

@@ -17,11 +17,12 @@ from bot4.adapters.exchange.refusal import Refused
 from bot4.adapters.exchange.scenario import Impact
 from bot4.adapters.exchange.symbol import Symbol
 from bot4.adapters.exchange.venue import Account, Venue
-from bot4.kernels.impact import IMPACT_LINEAR, IMPACT_SQUARE_ROOT, impact_share
+from bot4.kernels.impact import IMPACT_LINEAR, decayed_flow, flow_share, impact_share
 
 AGENTS = 4  # accounts that the market consists of
 AGENT_USDT_E8 = 200_000_000 * E8
 AGENT_COINS_E8 = 100_000 * E8
+FLOW_S = 600.0  # after which a share of 1 / e of a flow still moves the price
 _SECOND_NS = 1_000_000_000
 _BEGIN = 0.8  # of the orders a side that the book has in the long run
 _DRIFT_RATIO = 0.00002
@@ -72,6 +73,7 @@ class SymbolMarket:
         self._fair = float(symbol.start_price_e8 // symbol.tick_e8)  # in ticks; it steers orders and is no price
         self._drift = 0.0
         self._burst = 0.0
+        self._flow = 0.0  # of clients, in coins, signed: what the price is held off by
         self._now_ns = venue.clock_ns()
         self._next_ns = self._now_ns
         self._orders: list[Order] = []
@@ -96,18 +98,30 @@ class SymbolMarket:
         return done
 
     def taken(self, is_buy: bool, qty_e8: int) -> None:
-        """One order of a client has taken so much: the fair price moves for good, as the impact's model says."""
+        """One order of a client has taken so much: the fair price moves as the impact's model says.
+
+        By the square-root law it comes back as the flow is forgotten, else it has moved for good.
+        """
         impact = self._impact
         if impact is None:
             return
         quantity = qty_e8 / E8
+        if impact.model == "square_root":
+            self._press(self._flow + (quantity if is_buy else -quantity), impact)
+            return
         if impact.model == "almgren_chriss":
             move = impact.gamma * quantity * E8 / self._symbol.tick_e8
         else:
-            model = IMPACT_LINEAR if impact.model == "linear" else IMPACT_SQUARE_ROOT
-            move = self._fair * impact_share(model, quantity, impact.daily_quantity, impact.coefficient)
+            move = self._fair * impact_share(IMPACT_LINEAR, quantity, impact.daily_quantity, impact.coefficient)
         fair = self._fair + (move if is_buy else -move)
         self._fair = min(max(fair, self._floor()), self._ceiling())
+
+    def _press(self, flow: float, impact: Impact) -> None:
+        """The flow of clients is another now, and the price with it."""
+        daily, coefficient = impact.daily_quantity, impact.coefficient
+        moved = flow_share(flow, daily, coefficient) - flow_share(self._flow, daily, coefficient)
+        self._flow = flow
+        self._fair = min(max(self._fair * math.exp(moved), self._floor()), self._ceiling())
 
     def rest(self, to_ns: int) -> None:
         """The market is closed: nothing happens until then."""
@@ -123,6 +137,8 @@ class SymbolMarket:
         passed = (at_ns - self._now_ns) / _SECOND_NS * self._speed
         self._now_ns = at_ns
         self._burst *= math.exp(-profile.burst_decay * passed)
+        if self._impact is not None and self._flow:
+            self._press(decayed_flow(self._flow, passed, FLOW_S), self._impact)
         if draw.random() < passed / _REGIME_S:
             self._drift = draw.gauss(0.0, _DRIFT_RATIO)
         self._fair *= 1.0 + self._drift * passed + draw.gauss(0.0, profile.step_ratio) * math.sqrt(passed)

@@ -42,8 +42,8 @@ def place(venue: Venue, call: Call) -> Any:
     """A new order."""
     account = call.owner
     order = _read(venue, account, call.values)
-    account.limit.take(_now_s(venue))
-    fills = venue.place(account, order)
+    with account.limit.of(_now_s(venue)):
+        fills = venue.place(account, order)
     return _answer(order, fills, call.values.get("newOrderRespType"))
 
 
@@ -251,7 +251,8 @@ def cancel_replace(venue: Venue, call: Call) -> Any:
             raise
         failure = refused
     new = _read(venue, account, values, old)  # what is wrong by itself cancels nothing
-    account.limit.take(_now_s(venue))
+    account.limit.take(_now_s(venue))  # refused at once, before anything is canceled
+    account.limit.give_back(_now_s(venue), 1)
     try:
         if old is None:
             raise failure
@@ -264,7 +265,8 @@ def cancel_replace(venue: Venue, call: Call) -> Any:
         if stop_on_failure:
             raise Refused(-2022, "Order cancel-replace failed.", data=answer) from None
     try:
-        fills = venue.place(account, new)
+        with account.limit.of(_now_s(venue)):
+            fills = venue.place(account, new)
         answer["newOrderResponse"] = _answer(new, fills, values.get("newOrderRespType"))
         answer["newOrderResult"] = "SUCCESS"
     except Refused as refused:
@@ -338,8 +340,8 @@ def _send_list(venue: Venue, call: Call, order_list: OrderList) -> Any:
     account = call.owner
     check_ids(venue, account, order_list.orders)
     check_counts(venue, account, order_list.orders)
-    account.limit.take(_now_s(venue), len(order_list.orders))
-    venue.place_list(account, order_list)
+    with account.limit.of(_now_s(venue), len(order_list.orders)):
+        venue.place_list(account, order_list)
     report = order_list.info()
     wanted = call.values.get("newOrderRespType", "RESULT")
     if wanted == "ACK":

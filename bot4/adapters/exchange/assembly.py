@@ -26,6 +26,15 @@ class Assembly:
     market: GeneratedMarket | RecordedMarket | None
     protocol: VenueProtocol
 
+    def recording(self) -> dict[str, dict[str, int | bool]] | None:
+        """Of a recorded market by symbol: where it stands, and how often a part of it was left out."""
+        if not isinstance(self.market, RecordedMarket):
+            return None
+        return {
+            name: {"at_ns": one.last_ns, "left_out": one.left_out, "has_ended": one.has_ended}
+            for name, one in self.market.symbols.items()
+        }
+
 
 def assemble(
     owners: list[Owner],
@@ -58,6 +67,8 @@ def assemble(
         Account(index, owner.name, scenario.limits, Rates(owner.tiers, owner.pays_token), is_agent=False)
         for index, owner in enumerate(owners)
     ]
+    for account, owner in zip(accounts, owners, strict=True):
+        account.key_faults = owner.key_faults
     balances = [owner.balances for owner in owners]
     agents = []
     free = Rates((Tier(0, 0, 0),))

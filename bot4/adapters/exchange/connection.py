@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 MAX_HEAD = 16_384
 MAX_BODY = 65_536
+LINGER_S = 1.0  # that a client whose body is too large has to hear so
 MAX_FRAME = 65_536
 PIECE = 4_096  # bytes of one client that are read before others get their turn
 MAX_WAITING = 64  # requests that a client has sent ahead
@@ -110,6 +111,7 @@ class Connection(asyncio.Protocol):
         self._said: dict[bytes, bytes] = {}  # headers that say who asks
         self._wanted = server.gateway.said
         self._too_large = 0
+        self._has_failed = False  # it has its last answer; what comes is not read
         self._waiting: deque[tuple[str, bytes, bytes, dict[bytes, bytes], bool]] = deque()
         self._busy = False  # an answer is on its way, later
         self._half = True  # a request has to come whole
@@ -151,6 +153,8 @@ class Connection(asyncio.Protocol):
             transport.resume_reading()
 
     def _take(self, data: bytes) -> None:
+        if self._has_failed:
+            return
         if self.socket is not None:
             self.socket.received(data)
             return
@@ -201,11 +205,17 @@ class Connection(asyncio.Protocol):
         if lower in self._wanted:
             self._said[lower] = value or b""
 
+    def on_headers_complete(self) -> None:
+        """The head has come: a body that it says is too large is not waited for."""
+        for name, value in self._headers:
+            if name.lower() == b"content-length" and int(value) > MAX_BODY:  # the parser takes digits alone
+                self._fail(413)
+
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
         self._unread = 0
         if len(self._body) + len(body) > MAX_BODY:
-            self._too_large = 413
+            self._fail(413)
         else:
             self._body += body
 
@@ -232,7 +242,7 @@ class Connection(asyncio.Protocol):
         self._serve(*request)
 
     def _serve(self, method: str, target: bytes, body: bytes, said: dict[bytes, bytes], keep_alive: bool) -> None:
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or self._transport.is_closing() or self._has_failed:
             return
         path, _, query = target.decode("latin-1").partition("?")
         gateway = self._server.gateway
@@ -306,11 +316,16 @@ class Connection(asyncio.Protocol):
                 self.abort()
 
     def _fail(self, status: int) -> None:
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or self._transport.is_closing() or self._has_failed:
             return
         self._too_large = status
+        self._has_failed = True
         self._server.note_unreadable("HTTP", bytes(self._raw))
-        self._write(Answer(status, b"", content=b"text/plain"), keep_alive=False)
+        self._send(encode(Answer(status, b"", content=b"text/plain"), keep_alive=False))
+        if status == 413:
+            self._server.later(LINGER_S, self.close)  # closed now, what is still sent would reset the answer
+        else:
+            self._transport.close()
 
     def abort(self) -> None:
         """End it without a word."""

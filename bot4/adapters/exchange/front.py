@@ -103,9 +103,9 @@ class Front(ABC):
             try:
                 fault = read_fault(body)
                 self._check_fault(fault)
+                self.scenario.add(fault, now_ms)
             except SettingsError as error:
                 return Answer(400, _dumps({"error": str(error)}))
-            self.scenario.add(fault, now_ms)
             return Answer(200, _dumps({"faults": self.scenario.report()}))
         if method == "DELETE" and path == "/control/fault":
             self.scenario.clear(now_ms)

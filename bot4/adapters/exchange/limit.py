@@ -4,6 +4,8 @@ The venue counts by fixed intervals (its documents say so): an interval begins w
 day, and the count with it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bot4.adapters.exchange.refusal import Refused
@@ -11,6 +13,7 @@ from bot4.adapters.exchange.refusal import Refused
 _LETTERS = {"SECOND": ("S", 1), "MINUTE": ("M", 60), "HOUR": ("H", 3_600), "DAY": ("D", 86_400)}
 FIRST_BAN_S = 120
 LONGEST_BAN_S = 3 * 86_400
+FILLED_TAKER, FILLED_MAKER = 1, 5  # orders that a first fill takes off the count
 BAN_AFTER = 20  # answers 429 within one interval before the address is shut out
 
 
@@ -147,7 +150,11 @@ class AddressLimit:
 
 
 class OrderLimit:
-    """How many orders one account has sent."""
+    """How many orders one account has sent and not seen filled; an order that is refused has not been sent.
+
+    An order's first fill takes it off the count of every interval that runs, and four more if it had waited in the book
+    (the venue's "unfilled order count"). Canceled and expired ones stay in it.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.counts = [Count(rule) for rule in limits.orders()]
@@ -165,3 +172,19 @@ class OrderLimit:
                 )
         for count in self.counts:
             count.used += orders
+
+    def give_back(self, now_s: float, orders: int) -> None:
+        """So many do not count after all; there is no credit below none."""
+        for count in self.counts:
+            count.take(now_s, 0)
+            count.used = max(0, count.used - orders)
+
+    @contextmanager
+    def of(self, now_s: float, orders: int = 1) -> Iterator[None]:
+        """Orders that are placed within count, unless they are refused there."""
+        self.take(now_s, orders)
+        try:
+            yield
+        except Refused:
+            self.give_back(now_s, orders)
+            raise

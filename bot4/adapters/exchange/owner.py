@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
@@ -35,6 +35,7 @@ class _AccountTable(msgspec.Struct, forbid_unknown_fields=True):
     maker_fee_bps: str = "10"
     taker_fee_bps: str = "10"
     pays_token: bool = False
+    key_faults: list[Literal["withdraws", "transfers", "unbound", "reads_only"]] = []
     tier: Annotated[list[_TierTable], msgspec.Meta(max_length=MAX_TIERS)] = []
 
 
@@ -62,6 +63,7 @@ class Owner:
     balances: dict[str, int]
     tiers: tuple[Tier, ...] = (Tier(0, 1_000, 1_000),)
     pays_token: bool = False
+    key_faults: tuple[str, ...] = ()  # what a careful client refuses its key for
 
 
 class Owners(NamedTuple):
@@ -88,6 +90,7 @@ def read_owners(path: Path, traded: Collection[str] = tuple(DEFAULT_BALANCES)) -
     balances = { USDT = "100000", BTC = "2", BNB = "5" }
     maker_fee_bps = "10"        # the default
     pays_token = true           # as long as it has enough
+    key_faults = ["unbound"]    # what Bybit says of its key: withdraws, transfers, unbound, reads_only
     [[account.tier]]
     turnover = "1000000"        # of the last 30 days in USDT, from which on these are its fees
     maker_fee_bps = "-0.5"
@@ -110,7 +113,9 @@ def read_owners(path: Path, traded: Collection[str] = tuple(DEFAULT_BALANCES)) -
             amounts[asset] = _amount(text, f"{place}: {asset}")
         if account.pays_token and token is None:
             raise SettingsError(f"{place}: pays_token: there is no fee_token; add a table [fee_token]")
-        owners.append(Owner(account.name, amounts, _tiers(account, place), account.pays_token))
+        owners.append(
+            Owner(account.name, amounts, _tiers(account, place), account.pays_token, tuple(account.key_faults))
+        )
     _check_rebates(owners, f"--balances {path}")
     return Owners(owners, token)
 

@@ -11,8 +11,8 @@ behind them. What happens to it:
                             side they are on, come before: the market went through them. What meets none of ours is told
                             as a trade of others
     the market comes to us  a level that reaches an order of ours takes it, at our price, and has that much less
-    we take                 from the displayed quantity; what we took is not offered again until the recording says
-                            another quantity for that level
+    we take                 from the displayed quantity; in the recording it is still there, and not offered again:
+                            what comes beyond it is, until a trade goes through it there or the level shows less
 
 Best quotes are newer than the changes of the book and move it at once, except where an order of ours waits: of a
 quote nobody knows whether a trade is behind it, so a queue of ours moves by trades and by changes of the book alone.
@@ -23,6 +23,7 @@ a silence, and from the end of the recording on its status is BREAK, nothing mov
 goes on waiting, his place in the queue kept.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
@@ -35,9 +36,10 @@ from bot4.adapters.exchange.refusal import Refused
 from bot4.adapters.exchange.symbol import Symbol
 from bot4.adapters.exchange.venue import Account, Venue
 from bot4.kernels.exchange.state import MAX_ORDERS
-from bot4.kernels.queue_model import QUEUE_LOG, QUEUE_POWER, QUEUE_RISK_AVERSE, lost_behind
+from bot4.kernels.queue_model import lost_behind
 from bot4.model.enums import REPORT_REJECT, REPORT_REPLACED
-from bot4.model.errors import RecordingError, SettingsError
+from bot4.model.errors import RecordingError
+from bot4.model.queue import AVERSE, QueueModel
 from bot4.ports.feed import BookChange, Level, Quote, Trade
 
 BOOK_MONEY_E8 = 2**58  # of each asset: no level that fits into the core is too dear
@@ -45,7 +47,6 @@ TURN_BOUND = 200  # events a turn: a recording that is too fast for the machine 
 SILENCE_NS = 60_000_000_000  # of the recording: a book that nothing was said of for so long is not known
 WAITING = 10_000  # changes that wait for a snapshot
 ROOM = MAX_ORDERS // 8 * 7  # orders open at once with which a level is still taken up
-MAX_EXPONENT = 10.0
 _LOOK = 16
 
 Key = tuple[bool, int]  # bids, price in ticks
@@ -53,35 +54,12 @@ Event = BookChange | Quote | Trade
 _SCALE = Decimal(E8)
 
 
-class QueueModel(NamedTuple):
-    """Where in a queue quantity goes off without a trade."""
-
-    model: int
-    exponent: float = 1.0
-
-
-def read_queue(text: str) -> QueueModel:
-    """`risk-averse`, `power` (of 2), `power:N` or `log`."""
-    name, _, number = text.partition(":")
-    if text == "risk-averse":
-        return QueueModel(QUEUE_RISK_AVERSE)
-    if text == "log":
-        return QueueModel(QUEUE_LOG)
-    if name == "power" and number.replace(".", "", 1).isdigit() and number.isascii():
-        exponent = float(number)
-        if 0.0 < exponent <= MAX_EXPONENT:
-            return QueueModel(QUEUE_POWER, exponent)
-    if text == "power":
-        return QueueModel(QUEUE_POWER, 2.0)
-    raise SettingsError(f"--queue {text}: write risk-averse, log, power or power:N with N up to {MAX_EXPONENT:.0f}")
-
-
 class Recording(NamedTuple):
     """What is replayed."""
 
     symbols: list[Symbol]
     events: Iterable[tuple[int, Event | str]]  # in order; a symbol's name: nothing of it comes any more
-    queue: QueueModel = QueueModel(QUEUE_RISK_AVERSE)
+    queue: QueueModel = AVERSE
 
 
 class RecordedBook:
@@ -161,7 +139,7 @@ class SymbolRecording:
         self.book = RecordedBook()
         self.is_open = False
         self.has_ended = False
-        self.refused = 0  # commands of ours that the core did not take: it has no room
+        self.left_out = 0  # so often a part of the recording found no room, or the core did not take it
         self.last_ns = 0
         self._venue = venue
         self._core = venue.core
@@ -275,7 +253,7 @@ class SymbolRecording:
             return
         have = sum(row[3] for row in rows if row[1] == self._account.index)
         level = self._note(key, have)  # from now on it is this quantity that we take from
-        self._levels[key] = _Level(displayed, have, level.taken if displayed == level.displayed else 0)
+        self._levels[key] = _Level(displayed, have, min(level.taken, displayed))
 
     # --- the levels ---
 
@@ -303,8 +281,8 @@ class SymbolRecording:
         rows = self._core.queue(self.symbol, *key) if rows is None else rows
         have = sum(row[3] for row in rows if row[1] == self._account.index)
         level = self._note(key, have)
-        taken = level.taken if displayed == level.displayed else 0
-        target = max(0, displayed - taken)
+        taken = min(level.taken, displayed)
+        target = displayed - taken
         lots = min(have, target)
         if target < have:
             self._lessen(key, rows, have - target)
@@ -371,11 +349,18 @@ class SymbolRecording:
             )  # fmt: skip
             events = self._core.place(self._venue.clock_ns(), wish)
             if events[0].kind == REPORT_REJECT:
-                self.refused += 1
                 break
             lots -= part
             self._touched[is_bid, ticks * self.symbol.tick_e8] = None
+        if lots:
+            self._leave_out()
         return met, more - met - lots
+
+    def _leave_out(self) -> None:
+        self.left_out += 1
+        if self.left_out == 1:
+            fields = {"symbol": self.symbol.name, "open_orders": self._core.open_orders}
+            logging.getLogger("bot4").warning("a part of the recording is left out", extra={"fields": fields})
 
     def _meet(self, is_bid: bool, limit: int, lots: int) -> int:
         """The market comes with so many lots to this price: it takes ours that are there. Returns how many lots.
@@ -424,7 +409,7 @@ class SymbolRecording:
         try:
             venue.place(self._account, order)
         except Refused:
-            self.refused += 1
+            self._leave_out()
         return order.executed_e8 // symbol.lot_e8
 
     # --- trades ---
@@ -470,6 +455,10 @@ class SymbolRecording:
         """A trade at a price: through the queue, who is first first. Returns the lots that met none of ours."""
         others = 0
         self._unsettled[key] = None
+        rows = self._core.queue(self.symbol, *key)
+        level = self._note(key, sum(row[3] for row in rows if row[1] == self._account.index))
+        if level.taken:  # in the recording what we took was still there, the first of all
+            self._levels[key] = level._replace(taken=max(0, level.taken - lots))
         while lots:
             rows = self._core.queue(self.symbol, *key)
             level = self._note(key, sum(row[3] for row in rows if row[1] == self._account.index))
@@ -533,6 +522,8 @@ class RecordedMarket:
         if one is not None and isinstance(event, str):
             one.has_ended = True
             one.look(ts_ns)
+            fields = {"symbol": name, "at_ns": ts_ns, "left_out": one.left_out}
+            logging.getLogger("bot4").info("the recording of a symbol has ended", extra={"fields": fields})
         elif one is not None and not isinstance(event, str):
             one.take(ts_ns, event)
         self._next = next(self._events, None)

@@ -36,6 +36,7 @@ _Kind = Literal[
     "late_before", "late_after", "rate_limit", "event_drop", "event_duplicate", "event_late", "event_reorder",
     "silence", "clock_skew", "halt", "maintenance", "filters", "replica_lag", "disconnect",
 ]  # fmt: skip
+MAX_FAULTS = 1_000  # that are not over; each is asked at every request
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=86_400_000)]
 
@@ -156,6 +157,10 @@ class _Armed:
         """Whether this is its time."""
         return self.begin_ms <= now_ms < self.end_ms
 
+    def is_over(self, now_ms: int) -> bool:
+        """Whether it can do nothing any more."""
+        return now_ms >= self.end_ms or (self.fault.times > 0 and self.done >= self.fault.times)
+
     def strikes(self, now_ms: int) -> bool:
         """Whether it hits what it could hit; counts it."""
         fault = self.fault
@@ -234,12 +239,16 @@ class Scenario:
             self.add(fault, start_ms)
 
     def add(self, fault: Fault, now_ms: int) -> None:
-        """One more, from now on."""
+        """One more, from now on; those that are over go. SettingsError beyond MAX_FAULTS."""
+        self._armed = [armed for armed in self._armed if armed.is_on or not armed.is_over(now_ms)]
+        if len(self._armed) >= MAX_FAULTS:
+            raise SettingsError(f"fault: there are {MAX_FAULTS} already; take some out with DELETE /control/fault")
         self._armed.append(_Armed(fault, f"{self.seed}.{self._made}", now_ms))
         self._made += 1
 
     def clear(self, now_ms: int) -> None:
         """No fault any more; states go back with the next `states`."""
+        self._armed = [armed for armed in self._armed if armed.is_on]
         for armed in self._armed:
             armed.end_ms = now_ms
 

@@ -12,7 +12,7 @@ from typing import Any
 from bot4.adapters.exchange.commission import COUNTED_IN, FeeToken, Rates
 from bot4.adapters.exchange.core import Core, CoreEvent, OrderWish, value_of
 from bot4.adapters.exchange.ledger import Ledger
-from bot4.adapters.exchange.limit import Limits, OrderLimit
+from bot4.adapters.exchange.limit import FILLED_MAKER, FILLED_TAKER, Limits, OrderLimit
 from bot4.adapters.exchange.market import Aggregate, Tape, Trade
 from bot4.adapters.exchange.number import text_e8
 from bot4.adapters.exchange.order import Fill, Order, OrderList
@@ -59,6 +59,7 @@ class Account:
         self.index = index
         self.name = name
         self.rates = rates
+        self.key_faults: tuple[str, ...] = ()  # see owner
         self.is_agent = is_agent  # a part of the market: nobody asks for its past
         self.limit = OrderLimit(limits)
         self.open: dict[int, Order] = {}
@@ -260,6 +261,15 @@ class Venue:
         now = self.clock_ns()
         self._apply(now, self.core.cancel_all(now, account.index, symbol))
 
+    def _expire_all(self, account: Account) -> None:
+        """The venue, not the client, ends every order of an account: they expire."""
+        now = self.clock_ns()
+        events = self.core.cancel_all(now, account.index, None)
+        self._apply(
+            now,
+            [one._replace(kind=REPORT_EXPIRED) if one.kind == REPORT_CANCELED else one for one in events],
+        )
+
     # --- what happens by itself ---
 
     def fund(self, symbol: Symbol, rate_e8: int, mark_e8: int) -> None:
@@ -322,7 +332,7 @@ class Venue:
         if is_on and cancels_orders:
             for account in self.accounts:
                 if account.index != self.book_account:  # the recording goes on
-                    self.cancel_all(account)
+                    self._expire_all(account)
 
     def new_list_number(self) -> int:
         """A number for an order list that comes."""
@@ -424,7 +434,10 @@ class Venue:
                 self._accept(account, order, event, now_ms)
                 name = "NEW"
             elif kind == REPORT_FILL:
+                is_first = not order.executed_e8
                 fill = self._fill(order, event, now_ms, trades)
+                if is_first:
+                    account.limit.give_back(now_ms / 1_000, FILLED_MAKER if fill.maker else FILLED_TAKER)
                 if not account.is_agent:
                     filled.append(order)
                 name = "TRADE"

@@ -89,27 +89,32 @@ class BarCount:
 
     def told(self, name: str, files: Sequence[Path], kind: str) -> dict[str, Any]:
         """As `bot4-data check --json` prints it."""
-        times = self._times
-        steps = Counter(later - earlier for earlier, later in pairwise(times))
-        forward = {step: count for step, count in steps.items() if step > 0}
-        length = max(forward, key=lambda step: forward[step], default=0)
-        gaps = sum(count * (step // length - 1) for step, count in forward.items() if step > length)
         return {
             "name": name,
             "files": [str(path) for path in files],
             "venue": "",
-            "messages": {kind: len(times)},
+            "messages": {kind: len(self._times)},
             "rejected": dict(sorted(self._rejected.items())),
             "book": dict.fromkeys(("compared", "equal", "near", "near_equal", "stale", "crossed"), 0),
             "clock_offset_ms": None,
-            "gaps": gaps,
-            "duplicates": steps[0],
-            "out_of_order": sum(count for step, count in steps.items() if step < 0),
-            "bar_ms": length,
-            "first_ns": times[0] * 1_000_000 if times else 0,
-            "last_ns": times[-1] * 1_000_000 if times else 0,
+            **span_of(self._times),
             "complaints": self._examples,
         }
+
+
+def span_of(times_ms: Sequence[int]) -> dict[str, int]:
+    """What the times at which bars begin say: bars missing, repeated and out of order, their length, first and last."""
+    steps = Counter(later - earlier for earlier, later in pairwise(times_ms))
+    forward = {step: count for step, count in steps.items() if step > 0}
+    length = max(forward, key=lambda step: forward[step], default=0)
+    return {
+        "gaps": sum(count * (step // length - 1) for step, count in forward.items() if step > length),
+        "duplicates": steps[0],
+        "out_of_order": sum(count for step, count in steps.items() if step < 0),
+        "bar_ms": length,
+        "first_ns": times_ms[0] * 1_000_000 if times_ms else 0,
+        "last_ns": times_ms[-1] * 1_000_000 if times_ms else 0,
+    }
 
 
 def _funding_fault(row: list[str]) -> str:

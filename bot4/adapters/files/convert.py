@@ -18,10 +18,10 @@ import msgspec
 import numpy as np
 
 from bot4.adapters.files.archive import ArchiveFile, Entry
-from bot4.adapters.files.bars import BarFile
+from bot4.adapters.files.bars import BarFile, span_of
 from bot4.adapters.files.converted_bars import BARS_NAME, COLUMNS, ListedBars, read_list
 from bot4.adapters.files.recording import HEAD_NAME, VERSION, Head, Listed, RecordingWriter, write_whole
-from bot4.model.enums import FLAG_LAST, TICK_QUOTE
+from bot4.model.enums import FLAG_LAST, TICK_QUOTE, TICK_TRADE
 from bot4.model.errors import RecordingError, UnitError
 from bot4.model.records import TICK
 from bot4.model.units import from_e8, to_e8, to_units
@@ -60,8 +60,11 @@ def sizes_of(tick: str | None, lot: str | None) -> Sizes:
     return Sizes(*found)
 
 
-def convert_archives(files: Sequence[ArchiveFile], folder: Path, sizes: Sizes) -> Head:
-    """Files of the archive as one recording in `folder`; RecordingError names the line that does not fit."""
+def convert_archives(files: Sequence[ArchiveFile], folder: Path, sizes: Sizes) -> tuple[Head, int]:
+    """Files of the archive as one recording in `folder`, and how many trades their numbers show to be missing.
+
+    RecordingError names the line that does not fit.
+    """
     if (folder / HEAD_NAME).exists():
         raise RecordingError(f"{folder}: holds a recording already; name a new folder")
     chains = []
@@ -74,11 +77,16 @@ def convert_archives(files: Sequence[ArchiveFile], folder: Path, sizes: Sizes) -
     writer = RecordingWriter(folder, head)
     streams = [_rows(place, own, chain.sizes) for place, chain in enumerate(chains) for own in _in_time(chain.files)]
     numbers = [0] * len(chains)
+    last_trade: dict[int, int] = {}
+    gaps = 0
     block = np.zeros(BLOCK, TICK)
     filled = 0
     for count, (ts_ns, place, entry, units) in enumerate(heapq.merge(*streams, key=lambda row: row[:2]), start=1):
         numbers[place] += 1
         kind = entry.kind
+        if kind == TICK_TRADE:
+            gaps += max(0, entry.number - last_trade.get(place, entry.number - 1) - 1)
+            last_trade[place] = entry.number
         values = units if kind == TICK_QUOTE else (units[0], units[1], entry.number, entry.other_e8)
         block[filled] = (ts_ns, 0, place, kind, FLAG_LAST, *values, numbers[place], 0, count)
         filled += 1
@@ -87,7 +95,7 @@ def convert_archives(files: Sequence[ArchiveFile], folder: Path, sizes: Sizes) -
             filled = 0
     writer.write(block[:filled], _NO_RAW)
     writer.finish()
-    return head
+    return head, gaps
 
 
 def _find_sizes(files: Iterable[ArchiveFile], sizes: Sizes) -> Sizes:
@@ -190,7 +198,7 @@ def convert_bars(file: BarFile, folder: Path, sizes: Sizes) -> dict[str, Any]:
     packed = io.BytesIO()
     pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.Int64)).write_parquet(packed, compression="zstd")
     write_whole(folder / f"{name}.parquet", packed.getvalue())
-    listed = ListedBars(name, len(rows), f"{tick:f}", f"{lot:f}", floats)
+    listed = ListedBars(name, len(rows), f"{tick:f}", f"{lot:f}", floats, **span_of([bar[0] for bar in rows]))
     listing = read_list(folder / BARS_NAME) if (folder / BARS_NAME).exists() else {}
     text = msgspec.json.format(msgspec.json.encode(listing | {name: listed}), indent=1)
     write_whole(folder / BARS_NAME, text + b"\n")

@@ -23,6 +23,12 @@ class ListedBars(msgspec.Struct, forbid_unknown_fields=True):
     tick_size: str
     lot_size: str
     float_rows: int  # with a number that was written as a binary float
+    gaps: int  # bars that are missing between first and last
+    duplicates: int
+    out_of_order: int
+    bar_ms: int  # their length: the commonest step of time
+    first_ns: int
+    last_ns: int
 
 
 class ConvertedBars(NamedTuple):

@@ -18,9 +18,24 @@ from bot4.adapters.files.report_assumption import assumptions
 from bot4.adapters.files.report_facts import RunFacts, WorkerFacts, clock_object, kind_of_market
 from bot4.adapters.files.report_page import session_page
 from bot4.adapters.files.report_series import fills_of
-from bot4.model.enums import DECISION_BAD_SCORE, INPUT_REASONS, KIND_NAMES, LEG_EXIT, REJECT_NAMES, REJECT_REASONS
+from bot4.adapters.files.shut import shut_ways
+from bot4.model.enums import (
+    DECISION_BAD_SCORE,
+    INPUT_REASONS,
+    KIND_NAMES,
+    LEG_ENTRY,
+    LEG_EXIT,
+    REJECT_NAMES,
+    REJECT_REASONS,
+    RISK_BREAKER_OPEN,
+    RISK_DAILY_LOSS,
+    RISK_DRAWDOWN,
+    RISK_STREAK,
+    SIZED_BY,
+)
 from bot4.model.errors import InputError
 from bot4.model.records import JOURNAL_DENIED, JOURNAL_INTENT, ORDER_INTENT
+from bot4.model.units import decimal_string
 from bot4.shm import wires as w
 from bot4.shm.histogram import HISTOGRAM_COUNT, HISTOGRAM_MAX, percentile
 from bot4.shm.layout import RING_DROPPED, RING_HEAD
@@ -84,6 +99,7 @@ def session_object(
         "fills": len(fills),
         "rejects": rejects,
         "reject_reasons": {name: _reason(name) for name in rejects},
+        "sized_by": _sized_by(records),
         "stops": _stops(wires),
         "positions": positions,
         "equity": equity_object(wires, instruments, records, int(run.session[0]["start_equity_e8"])),
@@ -93,7 +109,7 @@ def session_object(
         "recorder": _recorder(wires, run),
         "digest": None if free else session_digest(records),
         "exit": _exit(wires, run),
-        "warnings": [*run.warnings, *_warnings(wires, keys, rejects, run)],
+        "warnings": [*run.warnings, *_warnings(wires, instruments, keys, rejects, run)],
         "strategy": {"name": run.strategy, "params": _plain_all(run.strategy_params)},
         "assumptions": assumptions(instruments, keys, run),
         "workers": {name: _worker(facts) for name, facts in run.workers.items()},
@@ -204,9 +220,23 @@ def _stale(wires: w.Wires) -> np.ndarray:
     return stale
 
 
-def _warnings(wires: w.Wires, keys: Sequence[str], rejects: Mapping[str, int], run: RunFacts) -> list[str]:
+def _warnings(
+    wires: w.Wires, instruments: np.ndarray, keys: Sequence[str], rejects: Mapping[str, int], run: RunFacts
+) -> list[str]:
     """What a person must not overlook, a sentence each."""
     found = []
+    held = [
+        f"{key} {decimal_string(int(row[w.POSITION_LOTS]) * Decimal(int(instrument['lot_e8'])).scaleb(-8))}"
+        for key, row, instrument in zip(keys, wires.positions, instruments, strict=True)
+        if row[w.POSITION_LOTS]
+    ]
+    if held:
+        rest = (
+            "each stays at the venue, with the stops that rest there: a start goes on, bot4-kill --flatten closes it"
+            if run.mode == "live"
+            else "valued at the last price, and gone with the simulated venue"
+        )
+        found.append(f"STILL OPEN at the end: {', '.join(held)} ({rest}).")
     never = [key for i, key in enumerate(keys) if not _book(wires, i)["whole"]]
     if never:
         why = "see why in log/feed.log of the session's folder" if run.source == "live" else "no snapshot in the input"
@@ -243,6 +273,11 @@ def _warnings(wires: w.Wires, keys: Sequence[str], rejects: Mapping[str, int], r
             f"the recording is not whole: {recorder['dropped']:,} records and {recorder['raw_dropped']:,} raw messages "
             f"are missing in it, {recorder['failures']:,} times it could not be written; see the log of the recorder."
         )
+    found += [f"{row['limit']} had shut the way in at the end: {row['why']}." for row in shut_ways(wires)]
+    for code in (RISK_DRAWDOWN, RISK_DAILY_LOSS, RISK_STREAK, RISK_BREAKER_OPEN):
+        refused = rejects.get(REJECT_NAMES[code], 0)
+        if refused:
+            found.append(f"entries were refused {refused:,} times because {REJECT_REASONS[code]}.")
     naked_ns, allowed_ns = _stops(wires)["naked_ns_max"], int(run.limits[0]["stop_confirm_ns"])
     if naked_ns > allowed_ns:
         text = (
@@ -270,7 +305,15 @@ def _reason(name: str) -> str:
 def _intents(records: np.ndarray) -> int:
     """Orders that strategies asked for: accepted entries and exits, and what execution denied."""
     accepted = bodies(records[records["type"] == JOURNAL_INTENT], ORDER_INTENT)
-    return int(np.count_nonzero(accepted["leg"] <= LEG_EXIT) + np.count_nonzero(records["type"] == JOURNAL_DENIED))
+    denied = bodies(records[records["type"] == JOURNAL_DENIED], ORDER_INTENT)
+    return int(np.count_nonzero(accepted["leg"] <= LEG_EXIT) + len(denied) + denied["aux"].sum())
+
+
+def _sized_by(records: np.ndarray) -> dict[str, int]:
+    """Entries that went out, by what decided their quantity."""
+    orders = bodies(records[records["type"] == JOURNAL_INTENT], ORDER_INTENT)
+    counts = np.bincount(orders["sized_by"][orders["leg"] == LEG_ENTRY], minlength=len(SIZED_BY))
+    return {name: int(count) for name, count in zip(SIZED_BY, counts, strict=True) if count}
 
 
 def _stops(wires: w.Wires) -> dict[str, int]:

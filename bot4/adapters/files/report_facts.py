@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from bot4.model.latency import Latency
+from bot4.model.queue import AVERSE, QueueModel
 from bot4.shm.wires import CLOCK_ANEW, CLOCK_LATEST_NS, CLOCK_OFFSET_NS, CLOCK_STAMPS
 
 
@@ -36,6 +37,7 @@ class RunFacts:
     session: np.ndarray  # SESSION[1]
     limits: np.ndarray  # LIMITS[1]
     latencies: Sequence[Latency | None] = (None, None, None)  # of orders, cancels, reports; None: the least
+    queue: QueueModel = AVERSE
     mode: str = "paper"
     strategy: str = ""
     strategy_params: Mapping[str, object] = field(default_factory=dict)

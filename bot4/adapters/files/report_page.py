@@ -21,6 +21,7 @@ from bot4.adapters.files.report_table import (
     machine_tables,
     position_table,
     refusal_table,
+    sizing_table,
     trade_table,
 )
 from bot4.model.enums import LEG_FLATTEN, LEG_NAMES, LEG_STOP
@@ -68,6 +69,7 @@ def session_page(report: dict, instruments: np.ndarray, keys: Sequence[str], rec
         f"<section><h2>Positions and costs</h2>{position_table(report)}</section>",
         _trades(fills, instruments, keys),
         latency_section(report["latency_ns"]),
+        f"<section><h2>Entries, by what decided their size</h2>{sizing_table(report)}</section>",
         f"<section><h2>Refusals, by reason</h2>{refusal_table(report)}</section>",
         f"<section><h2>Market data</h2>{input_tables(report)}</section>",
         f"<section><h2>Processes and machine</h2>{machine_tables(report)}</section>",

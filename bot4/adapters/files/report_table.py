@@ -142,6 +142,14 @@ def _bars(counts: dict[str, int], words: dict[str, str]) -> list[list[str]]:
     ]
 
 
+def sizing_table(report: dict) -> str:
+    """Entries that went out, by the rule or limit that decided their quantity."""
+    if not report["sized_by"]:
+        return "<p>No entry went out.</p>"
+    rows = [[escape(name), f"{count:,}"] for name, count in report["sized_by"].items()]
+    return table(("Decided by", "Entries"), rows, (1,))
+
+
 def refusal_table(report: dict) -> str:
     """Every reason for which something was refused, most frequent first."""
     if not report["rejects"]:

@@ -9,6 +9,7 @@ checked and nothing below TLS 1.2 is spoken. There is no way to switch that off.
 """
 
 import errno
+import ipaddress
 import os
 import select
 import socket
@@ -71,6 +72,13 @@ def contexts_of(venues: Iterable[str], ca_file: Path | Mapping[str, Path] | None
         return {venue: verified_context(ca_file.get(venue)) for venue in venues}
     context = verified_context(ca_file)
     return dict.fromkeys(venues, context)
+
+
+def only_loopback(address: str) -> str:
+    """Why this address may not be traded on: it is another machine's; "" for one of the loopback."""
+    if ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+        return ""
+    return f"{address}: live trading beyond this machine needs the strategy's certificate, which does not exist yet"
 
 
 class Cancel:

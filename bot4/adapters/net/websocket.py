@@ -46,6 +46,11 @@ class Websocket:
         return self._fileno
 
     @property
+    def peer(self) -> str:
+        """The address that it is really connected to; OSError where it is not any more."""
+        return str(self._tls.getpeername()[0])
+
+    @property
     def pending(self) -> bool:
         """Whether something can be read that the socket does not show."""
         return bool(self._first) or self._tls.pending() > 0

@@ -12,6 +12,7 @@ from bot4.adapters.sim.ledger import LedgerFile
 from bot4.adapters.sim.venue_loop import NONE, venue_idle, venue_memory, venue_step
 from bot4.model.enums import INT64_MAX
 from bot4.model.latency import Latency
+from bot4.model.queue import AVERSE, QueueModel
 from bot4.shm.layout import CLOCK_VENUE
 from bot4.shm.wires import Wires
 
@@ -30,6 +31,7 @@ class VenueAgent:
     ledger_path : file that the ledger is appended to
     symbols : names of the instruments, by index
     latencies : of orders, cancels and reports, where they are not the session's least
+    queue : where in a queue quantity goes off without a trade
     """
 
     def __init__(
@@ -41,8 +43,9 @@ class VenueAgent:
         ledger_path: Path,
         symbols: list[str],
         latencies: tuple[Latency | None, Latency | None, Latency | None] = NONE,
+        queue: QueueModel = AVERSE,
     ):
-        self.memory = venue_memory(len(instruments), start_balance_e8, latencies)
+        self.memory = venue_memory(len(instruments), start_balance_e8, latencies, queue)
         self._wires = wires
         self._instruments = instruments
         self._session = session

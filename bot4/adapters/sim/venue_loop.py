@@ -30,6 +30,7 @@ from bot4.kernels.matching.request import answer_trades, handle_request
 from bot4.kernels.matching.state import ITEM_ENTRIES, LEDGER_CAPACITY, Matching, matching_memory
 from bot4.model.enums import ACTION_CANCEL, ACTION_CANCEL_ALL, FLAG_LAST, INT64_MAX
 from bot4.model.latency import Latency, constant
+from bot4.model.queue import AVERSE, QueueModel
 from bot4.model.records import ORDER_INTENT, ORDER_WORDS, TICK, TICK_WORDS, words
 from bot4.shm.layout import CLOCK_EXEC_VENUE, CLOCK_FEED, CLOCK_VENUE, CONTROL_SNAPSHOT_VENUE
 from bot4.shm.spsc_ring import consume, has_space, next_time, peek_order, peek_tick, push_order, unread_time
@@ -99,11 +100,15 @@ class VenueMemory(NamedTuple):
 
 
 def venue_memory(
-    n_instruments: int, start_balance_e8: int, latencies: tuple[Latency | None, Latency | None, Latency | None] = NONE
+    n_instruments: int,
+    start_balance_e8: int,
+    latencies: tuple[Latency | None, Latency | None, Latency | None] = NONE,
+    queue: QueueModel = AVERSE,
 ) -> VenueMemory:
     """Memory of a venue with one account of `start_balance_e8` (1e-8 quote currency) and no orders.
 
     `latencies` : of orders, cancels and reports, where they are not the session's least
+    `queue` : where in a queue quantity goes off without a trade
     """
     tick = np.zeros(1, TICK)
     request = np.zeros(1, ORDER_INTENT)
@@ -112,7 +117,7 @@ def venue_memory(
     loop[MODELLED] = int(any(one is not None for one in latencies))
     loop[DUE] = -1
     return VenueMemory(
-        core=matching_memory(n_instruments, start_balance_e8),
+        core=matching_memory(n_instruments, start_balance_e8, queue=queue),
         loop=loop,
         tick=tick,
         tick_words=words(tick),

@@ -66,6 +66,7 @@ class InstanceFile:
     began_ns: Count  # monotonic: when the last worker had been started; 0 before
     session_folder: str
     report_folder: str
+    inputs_folder: str = ""  # what this start was given
     label: SessionLabel | None = None
     template: ProcessId | None = None
     workers: dict[str, ProcessId] = field(default_factory=dict)

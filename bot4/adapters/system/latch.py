@@ -99,7 +99,10 @@ class KillLatch:
                 self._write(descriptor, 0, _pack(False, 2, now, "never set"))
 
     def trip(self, reason: str) -> LatchState:
-        """Trip it; anybody may, at any time. Returns when it is on disk."""
+        """Trip it; anybody may, at any time. Returns when it is on disk.
+
+        What tripped it first stays the reason, and its time; what comes later is told behind it.
+        """
         return self._change(True, _reason(reason, "kill"))
 
     def reset(self, reason: str) -> LatchState:
@@ -114,6 +117,8 @@ class KillLatch:
             newest = max((slot.generation for slot in slots if slot is not None), default=0)
             target = _older(slots)
             kept = slots[1 - target]
+            if tripped and kept is not None and kept.tripped and kept.generation == newest:
+                now, reason = kept.since_ns, kept.reason if reason in kept.reason else f"{kept.reason}; then: {reason}"
             if kept is None or kept.generation != newest or os.fstat(descriptor).st_size != 2 * SLOT_BYTES:
                 # what stays beside the new word cannot be trusted: make it a whole, tripped one first
                 newest += 1

@@ -6,8 +6,10 @@ way a signal leaves this file.
 
 import ctypes
 import os
+import resource
 import select
 import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +20,7 @@ from bot4.model.errors import Bot4Error
 from bot4.shm.segment import process_start
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_TIMERSLACK = 29
 _PR_SET_NAME = 15
 
@@ -115,9 +118,30 @@ def name_process(name: str) -> None:
     _prctl(_PR_SET_NAME, ctypes.addressof(buffer))
 
 
+def hide_memory() -> None:
+    """No core dump and no debugger shows what this process knows."""
+    _prctl(_PR_SET_DUMPABLE, 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def sharpen_timers() -> None:
     """Let a sleep of 50 us be one: the default timer slack adds as much again."""
     _prctl(_PR_SET_TIMERSLACK, 1)
+
+
+def aim_out_of_memory(score: int) -> None:
+    """Where memory is short the kernel kills the highest score first: 0 to 1000, added to a process's share of it."""
+    with suppress(PermissionError):  # only whoever was made harder to kill may not say so
+        Path("/proc/self/oom_score_adj").write_text(str(score))
+
+
+def run_state(pid: int) -> tuple[str, int] | None:
+    """A process's state (R runs or waits for a core, S sleeps, T is stopped) and its CPU time in ns; None: gone."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+        return state, int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def thread_count() -> int:

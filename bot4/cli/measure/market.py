@@ -95,7 +95,9 @@ def defaults_of_strategy() -> dict[str, int | float]:
 
 def shard_of(prepared: Market) -> ShardMemory:
     """A fresh shard 0 for this market."""
-    return shard_memory(load_loop(STRATEGY), prepared.params, prepared.instruments, prepared.session, 0, True)
+    return shard_memory(
+        load_loop(STRATEGY), prepared.params, prepared.instruments, prepared.limits, prepared.session, 0, True
+    )
 
 
 def _opening(n_instruments: int) -> np.ndarray:
@@ -132,9 +134,16 @@ def _limits() -> np.ndarray:
     row["position_bps"], row["collar_bps"], row["drawdown_bps"], row["daily_loss_bps"] = 200, 100, 1_500, 300
     row["order_notional_e8"], row["order_lots"], row["open_orders"] = 10**13, 10_000_000, 1_024
     row["bucket_tokens"], row["bucket_refill_ns"] = 1_000_000, 1
+    for name in ("shard", "order", "message"):
+        row[f"{name}_tokens"], row[f"{name}_refill_ns"] = 1_000_000, 1
+    row["repeat_orders"], row["repeat_pause_ns"] = 2**62, 1
+    row["stop_bps"], row["stop_loss_bps"], row["slippage_bps"] = 4_000, 1_000, 50
     row["stop_confirm_ns"], row["quote_age_ns"] = 10**9, _DAY_NS
-    row["gross_bps"] = row["net_bps"] = row["venue_bps"] = 10_000
+    row["gross_bps"] = row["net_bps"] = row["venue_bps"] = row["strategy_bps"] = 2_000  # as large as people set them
+    row["kill_daily_loss_bps"] = row["kill_drawdown_bps"] = 10_000
     row["streak_losses"], row["capital_e8"], row["correlation_bps"] = 1_000, 2**61, 10_000
+    row["var_bps"] = row["shortfall_bps"] = 10_000
+    row["var_confidence_bps"], row["var_horizon_s"] = 9_900, 86_400
     return row
 
 

@@ -13,6 +13,7 @@ from bot4.kernels.book import book_apply_tick
 from bot4.kernels.matching.account import funding_e8
 from bot4.kernels.matching.fill import execute, may_trade, take, walk_cost
 from bot4.kernels.matching.order import end_order, settle
+from bot4.kernels.matching.queue import follow_levels, note_trade
 from bot4.kernels.matching.report import order_event, report_funding, write_fault, write_order
 from bot4.kernels.matching.request import best_against, expire_rest, is_market, reserved_e8
 from bot4.kernels.matching.state import FAULT_GAP, LIQUIDITY_MAKER, LIQUIDITY_TAKER
@@ -106,6 +107,7 @@ def trade_resting(memory, instruments, index, price_ticks, qty_lots, aggressor):
         if quantity > 0:
             execute(memory, instruments, row, price_ticks, quantity, LIQUIDITY_MAKER)
             filled += quantity
+        note_trade(memory, row, qty_lots)
 
 
 @kernel
@@ -232,5 +234,6 @@ def handle_tick(memory, instruments, tick):
         busy = seat["n_listed"] > 0 or seat["n_taken"] > 0
         if busy and (flags & FLAG_LAST) != 0 and is_market(memory, index):
             forget_changed(memory.taken[index], seat, memory.books[index])
+            follow_levels(memory, instruments, index)
             meet_resting(memory, instruments, index)
             settle(memory, instruments, index)

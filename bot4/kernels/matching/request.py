@@ -18,6 +18,7 @@ from bot4.kernels.matching.order import (
     reducible,
     settle,
 )
+from bot4.kernels.matching.queue import join_queue
 from bot4.kernels.matching.report import (
     next_event,
     order_event,
@@ -27,7 +28,6 @@ from bot4.kernels.matching.report import (
     write_request,
 )
 from bot4.kernels.matching.state import ANSWER_CHUNK, LIQUIDITY_TAKER, MAX_FILLS, MAX_OPEN
-from bot4.kernels.matching.taken import displayed
 from bot4.model.enums import (
     ACTION_AMEND,
     ACTION_CANCEL,
@@ -248,7 +248,7 @@ def place(memory, instruments, request):
         take(memory, instruments, row, limit, LIQUIDITY_TAKER)
         if order["open"] != 0:
             if rests(order):
-                order["queue_lots"] = displayed(memory.books[index], order["side"], order["price_ticks"])
+                join_queue(memory, row)
             else:
                 expire_rest(memory, instruments, row)
     settle(memory, instruments, index)
@@ -350,7 +350,7 @@ def amend(memory, instruments, request, row):
     order = memory.orders[row]
     index = order["instrument"]
     if order["type"] == TYPE_LIMIT and request["qty_lots"] > order["qty_lots"]:
-        order["queue_lots"] = displayed(memory.books[index], order["side"], order["price_ticks"])
+        join_queue(memory, row)
     order["qty_lots"] = request["qty_lots"]
     if order["type"] == TYPE_STOP_MARKET and request["stop_ticks"] > 0:
         order["stop_ticks"] = request["stop_ticks"]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bot4.kernels.book import BOOK
+from bot4.model.queue import AVERSE, QueueModel
 from bot4.model.records import EXEC_REPORT, words
 
 MAX_ORDERS = 2**17  # client ids a venue remembers in one run; the next new order is refused VENUE_TOO_MANY_ORDERS
@@ -49,6 +50,12 @@ VENUE_ORDER = np.dtype(
         ("qty_lots", "i8"),
         ("cum_lots", "i8"),
         ("queue_lots", "i8"),  # displayed quantity of others still ahead of it at its price
+        ("seen_lots", "i8"),  # what its level showed last
+        ("traded_lots", "i8"),  # traded there, which the level has not shown yet
+        ("traded_ns", "i8"),  # when it was last traded there
+        ("fresh_lots", "i8"),  # went without a trade, in this round ...
+        ("gone_lots", "i8"),  # ... and in the one before
+        ("round_ns", "i8"),  # when this round began
         ("status", "i8"),  # REPORT_ACK while open, else how it ended
         ("code", "i8"),
         ("open", "i8"),  # 1: may still trade
@@ -93,6 +100,8 @@ DESK = np.dtype(
         ("answer_next", "i8"),  # next trade id of a trades query that is being answered; 0: none
         ("n_accepted", "i8"),
         ("n_gaps", "i8"),  # times that an instrument began to miss records
+        ("queue_model", "i8"),  # QUEUE_* of model/queue
+        ("queue_exponent_e6", "i8"),
     ]
 )
 
@@ -169,7 +178,9 @@ class Matching(NamedTuple):
     entry_words: np.ndarray  # int64, the memory of `entries`
 
 
-def matching_memory(n_instruments: int, start_balance_e8: int, max_orders: int = MAX_ORDERS) -> Matching:
+def matching_memory(
+    n_instruments: int, start_balance_e8: int, max_orders: int = MAX_ORDERS, queue: QueueModel = AVERSE
+) -> Matching:
     """Memory of a venue with one funded account; pages are touched only when used.
 
     Parameters
@@ -177,6 +188,7 @@ def matching_memory(n_instruments: int, start_balance_e8: int, max_orders: int =
     n_instruments : rows of books and positions
     start_balance_e8 : cash of the account, 1e-8 quote currency
     max_orders : client ids it remembers, at most MAX_ORDERS (tests take less)
+    queue : where in a queue quantity goes off without a trade
     """
     events = np.zeros(EVENT_CAPACITY, EXEC_REPORT)
     entries = np.zeros(LEDGER_CAPACITY, LEDGER_ENTRY)
@@ -195,6 +207,8 @@ def matching_memory(n_instruments: int, start_balance_e8: int, max_orders: int =
         entry_words=words(entries),
     )
     memory.desk[0]["cash_e8"] = start_balance_e8
+    memory.desk[0]["queue_model"] = queue.model
+    memory.desk[0]["queue_exponent_e6"] = round(queue.exponent * 1_000_000)
     entry = memory.entries[0]
     entry["seq"] = 1
     entry["kind"] = LEDGER_BALANCE

@@ -15,8 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from bot4.jit import inlined, kernel
+from bot4.kernels.risk.position import may_buy, may_sell
 
 ENOUGH = 100  # samples: the error of a correlation of 0.7 is then 0.05
+WINDOW = 1_024  # seconds of which each move is kept, for `tail`
 SAME = 10_000  # correlation 1, in 1/10,000
 
 
@@ -31,6 +33,8 @@ class Moves(NamedTuple):
     covariance: np.ndarray  # float64[n, n]
     variance: np.ndarray  # float64[n, n], [i, j]: of i, over the seconds shared with j
     shared: np.ndarray  # int64[n, n]
+    window: np.ndarray  # float64[n, WINDOW], the moves of the last seconds, round and round; NaN: none in that second
+    seconds: np.ndarray  # int64[1], how many there were
 
 
 def moves_memory(n: int) -> Moves:
@@ -38,7 +42,8 @@ def moves_memory(n: int) -> Moves:
     square = (n, n)
     return Moves(
         np.zeros(n), np.zeros(n, np.int64), np.zeros(n), np.zeros(n), np.zeros(n, np.int64),
-        np.zeros(square), np.zeros(square), np.zeros(square, np.int64),
+        np.zeros(square), np.zeros(square), np.zeros(square, np.int64), np.full((n, WINDOW), np.nan),
+        np.zeros(1, np.int64),
     )  # fmt: skip
 
 
@@ -56,10 +61,13 @@ def note_moves(known, decay):
     Complexity: O(n**2). Twin: tests/reference/kernels/risk/correlation.py
     """
     n = len(known.mids)
+    place = known.seconds[0] % known.window.shape[1]
+    known.seconds[0] += 1
     for i in range(n):
         known.moved[i] = 1 if known.fresh[i] != 0 and known.before[i] > 0.0 else 0
         known.moves[i] = known.mids[i] / known.before[i] - 1.0 if known.moved[i] != 0 else 0.0
         known.before[i] = known.mids[i] if known.fresh[i] != 0 else 0.0
+        known.window[i, place] = known.moves[i] if known.moved[i] != 0 else math.nan
     for i in range(n):
         if known.moved[i] == 0:
             continue
@@ -82,13 +90,14 @@ def correlation(known, i, j):
 
 
 @kernel
-def correlation_bps(known, views, index, side):
+def correlation_bps(known, views, exposed, index, side):
     """The largest correlation of an order's side with any other position, open orders included, in 1/10,000.
 
     Parameters
     ----------
     known : Moves
     views : RISK_VIEW[n]
+    exposed : int64[1 + n], which instruments may hold something, see `portfolio.find_exposed`
     index : int64, the order's instrument
     side : int64, +1 or -1 of the order
 
@@ -98,13 +107,14 @@ def correlation_bps(known, views, index, side):
 
     Notes
     -----
-    Complexity: O(n). Twin: tests/reference/kernels/risk/correlation.py
+    Complexity: O(exposed). Twin: tests/reference/kernels/risk/correlation.py
     """
     worst = np.int64(-SAME)
-    for other in range(len(views)):
+    for at in range(1, exposed[0] + 1):
+        other = exposed[at]
         view = views[other]
-        long = view["position_lots"] > 0 or view["pending_buy_lots"] > 0
-        short = view["position_lots"] < 0 or view["pending_sell_lots"] > 0
+        long = view["position_lots"] > 0 or may_buy(view) > 0
+        short = view["position_lots"] < 0 or may_sell(view) > 0
         if other == index or not (long or short):
             continue
         value = correlation(known, index, other)

@@ -5,9 +5,9 @@ for losses it is not); nothing here can overflow, see the bounds in `view`. Chea
 between sizing and the intent ring. Budget: 30 ns (`bot4-bench step`).
 
 Two kinds of order. One that can only reduce the position, since the venue clips it (reduce-only), passes kill, breaker,
-losses, cool-down, rate, position and value limits, for getting out must always be possible; it needs sane fields, a
-price within the collar and room among the open orders (so that a shard gone mad cannot send exits without end). Every
-other order opens risk and passes all checks.
+losses, cool-down, rates, position and value limits, for getting out must always be possible; it needs sane fields, a
+price within the collar, room among the open orders and an end to repeating (so that a shard gone mad cannot send exits
+without end). Every other order opens risk and passes all checks.
 """
 
 import numpy as np
@@ -16,9 +16,15 @@ from bot4.jit import inlined
 from bot4.kernels.risk.drawdown import check_losses
 from bot4.kernels.risk.exposure import check_collar, check_notional, check_size
 from bot4.kernels.risk.portfolio import check_exposure
-from bot4.kernels.risk.position import check_position, check_reduce_only, check_short_spot, is_reducing
-from bot4.kernels.risk.rate_limit import check_cool_down, check_rate, take_token
-from bot4.kernels.risk.stop import check_stop
+from bot4.kernels.risk.position import (
+    check_position,
+    check_reduce_only,
+    check_self_trade,
+    check_short_spot,
+    is_reducing,
+)
+from bot4.kernels.risk.rate_limit import check_cool_down, check_rate, check_repeat, take_token
+from bot4.kernels.risk.stop import check_stop, check_stop_loss
 from bot4.kernels.risk.view import MAX_PRICE_TICKS, MAX_QTY_LOTS
 from bot4.model.enums import (
     ACTION_PLACE,
@@ -55,6 +61,8 @@ def check_fields(order, instrument):
     if qty <= 0 or qty > MAX_QTY_LOTS or qty > instrument["max_qty_lots"]:
         return RISK_BAD_ORDER
     if qty < instrument["min_qty_lots"] and not flags & ORDER_REDUCE_ONLY:
+        return RISK_BAD_ORDER
+    if order["trail_ticks"] < 0 or order["even_ticks"] < 0:
         return RISK_BAD_ORDER
     if order["ts_ns"] < 0 or order["stop_ticks"] < 0 or order["stop_ticks"] > MAX_PRICE_TICKS:
         return RISK_BAD_ORDER
@@ -99,7 +107,7 @@ def check_order(order, view, instrument, limits):
 
     Notes
     -----
-    Complexity: O(1), at most twelve divisions. Invariant: after any sequence of accepted orders and fills the worst
+    Complexity: O(1), at most eighteen divisions. Invariant: after any sequence of accepted orders and fills the worst
     case of the position, and of all of them, is within the limit at the mid of the last acceptance. Errors: the codes;
     nothing raises. Twin: tests/reference/kernels/risk/order_checks.py
     """
@@ -115,8 +123,10 @@ def check_order(order, view, instrument, limits):
         if view["open_orders"] >= limits["open_orders"]:
             return RISK_OPEN_ORDERS
         if quoted:
-            return check_collar(order, view, limits)
-        return OK
+            code = check_collar(order, view, limits)
+            if code != OK:
+                return code
+        return check_repeat(order, view, limits)
     if view["killed"]:
         return RISK_KILLED
     if view["breaker_open"]:
@@ -139,10 +149,13 @@ def check_order(order, view, instrument, limits):
     code = check_short_spot(order, view, instrument)
     if code != OK:
         return code
+    code = check_self_trade(order, view)
+    if code != OK:
+        return code
     code = check_size(order, limits)
     if code != OK:
         return code
-    code = check_stop(order, view)
+    code = check_stop(order, view, limits)
     if code != OK:
         return code
     code = check_collar(order, view, limits)
@@ -154,10 +167,15 @@ def check_order(order, view, instrument, limits):
     code = check_position(order, view, instrument, limits)
     if code != OK:
         return code
+    code = check_stop_loss(order, view, instrument, limits)
+    if code != OK:
+        return code
     code = check_exposure(order, view, instrument, limits)
     if code != OK:
         return code
-    return RISK_CORRELATION if view["correlation_bps"] > limits["correlation_bps"] else OK
+    if view["correlation_bps"] > limits["correlation_bps"]:
+        return RISK_CORRELATION
+    return check_repeat(order, view, limits)
 
 
 @inlined
@@ -172,7 +190,7 @@ def note_order(order, view, limits):
     """
     if not is_reducing(order):
         view["last_open_ns"] = order["ts_ns"]
-        take_token(order["ts_ns"], view, limits)
+        view["bucket_ns"] = take_token(view["bucket_ns"], order["ts_ns"], limits["bucket_refill_ns"])
     if order["side"] > 0:
         view["pending_buy_lots"] += order["qty_lots"]
     else:

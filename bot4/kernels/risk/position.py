@@ -1,21 +1,34 @@
 """The position that an order could lead to: its size against equity, no short on spot, exits no larger than it.
 
-Worst case of an order: everything pending on its side and the order itself, on top of what is held on that side. What
-is held or pending on the other side does not help: nothing says that an order fills, and a position may be gone before,
-by its own stop. So what may only reduce has to say so to the venue, which then clips it (reduce-only).
+Worst case of an order: everything on its side that is pending and may open, and the order itself, on top of what is
+held on that side. What is held or pending on the other side does not help: nothing says that an order fills, and a
+position may be gone before, by its own stop. So what may only reduce has to say so to the venue, which then clips it
+(reduce-only).
 """
 
 from bot4.jit import inlined
 from bot4.kernels.risk.share import is_worth_more, share_floor
 from bot4.kernels.risk.view import MAX_BPS
-from bot4.model.enums import OK, ORDER_REDUCE_ONLY, RISK_POSITION, RISK_SHORT_SPOT
+from bot4.model.enums import OK, ORDER_REDUCE_ONLY, RISK_POSITION, RISK_SELF_TRADE, RISK_SHORT_SPOT, TYPE_MARKET
 
 
 @inlined
 def worst_lots(side, qty, view):
-    """Lots on the order's side if it and everything pending there fill; int64 > 0."""
+    """Lots on the order's side if it and everything pending there that may open fill; int64 > 0."""
     held = max(view["position_lots"] * side, 0)
-    return held + (view["pending_buy_lots"] if side > 0 else view["pending_sell_lots"]) + qty
+    return held + (may_buy(view) if side > 0 else may_sell(view)) + qty
+
+
+@inlined
+def may_buy(view):
+    """Pending lots that may add to a long position: the venue clips a reduce-only order."""
+    return view["pending_buy_lots"] - view["exit_buy_lots"]
+
+
+@inlined
+def may_sell(view):
+    """... to a short one."""
+    return view["pending_sell_lots"] - view["exit_sell_lots"]
 
 
 @inlined
@@ -38,6 +51,15 @@ def check_short_spot(order, view, instrument):
     if instrument["is_spot"] and order["side"] < 0:
         if view["position_lots"] - view["pending_sell_lots"] < order["qty_lots"]:
             return RISK_SHORT_SPOT
+    return OK
+
+
+@inlined
+def check_self_trade(order, view):
+    """RISK_SELF_TRADE if the order could meet an own one on the other side: it would trade with ourselves."""
+    own = view["own_ask_ticks"] if order["side"] > 0 else view["own_bid_ticks"]
+    if own > 0 and (order["type"] == TYPE_MARKET or (order["price_ticks"] - own) * order["side"] >= 0):
+        return RISK_SELF_TRADE
     return OK
 
 

@@ -11,6 +11,7 @@ from bot4.kernels.risk.view import MAX_BPS, MAX_MONEY_E8
 SMALL = 2**31  # the product of two numbers below it fits
 COMMON_MONEY, COMMON_BPS = 2**50, 2**12  # so does that of these two: 11 million, 40 %
 COMMON_WORTH, COMMON_VALUE = 2**42, 2**20  # and of these: lots * price, value
+MAX_PPM = 1_000_000  # costs that are more than all of the value count as that
 
 
 @inlined
@@ -49,6 +50,19 @@ def share_floor(amount, bps):
 def share_ceil(amount, bps):
     """ceil(amount * bps / 10,000); arguments, bounds and twin as `share_floor`."""
     return _share(amount, bps, 9_999)
+
+
+@inlined
+def parts_ceil(amount, ppm):
+    """ceil(amount * ppm / 1,000,000) of an amount up to MAX_MONEY_E8 and 0 to MAX_PPM parts; more parts count as those.
+
+    Notes
+    -----
+    Complexity: O(1). Bound: what divides makes at most 2**62. Twin: tests/reference/kernels/risk/order_checks.py
+    """
+    ppm = min(ppm, MAX_PPM)
+    whole = amount // 1_000_000
+    return whole * ppm + ((amount - whole * 1_000_000) * ppm + 999_999) // 1_000_000
 
 
 @inlined

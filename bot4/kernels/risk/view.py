@@ -1,7 +1,7 @@
 """What the risk checks know of one instrument, and the bounds that make their arithmetic safe.
 
 Shard and execution each keep an array of these records of their own and hand one row to `check_order`; nobody shares
-a row, so a hostile shard cannot soften what execution checks. 192 bytes: three cache lines an instrument. Of the other
+a row, so a hostile shard cannot soften what execution checks. 256 bytes: four cache lines an instrument. Of the other
 instruments execution alone knows, see `portfolio`; a shard's view holds zeros there.
 """
 
@@ -24,16 +24,27 @@ RISK_VIEW = np.dtype(
         ("killed", "i8"),
         ("breaker_open", "i8"),
         ("stale", "i8"),  # 1: the book is not whole
-        ("streak", "i8"),  # 1: the pause after a losing streak
+        ("streak", "i4"),  # 1: the pause after a losing streak
+        ("day_shut", "i4"),  # 1: the loss of the day has reached its limit, whatever was regained since
         ("others_gross_e8", "i8"),  # twice what all other instruments may be worth at their worst
         ("others_long_e8", "i8"),
         ("others_short_e8", "i8"),
         ("others_venue_e8", "i8"),  # ... those of this one's venue
         ("correlation_bps", "i8"),  # of the order in hand with whatever else is open, side-signed; 10,000: the same
-        ("reserved", "i8", (3,)),
+        ("shard_bucket_ns", "i8"),  # as bucket_ns: of the opening orders of the instrument's shard
+        ("order_bucket_ns", "i8"),  # ... of all shards
+        ("message_bucket_ns", "i8"),  # ... of whatever goes to the venue
+        ("run", "i8"),  # accepted orders of one side in a row, signed by the side
+        ("run_ns", "i8"),  # of the last of them
+        ("value_at_risk_e8", "i8"),  # twice what the account could lose with the order in hand, see `tail`
+        ("shortfall_e8", "i8"),
+        ("exit_buy_lots", "i8"),  # of the pending lots those of reduce-only orders: they never add to a position
+        ("exit_sell_lots", "i8"),
+        ("own_bid_ticks", "i8"),  # dearest own buy that is open or in flight, 0: none; so far as the order in hand asks
+        ("own_ask_ticks", "i8"),  # cheapest own sell
     ]
 )
-assert RISK_VIEW.itemsize == 192
+assert RISK_VIEW.itemsize == 256
 
 # Bounds of an order's fields. With them every product below stays under 2**63:
 #   2 * price * 10,000 < 2**55;  twice the mid * 1,000,000 bps < 2**61;  position + pending + quantity < 2**42.

@@ -15,11 +15,11 @@ from rig.execution_pair import ExecutionPair
 from rig.tables import MS, SECOND
 
 from bot4.engine.execution_step import execution_step
-from bot4.engine.journal import COMMIT_WORD, CRC_WORD, record_crc
+from bot4.engine.journal import COMMIT_WORD, CRC_WORD, commit_word, record_crc
 from bot4.jit import JIT
 from bot4.model import enums as e
 from bot4.model.errors import JournalError
-from bot4.model.records import JOURNAL, JOURNAL_WORDS
+from bot4.model.records import JOURNAL_WORDS
 
 T0 = 1_700_000_000 * SECOND
 DAY = 86_400 * SECOND
@@ -50,6 +50,8 @@ HOSTILE = {
     "score": (float("nan"), float("inf")),
     "order_row": (0, 5, 2**31 - 1),
     "tsc": (-1, 2**63 - 1),
+    "trail_ticks": (-1, 2**31 - 1),
+    "even_ticks": (-1,),
     "ts_ns": (0, 3_600 * SECOND, -60 * SECOND),  # from now, but for 0
 }
 
@@ -91,6 +93,13 @@ class Watched(RefExecution):
         self.seen["change", "cancel" if action == CANCEL else "amend", room, asked, done] += 1
         return done
 
+    def move_stop(self, instrument):
+        """Up or down."""
+        before = self.holdings[instrument].stop_ticks
+        super().move_stop(instrument)
+        moved = self.holdings[instrument].stop_ticks - before
+        self.seen["stop moved", "up" if moved > 0 else "down" if moved < 0 else "not"] += 1
+
     def place_own(self, instrument, leg, kind, stop_ticks):
         """Done or no room."""
         order = super().place_own(instrument, leg, kind, stop_ticks)
@@ -98,11 +107,34 @@ class Watched(RefExecution):
         return order
 
     def flatten(self, instrument):
-        """For a stop that is late, or was refused; one at a time."""
+        """For a stop that is late, or was refused; behind a close without a word in its time."""
         holding = self.holdings[instrument]
         late = 0 < holding.naked_since <= self.now - self.limits["stop_confirm_ns"]
-        self.seen["flatten", "late" if late else "refused", holding.close is not None] += 1
+        has_close, before = holding.close is not None, self.stats["flattens"]
+        self.seen["flatten", "late" if late else "refused", has_close] += 1
+        if holding.lots and self.now < holding.wait_until:
+            self.seen["close waits for a venue that finds nothing"] += 1
         super().flatten(instrument)
+        if has_close:
+            self.seen["closed again", self.stats["flattens"] > before] += 1
+
+    def end_repeating(self, intent):
+        """The position is closed for who tries to leave it again and again."""
+        before = self.stats["flattens"]
+        super().end_repeating(intent)
+        self.seen["flattened for who repeats himself"] += self.stats["flattens"] > before
+
+    def end_losing(self):
+        """By the high-water mark, or by the day."""
+        before = self.killed
+        super().end_losing()
+        self.seen["killed", self.wires.kill] += self.killed and not before
+
+    def clear_way(self, leave):
+        """An entry of ours was in the way, or none."""
+        before = len(self.wires.requests)
+        super().clear_way(leave)
+        self.seen["the way is cleared"] += len(self.wires.requests) > before
 
     def on_fill(self, order, event):
         """Of a known order or not, repeated or not, more than was asked for or not; what it does to the position."""
@@ -155,20 +187,26 @@ class Watched(RefExecution):
         super().finish_recovery()
         self.seen["recovered"] += 1
 
+    def reach(self, time_ns):
+        """A new day."""
+        day = self.day
+        super().reach(time_ns)
+        if not self.folding:
+            self.seen["new day"] += day != self.day
+
     def on_time(self):
-        """The grid: totals that find no room, samples that the journal has no room for, a new day."""
-        day, grid = self.day, self.now >= self.next_grid
+        """The grid: totals that find no room, samples that the journal has no room for."""
+        grid = self.now >= self.next_grid
         if grid:
             self.seen["totals", any(ring.room < 256 for ring in self.wires.reports)] += 1
         super().on_time()
-        self.seen["new day"] += day != self.day
 
 
 class Script:
     """A market, shards and a venue with dice, playing on the rings of a pair."""
 
     def __init__(self, folder, scenario: Scenario, seed: int) -> None:
-        tables = {"n_instruments": 3, "n_shards": 2, "capacity": 17_500, "slots": (64, 512), "rows": 64}
+        tables = {"n_instruments": 3, "n_shards": 2, "capacity": 17_504, "slots": (64, 512), "rows": 64}
         self.seen: Counter = Counter()
         life = partial(Watched, self.seen)
         self.pair = ExecutionPair(folder, **{**tables, **scenario.pair}, seen=self.seen, twin=life)
@@ -284,6 +322,7 @@ class Script:
             "qty_lots": self.dice.randint(9, 1_500),
             "stop_ticks": self.mids[index] - side * self.dice.choice((5_000, 60_000)), "score": self.dice.random(),
             "strategy": 1, "order_row": -1, "tsc": 5,
+            "trail_ticks": self.dice.choice((0, 0, 3_000)), "even_ticks": self.dice.choice((0, 0, 1, 2_000)),
         }  # fmt: skip
         held = self.pair.twin.holdings[index].lots
         if held and self.chance(0.3):
@@ -343,6 +382,14 @@ class Script:
     def do_resync(self) -> None:
         """A shard began anew."""
         self.pair.ask_resync(self.dice.randrange(self.pair.n_shards))
+
+    def do_tighten(self) -> None:
+        """Somebody wants some limits to be others: mostly a little tighter."""
+        limits = self.pair.twin.limits
+        names = self.dice.sample(sorted(limits), self.dice.choice((1, 1, 2, 5)))
+        ways = (0.9, 0.9, 0.97, 1.0, 1.1, 1.1, 1.5, -1.0)
+        self.pair.ask_limits({name: int(limits[name] * self.dice.choice(ways)) for name in names})
+        self.seen["wish"] += 1
 
     def do_kill(self) -> None:
         """Somebody pulls the switch."""
@@ -586,6 +633,7 @@ EVERYWHERE = {
     ("fill", "moves", "known"),
     ("fill", "repeated"),
     ("flatten", "late", False),
+    *(("closed again", done) for done in (True, False)),
 }
 USUALLY = EVERYWHERE | {
     *(("request", e.ACTION_PLACE, leg) for leg in (e.LEG_ENTRY, e.LEG_EXIT)),
@@ -610,8 +658,22 @@ def codes(*wanted: int) -> set:
 
 
 SCENARIOS = {
-    "free": Scenario(USUAL, WITH_DENIALS | KILLED | codes(e.DATA_STALE), kill_at=0.8),
+    "free": Scenario(
+        USUAL,
+        WITH_DENIALS | KILLED | codes(e.DATA_STALE) | {("stop moved", way) for way in ("up", "down", "not")},
+        kill_at=0.8,
+    ),
     "paced": Scenario(USUAL, WITH_DENIALS | KILLED, pair={"session_changes": {"paced": 1}}, kill_at=0.8),
+    "tightened": Scenario(
+        {**USUAL, "tighten": 3, "restart": 2, "crash": 2},
+        WITH_DENIALS | codes(e.RISK_POSITION) | {("record", "limit"), ("report", e.REPORT_LIMIT), "restart", "wish"},
+        pair={"limit_changes": {"open_orders": 50, "order_lots": 2_000}},
+    ),
+    "tightened and paced": Scenario(
+        {**USUAL, "tighten": 3, "restart": 1},
+        WITH_DENIALS | {("record", "limit"), ("report", e.REPORT_LIMIT), "restart", "wish"},
+        pair={"session_changes": {"paced": 1}, "limit_changes": {"open_orders": 50}},
+    ),
     "mad": Scenario(
         {**USUAL, "hostile": 100, "repeat": 10},
         WITH_DENIALS
@@ -624,7 +686,7 @@ SCENARIOS = {
         trouble=0.2,
     ),
     "narrow": Scenario(
-        {**USUAL, "venue_reads": 12, "shard_reads": 2, "sleep": 1, "choke": 2, "restart": 4, "pause": 6, "noise": 15},
+        {**USUAL, "venue_reads": 12, "shard_reads": 2, "sleep": 1, "choke": 2, "restart": 4, "pause": 6, "noise": 4},
         EVERYWHERE
         | codes(e.EXEC_VENUE_BUSY, e.EXEC_NO_QUOTE)
         | {"lost", "event waits", "retry", "recovered", ("resync", False), ("start", False), ("totals", True)}
@@ -655,23 +717,56 @@ SCENARIOS = {
         funding_e8=40 * 10**8,
         trouble=0.05,
     ),
+    "lost": Scenario(
+        {**USUAL, "funding": 6, "restart": 1},
+        {("record", "intent"), ("state", HALTED), ("killed", 3), ("killed", 4)} | codes(e.RISK_KILLED),
+        pair={"limit_changes": {"kill_drawdown_bps": 14, "kill_daily_loss_bps": 12, "open_orders": 8}},
+        jump_ticks=30_000,
+        funding_e8=40 * 10**8,
+        trouble=0.05,
+    ),
     "together": Scenario(
         {**USUAL, "restart": 1},
-        WITH_DENIALS | codes(e.RISK_GROSS, e.RISK_NET, e.RISK_VENUE, e.RISK_STREAK),
-        pair={"limit_changes": {"gross_bps": 260, "net_bps": 200, "venue_bps": 150, "streak_losses": 2,
-                                "streak_pause_ns": 100 * MS, "open_orders": 8, "capital_e8": 99_000 * 10**8}},
+        WITH_DENIALS | codes(e.RISK_GROSS, e.RISK_STRATEGY, e.RISK_NET, e.RISK_VENUE, e.RISK_STREAK),
+        pair={"limit_changes": {"gross_bps": 260, "strategy_bps": 230, "net_bps": 200, "venue_bps": 150,
+                                "streak_losses": 2, "streak_pause_ns": 100 * MS, "open_orders": 8,
+                                "capital_e8": 99_000 * 10**8}},
         trouble=0.05,
+    ),
+    "rates": Scenario(
+        {**USUAL, "restart": 1, "crash": 1},
+        WITH_DENIALS | codes(e.RISK_SHARD_RATE, e.RISK_ORDER_RATE, e.RISK_MESSAGE_RATE),
+        pair={"limit_changes": {"shard_tokens": 2, "shard_refill_ns": 15 * MS, "order_tokens": 3, "open_orders": 8,
+                                "order_refill_ns": 12 * MS, "message_tokens": 13, "message_refill_ns": 2 * MS}},
+    ),
+    "repeats": Scenario(
+        {**USUAL, "hostile": 0, "repeat": 0, "restart": 1, "crash": 1},
+        {("record", "denied"), ("state", HALTED)} | codes(e.RISK_REPEAT, e.RISK_KILLED)
+        | {("request", e.ACTION_PLACE, e.LEG_FLATTEN), "flattened for who repeats himself"},
+        pair={"limit_changes": {"repeat_orders": 4, "repeat_pause_ns": 20 * SECOND, "open_orders": 50}},
+        trouble=0.05,
+    ),
+    "stops": Scenario(
+        {**USUAL, "hostile": 40},
+        WITH_DENIALS | codes(e.RISK_STOP_FAR, e.RISK_STOP_LOSS, e.RISK_SELF_TRADE) | {"the way is cleared"},
+        pair={"limit_changes": {"stop_bps": 100, "stop_loss_bps": 1, "open_orders": 8}},
     ),
     "related": Scenario(
         {**USUAL, "restart": 1, "pause": 20},
         WITH_DENIALS | codes(e.RISK_CORRELATION),
-        pair={"limit_changes": {"correlation_bps": 7_000, "open_orders": 8}},
+        pair={"limit_changes": {"correlation_bps": 7_000, "open_orders": 8}, "session_changes": {"asks_first": 1}},
+    ),
+    "at risk": Scenario(
+        {**USUAL, "restart": 1, "pause": 40},
+        WITH_DENIALS | codes(e.RISK_VALUE_AT_RISK, e.RISK_SHORTFALL),
+        pair={"limit_changes": {"var_bps": 240, "shortfall_bps": 200, "open_orders": 8, "var_horizon_s": 30}},
     ),
     "ruin": Scenario(
         {**USUAL, "ruin": 2},
         WITH_DENIALS
         | codes(e.RISK_BREAKER_OPEN, e.RISK_NO_EQUITY, *range(e.VENUE_POST_ONLY, e.VENUE_BAD_REQUEST + 1))
-        | {"breaker", ("flatten", "refused", False), ("ended", "rejected", e.LEG_STOP)},
+        | {"breaker", ("flatten", "refused", False), ("ended", "rejected", e.LEG_STOP)}
+        | {"close waits for a venue that finds nothing"},
         pair={"limit_changes": {"breaker_failures": 2}, "session_changes": {"measure": 1}},
         trouble=0.3,
     ),
@@ -680,9 +775,9 @@ SCENARIOS = {
         WITH_DENIALS | codes(e.RISK_SHORT_SPOT, e.RISK_OPEN_ORDERS),
         pair={"spot": True, "n_instruments": 2, "n_shards": 1},
     ),
-    "journal": Scenario({**USUAL, "restart": 1}, USUALLY | codes(e.EXEC_JOURNAL_FULL), pair={"capacity": 4_300}),
+    "journal": Scenario({**USUAL, "restart": 1}, USUALLY | codes(e.EXEC_JOURNAL_FULL), pair={"capacity": 4_304}),
     "full": Scenario(
-        {**USUAL, "noise": 30, "restart": 1}, {("end", "full")} | codes(e.EXEC_JOURNAL_FULL), pair={"capacity": 120}
+        {**USUAL, "noise": 30, "restart": 1}, {("end", "full")} | codes(e.EXEC_JOURNAL_FULL), pair={"capacity": 128}
     ),
 }  # fmt: skip
 
@@ -707,8 +802,9 @@ def test_any_script_equals_the_twin(tmp_path, name):
 def test_every_refusal_is_reached_by_a_scenario():
     wanted = {key[1] for scenario in SCENARIOS.values() for key in scenario.must if key[0] == "reject"}
     elsewhere = {e.RISK_SIZE_ZERO, e.EXEC_RING_FULL, e.EXEC_NEVER_LANDED, e.EXEC_GATE_SHUT}
-    # the last are the exchange's own
+    # the exchange's own, and what the gateway says of a real venue
     others = {e.VENUE_POSITION, e.VENUE_SELF_TRADE, e.VENUE_NOT_WHOLE, e.VENUE_LIST, e.VENUE_SPENT}
+    others |= {e.VENUE_RATE, e.VENUE_TIME, e.VENUE_KEY, e.VENUE_DOWN, e.VENUE_DIFFERS}
     codes = {code for code in e.REJECT_NAMES if code >= e.RISK_KILLED} | {e.DATA_STALE}
     assert wanted | elsewhere == codes - others
 
@@ -734,8 +830,8 @@ def test_a_record_that_contradicts_the_others_is_the_same_one_for_both(tmp_path)
     record = pair.journal[spoilt]
     record.holding = (record.holding[0] + 1, *record.holding[1:])
     journal = pair.rig.agent.journal
-    journal.header[COMMIT_WORD] = spoilt + 1
-    journal.records.view(JOURNAL)[spoilt]["position_lots"] += 1
+    journal.header[COMMIT_WORD] = commit_word(spoilt + 1)
+    journal.table[spoilt]["position_lots"] += 1
     word = spoilt * JOURNAL_WORDS
     journal.records[word + CRC_WORD] = record_crc(journal.records, word)
     with pytest.raises(JournalError, match=rf"record {spoilt + 1} contradicts"):

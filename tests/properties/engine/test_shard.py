@@ -38,7 +38,11 @@ from bot4.shm.layout import CONTROL_KILL
 
 TIMED = 40  # seeds with time bars
 SEEDS = range(TIMED + 6)
-NARROW = {20: "gross_bps", 21: "net_bps", 22: "venue_bps"}  # streams in which a limit of the account is the first one
+NARROW = {  # streams in which one limit is the first that is met
+    20: ("gross_bps", 60), 21: ("net_bps", 60), 22: ("venue_bps", 60), 23: ("stop_bps", 1), 24: ("stop_loss_bps", 1),
+    25: ("strategy_bps", 60),
+}  # fmt: skip
+TIGHTENED = range(30, TIMED)  # streams in which limits are tightened on the way
 LENGTH = 2_000
 LARGE = 2**40
 ENDS = (enums.REPORT_EXPIRED, enums.REPORT_CANCELED, enums.REPORT_REJECT, enums.REPORT_DENIED)
@@ -54,6 +58,16 @@ def rule_of_bars(seed: int, bar_ns: int) -> dict[str, int]:
         return {"bar_ns": bar_ns}
     kind, size = ((1, 2), (2, 90), (3, 4_000_000_003))[seed % 3]
     return {"bar_ns": 0, "bar_kind": kind, "bar_size": size}
+
+
+def more_of_size(seed: int, bar_ns: int) -> dict[str, float]:
+    """Many runs size by another method, some close by time; value at risk needs bars of a known length."""
+    choose = random.Random(f"size {seed}").choice
+    return {
+        "sizing": choose((0, 0, 1, 2, 3) if bar_ns else (0, 0, 1, 2)),
+        "stop_trails": choose((0, 1)), "even_atr_multiple": choose((0.0, 1.2345678)),
+        "sizing_budget_bps": choose((0.02, 0.5, 1_000.0)), "max_hold_ns": choose((0, 0, 150 * MS)),
+    }  # fmt: skip
 
 
 class Stream:
@@ -80,10 +94,12 @@ class Stream:
                 "position_bps": pick((150, 200)), "order_lots": 8_000, "order_notional_e8": 4_000 * 10**8,
                 "open_orders": pick((1, 2)), "quote_age_ns": 200 * MS, "cool_down_ns": pick((0, 300 * MS, SECOND)),
                 "bucket_tokens": pick((1, 2, 20)), "bucket_refill_ns": SECOND,
-                **({NARROW[seed]: 60} if seed in NARROW else {}),
+                **dict([NARROW[seed]] if seed in NARROW else []),
             },
-            **rule_of_bars(seed, pick((0, 20 * MS))), atr_period=pick((1, 3)), min_hold_ns=pick((0, 100 * MS)),
-            entry_style=seed // 4 % 2, entry_life_ns=pick((100 * MS, SECOND)), imbalance_levels=pick((1, 3)),
+            **(bars := rule_of_bars(seed, pick((0, 20 * MS)))), atr_period=pick((1, 3)),
+            min_hold_ns=pick((0, 100 * MS)), entry_style=seed // 4 % 2, entry_life_ns=pick((100 * MS, SECOND)),
+            imbalance_levels=pick((1, 3)),
+            **(more_of_size(seed, bars["bar_ns"]) if seed not in NARROW else {}),
             stop_atr_multiple=1.2345678, stop_min_bps=pick((0.0, 0.0, 0.8)), slippage_ticks=pick((1, 7)),
             **({"fast_period": 2, "slow_period": 4, "signal_period": 2, "rsi_period": 3, "band_period": 4} if trend
                else {"warm_bars": pick((0, 2))}),
@@ -98,6 +114,7 @@ class Stream:
         grid = (0, 0, 100 * MS, 100 * MS, 500 * MS)
         self.steps = pick((grid, (0, 0, 1, MS, MS, 3 * MS, 3 * MS, 10 * MS, 10 * MS, 60 * MS, leap)))
         self.drained = pick((0.02, 0.3))
+        self.limits_dice = random.Random(f"limits {seed}") if seed in TIGHTENED else None
 
     @staticmethod
     def adjust(rig: Rig) -> None:
@@ -255,6 +272,14 @@ class Stream:
             changes = {name: value}
         self.pair.totals(at, equity, **changes)
 
+    def tighten(self) -> None:
+        """Execution says that some limit is tighter."""
+        assert self.limits_dice
+        name = self.limits_dice.choice(("position_bps", "order_lots", "quote_age_ns", "slippage_bps", "stop_bps"))
+        word = list(self.twin.limits).index(name)
+        value = int(self.twin.limits[name] * (1.01 if name == "slippage_bps" else 0.97))
+        self.pair.report(self.at, enums.REPORT_LIMIT, code=word, cash_e8=value)
+
     def adopt(self, i: int, at: int) -> None:
         """Execution's word on position and orders of one instrument."""
         pick = self.random.choice
@@ -290,6 +315,8 @@ class Stream:
         control = self.rig.wires.control
         if self.chance(0.15 if control[CONTROL_KILL] else 0.02):
             control[CONTROL_KILL] = 0 if control[CONTROL_KILL] else pick((1, 7))
+        if self.limits_dice and self.limits_dice.random() < 0.004:
+            self.tighten()
         if self.chance(0.002):
             self.pair.restart()
         if self.chance(0.3):
@@ -366,13 +393,18 @@ def test_batches_of_steps_equal_the_twin(seed):
     assert orders
 
 
-NEVER = {enums.EXEC_NO_QUOTE, enums.RISK_CORRELATION}  # the gate or the data check is first; only execution knows
+# The gate or the data check is first; the others execution alone knows.
+NEVER = {
+    enums.EXEC_NO_QUOTE, enums.RISK_CORRELATION, enums.RISK_VALUE_AT_RISK, enums.RISK_SHORTFALL, enums.RISK_SHARD_RATE,
+    enums.RISK_ORDER_RATE, enums.RISK_MESSAGE_RATE, enums.RISK_REPEAT, enums.RISK_SELF_TRADE,
+}  # fmt: skip
 CODES = {name for code, name, _ in enums.REJECTS if code < enums.EXEC_RING_FULL + 1 and code not in NEVER}
 PATHS = {
-    *(f"bar of kind {kind} filled" for kind in range(4)),
+    *(f"bar of kind {kind} filled" for kind in range(4)), *(f"sized by {why}" for why in (0, 2, 3, 4, 5, 6)),
+    "timed out", "result won", "result lost",
     "bar over", "bar over without a trade", "cancel again", "cancel aged", "cancel out", "cancel unwanted", "entry",
     "entry at rest", "exit", "exit in a picture", "exit on a cold score", "fill missed",
-    "fill of another order", "filled", "filled in part", "hold", "idle", "late",
+    "fill of another order", "filled", "filled in part", "hold", "idle", "late", "limit",
     "order adopted", "order out", "order over", "order refused", "pause", "position adopted", "reopened",
     "report of a foreign instrument", "report without effect", "restart", "rests", "resynced", "sees again", "shut",
     "snapshot after a hole", "totals", "without a book",

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from reference.kernels.risk.correlation import RefMoves
 
 from bot4.kernels.risk.correlation import ENOUGH, correlation, correlation_bps, moves_memory, note_moves
+from bot4.kernels.risk.portfolio import find_exposed
 from bot4.kernels.risk.view import RISK_VIEW
 
 DECAY = 0.97
@@ -49,9 +50,10 @@ def test_equal_to_the_twin_to_the_last_bit(seed, share, gaps, side):
     views["pending_buy_lots"], views["pending_sell_lots"] = rng.integers(0, 2, N), rng.integers(0, 2, N)
     long = (views["position_lots"] > 0) | (views["pending_buy_lots"] > 0)
     short = (views["position_lots"] < 0) | (views["pending_sell_lots"] > 0)
-    rows = list(zip(long, short, strict=True))
+    rows, exposed = list(zip(long, short, strict=True)), np.zeros(1 + N, np.int64)
     for i in range(N):
-        assert correlation_bps(known, views, i, side) == twin.worst_bps(rows, i, side)
+        find_exposed(views, i, exposed)
+        assert correlation_bps(known, views, exposed, i, side) == twin.worst_bps(rows, i, side)
         for j in range(N):
             if i != j:
                 expected = twin.correlation(i, j)

@@ -92,10 +92,13 @@ def test_ids_as_they_are_made_spread_over_the_slots():
     assert np.count_nonzero(hit) > 0.9 * count
 
 
-@given(st.integers(0, 2**32), st.sampled_from((10**6, 10**7, 10**9)))
-@settings(deadline=None, max_examples=25 if JIT else 5)
-def test_any_script_leaves_both_venues_alike_and_the_books_balanced(seed, cash):
-    pair = Pair(cash_e8=cash)
+QUEUES = ("risk-averse", "power", "power:0.5", "log")
+
+
+@given(st.integers(0, 2**32), st.sampled_from((10**6, 10**7, 10**9)), st.sampled_from(QUEUES))
+@settings(deadline=None, max_examples=40 if JIT else 8)
+def test_any_script_leaves_both_venues_alike_and_the_books_balanced(seed, cash, queue):
+    pair = Pair(cash_e8=cash, queue=queue)
     script = RandomScript(pair, seed)
     for _ in range(120):
         script.step()

@@ -5,14 +5,14 @@ from fractions import Fraction
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference.kernels.risk.order_checks import check, others, unproven
+from reference.kernels.risk.order_checks import check, exposed_of, others, unproven
 from rig.risk import ASK, BID, EQUITY, T0, Case
 from rig.tables import SECOND, instruments
 
 from bot4.engine.portfolio import PORTFOLIO
 from bot4.kernels.risk.order_checks import note_done, note_fill, note_order
-from bot4.kernels.risk.portfolio import note_others
-from bot4.kernels.risk.share import is_worth_less, is_worth_more, share_ceil, share_floor
+from bot4.kernels.risk.portfolio import find_exposed, note_others
+from bot4.kernels.risk.share import is_worth_less, is_worth_more, parts_ceil, share_ceil, share_floor
 from bot4.kernels.risk.view import RISK_VIEW
 from bot4.model.enums import LEG_EXIT, OK, ORDER_REDUCE_ONLY, RISK_RATE, TYPE_LIMIT, TYPE_MARKET
 
@@ -45,10 +45,21 @@ any_view = st.fixed_dictionaries(
         "day_start_e8": st.one_of(st.just(EQUITY), st.integers(0, 2**63 - 1)),
         "last_open_ns": st.one_of(st.just(0), near.map(lambda d: T0 - SECOND + d)),
         "bucket_ns": st.one_of(st.just(0), near.map(lambda d: T0 + 2 * SECOND + d)),
+        **dict.fromkeys(
+            ("shard_bucket_ns", "order_bucket_ns", "message_bucket_ns"),
+            st.one_of(st.just(0), st.just(0), st.just(0), near.map(lambda d: T0 + 2 * SECOND + d)),
+        ),
+        **dict.fromkeys(("exit_buy_lots", "exit_sell_lots"), st.sampled_from([0, 0, -1_000])),
+        **dict.fromkeys(
+            ("own_bid_ticks", "own_ask_ticks"), st.one_of(st.just(0), st.just(0), near.map(lambda d: ASK + d))
+        ),
+        "run": st.sampled_from([0, 0, 2, 3, 4, -2, -3, -4]),
+        "run_ns": near.map(lambda d: T0 - SECOND + d),
         "killed": st.sampled_from([0, 0, 0, 0, 0, 1]),
         "breaker_open": st.sampled_from([0, 0, 0, 0, 0, 1]),
         "stale": st.sampled_from([0, 0, 0, 0, 0, 1]),
         "streak": st.sampled_from([0, 0, 0, 0, 0, 1]),
+        "day_shut": st.sampled_from([0, 0, 0, 0, 0, 1]),
         "correlation_bps": st.integers(-10_000, 10_000),
         **dict.fromkeys(("others_gross_e8", "others_long_e8", "others_short_e8", "others_venue_e8"), others_e8),
     }
@@ -67,7 +78,19 @@ any_limits = st.fixed_dictionaries(
         "gross_bps": st.integers(1, 3_000),
         "net_bps": st.integers(1, 3_000),
         "venue_bps": st.integers(1, 3_000),
+        "strategy_bps": st.integers(1, 3_000),
         "capital_e8": st.one_of(st.just(2**61), st.integers(1, 10**14)),
+        **dict.fromkeys(("shard_tokens", "order_tokens"), st.integers(0, 4)),
+        "message_tokens": st.integers(0, 7),
+        **dict.fromkeys(
+            ("shard_refill_ns", "order_refill_ns", "message_refill_ns"), st.sampled_from([0, SECOND, SECOND, SECOND])
+        ),
+        "repeat_orders": st.integers(1, 4),
+        "repeat_pause_ns": st.just(SECOND),
+        "stop_bps": st.one_of(st.just(10_000), st.integers(1, 300)),
+        "stop_loss_bps": st.one_of(st.just(10_000), st.integers(1, 100)),
+        "slippage_bps": st.integers(0, 20_000),
+        "taker_fee_ppm": st.integers(-10_000, 200_000),
         "min_notional_e8": st.one_of(st.just(0), st.integers(0, 10**12)),
     }
 )
@@ -84,6 +107,7 @@ def test_values_and_shares_are_exact_at_every_magnitude(lots, price, value, clos
     amount = min(max(lots * price * value + close + scale * value, 0), 2**61)
     assert is_worth_more(lots, price, value, amount) == (lots * price * value > amount)
     assert is_worth_less(lots, price, value, amount) == (lots * price * value < amount)
+    assert parts_ceil(amount, min(price, 1_000_000)) == -(-amount * min(price, 1_000_000) // 1_000_000)
     bps = min(price, 1_000_000)
     assert share_floor(amount, bps) == min(amount * bps // 10_000, 2**61)
     assert share_ceil(amount, bps) == min(-(-amount * bps // 10_000), 2**61)
@@ -99,9 +123,12 @@ def test_equal_to_the_twin(order, view, table):
 @settings(deadline=None, max_examples=300)
 @given(view=any_view, table=any_limits, lots=st.integers(1, 5_000), short=st.booleans())
 def test_a_market_exit_is_never_refused_for_risk(view, table, lots, short):
-    """Whatever has happened to equity, limits, quotes and clocks: with room among the open orders one can get out."""
+    """Whatever has happened to equity, limits, quotes and clocks: with room among the open orders one can get out.
+
+    But for who tries again and again: for him execution does it.
+    """
     held = -lots if short else lots
-    case = Case(**{**view, "open_orders": 0, "position_lots": held}, **table)
+    case = Case(**{**view, "open_orders": 0, "position_lots": held, "run": 0}, **table)
     case.set(side=1 if short else -1, type=TYPE_MARKET, price_ticks=0, flags=ORDER_REDUCE_ONLY, leg=LEG_EXIT)
     assert case.set(qty_lots=lots, stop_ticks=0).code() == OK
 
@@ -137,7 +164,10 @@ def test_the_others_are_summed_up_as_the_twin_does(rows, index):
         quote["lots"], quote["cost_tl"], quote["unrealised_e8"] = row["lots"], row["cost"], row["worth"]
         quote["quote_ts_ns"], quote["whole"] = T0 - row["age"], row["whole"]
         row["live"] = row["bid"] > 0 and row["whole"] and row["age"] <= 10
-    assert note_others(views, quotes, table, index, T0, 10) == unproven(rows)
+    exposed = np.zeros(1 + len(rows), np.int64)
+    find_exposed(views, index, exposed)
+    assert exposed[1 : 1 + exposed[0]].tolist() == exposed_of(rows, index)
+    assert note_others(views, quotes, table, exposed, index, T0, 10) == unproven(rows)
     expected = others(rows, index)
     assert {name: int(views[index][name]) for name in expected} == expected
 

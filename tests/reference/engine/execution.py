@@ -7,6 +7,8 @@ open orders from the orders that live. Compared item by item in tests/properties
 
 from collections import Counter
 from collections.abc import Iterator
+from fractions import Fraction
+from math import ceil, floor
 from typing import Any
 
 from reference.engine.order_state import DEAD, OPEN, RefOrder
@@ -16,13 +18,18 @@ from reference.kernels.risk.order_checks import (
     BAD_ORDER,
     GTC,
     IOC,
+    LIMIT,
     MARKET,
     REDUCE_ONLY,
+    REPEAT,
     check,
+    exposed_of,
+    loss,
     others,
     reducing,
     unproven,
 )
+from reference.kernels.risk.tail import could_lose, tail_check
 
 Message = dict[str, Any]
 
@@ -36,30 +43,43 @@ STOP_MARKET = 3
 ENTRY, EXIT, STOP, FLATTEN = range(4)
 ACK, REJECT, FILL, CANCELED, EXPIRED, TRIGGERED, REPLACED, CANCEL_REJECT, ORDER, NOT_FOUND = range(1, 11)
 QUERY_END, POSITION, FUNDING, DENIED, TOTALS = range(11, 16)
+TIGHTER = 20
 QUOTE, STATUS = 2, 6
 DUPLICATE, GATE_SHUT, JOURNAL_FULL, TABLE_FULL, VENUE_BUSY, UNKNOWN_INSTRUMENT, NEVER_LANDED = range(402, 409)
 POST_ONLY_TAKES, NOTHING_TO_REDUCE, DUPLICATE_ID, WOULD_TRIGGER = 501, 502, 504, 509
 N_CODES = 640
+
+SET_AT_THE_START = {
+    "day_offset_ns", "correlation_decay_ppb", "bucket_refill_ns", "shard_refill_ns", "order_refill_ns",
+    "message_refill_ns",
+}  # fmt: skip
+GROWS = {  # tighter the larger, within what the settings take
+    "cool_down_ns": DAY_NS, "repeat_pause_ns": DAY_NS, "streak_pause_ns": 7 * DAY_NS, "slippage_bps": 5_000,
+    "breaker_window_ns": 3_600 * SECOND_NS, "breaker_open_ns": 3_600 * SECOND_NS, "var_confidence_bps": 9_990,
+    "var_horizon_s": 10 * 86_400,
+}  # fmt: skip
 
 STARTING, RECOVERING, ACTIVE, HALTED = range(4)
 TABLE_ROWS = 1_024
 EVENT_RECORDS = 8  # journal records that one event may cause
 PROTECTIVE_RECORDS = 4_096  # journal records that only protection may use
 PLENTY_RECORDS = 4 * PROTECTIVE_RECORDS  # with less, nothing is written that recovery can do without
+DENIED_AT_ONCE, DENIED_EVERY_NS = 256, SECOND_NS  # records of a shard's refusals; the others are counted in the next
 TOTALS_ROOM = 256  # slots of a report ring that totals leave alone
 SILENCE_NS = 2 * SECOND_NS  # then the venue is asked what became of an order
 
 INTENT_FIELDS = (
     "ts_ns", "id_hi", "id_lo", "price_ticks", "qty_lots", "stop_ticks", "ref_ticks", "instrument", "strategy", "shard",
-    "action", "side", "type", "tif", "flags", "leg", "event_no", "order_row", "reserved", "tsc", "aux", "score",
-    "tsc_read", "reserved2",
+    "action", "side", "type", "tif", "flags", "leg", "event_no", "order_row", "sized_by", "tsc", "aux", "score",
+    "tsc_read", "trail_ticks", "even_ticks",
 )  # fmt: skip
 REPORT_FIELDS = (
     "ts_ns", "id_hi", "id_lo", "price_ticks", "qty_lots", "cum_lots", "leaves_lots", "venue_order_id", "trade_id",
     "fee_e8", "event_seq", "cash_e8", "instrument", "shard", "kind", "status", "side", "type", "flags", "leg", "code",
     "order_row", "t_venue_ns",
 )  # fmt: skip
-TOTALS_FIELDS = ("equity_e8", "high_water_e8", "day_start_e8", "gross_e8", "open_orders", "breaker", "streak", "gate")
+TOTALS_FIELDS = ("equity_e8", "high_water_e8", "day_start_e8", "gross_e8", "open_orders", "breaker", "streak",
+                 "day_shut", "gate")  # fmt: skip
 
 STATS = ("intents", "orders", "fills", "stops_placed", "stops_triggered", "naked_ns_max", "flattens")
 HAPPENED = {
@@ -113,6 +133,8 @@ class Wires:
         self.feed = self.venue = self.to_venue = self.to_shards = 0
         self.shards = [0] * n_shards
         self.kill = 0
+        self.asked: list[Message] = []  # limits that somebody wants, one wish after the other
+        self.leaving = False  # the session ends, or nobody watches it
         self.resync = [0] * n_shards
         self.rejects: Counter[int] = Counter()
         self.gauges: dict[str, int] = dict.fromkeys(("items", "naked_ns_max", "drawdown_ppm"), 0)
@@ -136,11 +158,18 @@ class Order(RefOrder):
         self.stop = intent["stop_ticks"]
         self.asked_stop = 0
         self.venue_id = self.code = self.sent_ns = 0
+        self.closed: list[int] = []  # results of its fills that closed
+        self.lost = False
 
     @property
     def leaves(self) -> int:
         """Lots that may still fill."""
         return max(0, self.qty - self.cum)
+
+    @property
+    def owed_a_word(self) -> bool:
+        """The venue has not answered the order itself, a cancel, an amend or a question."""
+        return self.base == "sent" or bool(self.over & {"unknown", "cancel", "replace"})
 
     @property
     def of_a_shard(self) -> bool:
@@ -154,12 +183,27 @@ class Holding(RefPosition):
     def __init__(self) -> None:
         super().__init__()
         self.fees = self.funding = self.worth = self.trip = 0
+        self.trip_lost = False
         self.bid = self.ask = self.quote_ns = self.whole = 0
         self.last_event_no = self.last_trade = self.own_orders = 0
         self.stop_ticks = self.naked_since = self.retry = 0
+        self.nothing_found: list[int] = []  # when closes were refused for want of anything to reduce, in a row
+        self.trail_ticks = self.even_ticks = 0
         self.stop: Order | None = None
         self.close: Order | None = None
         self.last_open_ns = self.bucket_ns = 0
+        self.run: list[int] = []  # times of the accepted orders of one side in a row
+        self.run_side = 0
+
+    @property
+    def wait_ns(self) -> int:
+        """After one refusal a second, after each one more twice as long, half a minute at most."""
+        return min(2 ** (len(self.nothing_found) - 1), 30) * SECOND_NS if self.nothing_found else 0
+
+    @property
+    def wait_until(self) -> int:
+        """The venue is left alone until then."""
+        return self.nothing_found[-1] + self.wait_ns if self.nothing_found else 0
 
 
 class Record:
@@ -194,21 +238,30 @@ class RefExecution:
         capacity: int,
         rows: int = TABLE_ROWS,
     ) -> None:
-        self.wires, self.instruments, self.limits, self.session = wires, instruments, limits, session
+        self.wires, self.instruments, self.session = wires, instruments, session
+        self.begun, self.limits = limits, dict(limits)
+        self.coming: Message = {}  # limits that hold from `limits_from` on
+        self.limits_from = self.wishes = 0
         self.journal, self.capacity = journal, capacity
         self.holdings = [Holding() for _ in instruments]
         self.orders: dict[int, Order] = {}
         self.free = list(range(rows - 1, -1, -1))  # the row given back last is taken first
-        self.now = self.epoch = self.last_seq = self.unknown = self.alarms = 0
+        self.now = self.epoch = self.generation = self.last_seq = self.unknown = self.alarms = 0
         self.state = STARTING
         self.killed = self.asking = self.started = self.folding = False
-        self.high_water = session["start_equity_e8"]
-        self.day = self.day_start = 0
-        self.day_begun = False
+        self.high_water = max(session["start_equity_e8"], session["high_water_e8"])
+        self.day, self.day_start = session["day"], session["day_start_e8"]
+        self.day_begun = self.day > 0
         self.next_grid = self.next_sample = 0
         self.deadlines: list[int] = []
         self.breaker_until = self.breaker_since = self.failures = 0
-        self.streak = self.streak_until = 0
+        self.trips = self.probe_until = 0
+        self.streak, self.streak_until = session["streak"], session["streak_until_ns"]
+        self.day_shut_until = session["day_shut_until_ns"]
+        self.order_bucket = self.message_bucket = 0
+        self.shard_bucket = [0] * session["n_shards"]
+        self.denied_bucket = [0] * session["n_shards"]
+        self.untold = [0] * session["n_shards"]
         self.moves = RefMoves(len(instruments), limits["correlation_decay_ppb"] * 1e-9)
         self.second: list[int | None] = [None] * len(instruments)
         self.lost = [False] * session["n_shards"]
@@ -232,13 +285,18 @@ class RefExecution:
 
     @property
     def breaker_open(self) -> int:
-        """1 while the venue is left alone after failures."""
-        return int(self.now < self.breaker_until)
+        """1 while the venue is left alone after failures, or one order tries it."""
+        return int(self.now < self.breaker_until or (self.trips > 0 and self.now < self.probe_until))
 
     @property
     def streak_pause(self) -> int:
         """1 while nothing is opened after losses in a row."""
         return int(self.now < self.streak_until)
+
+    @property
+    def day_shut(self) -> int:
+        """1 until the next day once its loss has reached the limit."""
+        return int(self.now < self.day_shut_until)
 
     @property
     def room(self) -> int:
@@ -253,6 +311,16 @@ class RefExecution:
         """Lots that may still fill on one side."""
         return sum(order.leaves for order in self.working(instrument) if order.side == side)
 
+    def leaving(self, instrument: int, side: int) -> int:
+        """Of these, what may only reduce."""
+        orders = self.working(instrument)
+        return sum(order.leaves for order in orders if order.side == side and reducing(order.intent))
+
+    def own_prices(self, instrument: int, side: int) -> list[int]:
+        """Of limit orders of that side that are open."""
+        orders = self.working(instrument)
+        return [o.intent["price_ticks"] for o in orders if o.side == side and o.intent["type"] == LIMIT]
+
     def is_live(self, holding: Holding) -> bool:
         """The book is whole and has a quote that is not old."""
         return bool(holding.whole and holding.bid > 0 and self.now - holding.quote_ns <= self.limits["quote_age_ns"])
@@ -261,7 +329,8 @@ class RefExecution:
         """What each instrument holds, what is pending, and its price."""
         return [
             {
-                "lots": holding.lots, "buys": self.pending(index, 1), "sells": self.pending(index, -1),
+                "lots": holding.lots, "buys": self.pending(index, 1) - self.leaving(index, 1),
+                "sells": self.pending(index, -1) - self.leaving(index, -1),
                 "twice_mid": holding.bid + holding.ask if holding.bid > 0 else 0, **self.instruments[index],
                 "cost": holding.cost, "worth": holding.worth, "live": self.is_live(holding),
             }
@@ -274,9 +343,14 @@ class RefExecution:
         return others(self.exposures(), instrument) | {
             "correlation_bps": 0,
             "streak": self.streak_pause,
+            "day_shut": self.day_shut,
             "position_lots": holding.lots,
             "pending_buy_lots": self.pending(instrument, 1),
             "pending_sell_lots": self.pending(instrument, -1),
+            "exit_buy_lots": self.leaving(instrument, 1),
+            "exit_sell_lots": self.leaving(instrument, -1),
+            "own_bid_ticks": max(self.own_prices(instrument, 1), default=0),
+            "own_ask_ticks": min(self.own_prices(instrument, -1), default=0),
             "open_orders": len(self.working(instrument)),
             "bid_ticks": holding.bid,
             "ask_ticks": holding.ask,
@@ -286,6 +360,11 @@ class RefExecution:
             "day_start_e8": self.day_start,
             "last_open_ns": holding.last_open_ns,
             "bucket_ns": holding.bucket_ns,
+            "shard_bucket_ns": self.shard_bucket[self.instruments[instrument]["shard"]],
+            "order_bucket_ns": self.order_bucket,
+            "message_bucket_ns": self.message_bucket,
+            "run": len(holding.run) * holding.run_side,
+            "run_ns": max(holding.run, default=0),
             "killed": self.killed,
             "breaker_open": self.breaker_open,
             "stale": not holding.whole,
@@ -346,9 +425,49 @@ class RefExecution:
         for ring, place, promised in self.sources():
             earliest[place] = min(earliest[place], ring.head["ts_ns"] if ring.head else promised)
         cause = min(earliest[1], earliest[2])
-        self.wires.to_venue = later(cause, self.session["order_latency_ns"])
+        self.wires.to_venue = later(max(cause, self.now), self.session["order_latency_ns"])
         if self.state != RECOVERING:
             self.wires.to_shards = later(min(cause, earliest[0]), self.session["internal_latency_ns"])
+
+    # --- tighter limits ----------------------------------------------------------------------------------------------
+    def take_wishes(self) -> None:
+        """What somebody wants tighter holds from when nothing before it can be decided otherwise any more."""
+        asked = self.wires.asked
+        if self.state == RECOVERING or self.limits_from or self.wishes == len(asked):
+            return
+        if self.room < PROTECTIVE_RECORDS:
+            return
+        self.wishes = len(asked)
+        from_ns = self.now + self.session["internal_latency_ns"]
+        if self.session["paced"] and self.wires.to_shards < NEVER:
+            from_ns = max(from_ns, self.wires.to_shards)
+        for word, name in enumerate(self.limits):
+            self.tighten(word, name, asked[-1][name], from_ns)
+
+    def tighten(self, word: int, name: str, value: int, from_ns: int) -> None:
+        """One of them, if it is tighter."""
+        limit = self.limits[name]
+        if value == limit:
+            return
+        if name in SET_AT_THE_START or not (limit < value <= GROWS[name] if name in GROWS else 0 <= value < limit):
+            self.alarms += 1
+            return
+        told = blank(REPORT_FIELDS, kind=TIGHTER, ts_ns=from_ns, code=word, cash_e8=value)
+        self.write("limit", self.now, -1, word, told)
+        self.coming[name], self.limits_from = value, from_ns
+        for shard in range(len(self.lost)):
+            self.push(shard, {**told, "shard": shard})
+
+    def reach(self, time_ns: int) -> None:
+        """Event time comes to where they hold; a new day begins with what is there."""
+        day = (max(self.now, time_ns) + self.limits["day_offset_ns"]) // DAY_NS
+        if day > self.day or not self.day_begun:
+            self.day, self.day_begun, self.day_start = day, True, self.equity
+        if self.limits_from and max(self.now, time_ns) >= self.limits_from:
+            self.limits |= self.coming
+            self.coming, self.limits_from = {}, 0
+            self.deadlines.append(0)
+            self.next_grid = 0
 
     def may_take_event(self) -> bool:
         """An event is taken when everything that it may cause has room."""
@@ -356,11 +475,14 @@ class RefExecution:
 
     def one_item(self) -> bool:
         """Handle what is earliest, unless something earlier may still come."""
+        self.take_wishes()
         self.promise()
         wires = self.wires
         if self.state == RECOVERING:
             if wires.events.head is None or not self.may_take_event():
                 return False
+            self.reach(wires.events.head["ts_ns"])
+            self.end_losing()
             self.on_event(wires.events.take())
             if not self.asking:
                 self.finish_recovery()
@@ -380,8 +502,11 @@ class RefExecution:
         if when[1] == 0:
             if not self.may_take_event():
                 return False
+            self.reach(when[0])
             self.on_event(wires.events.take())
+            self.end_losing()
         elif when[1] == 1:
+            self.reach(when[0])
             self.on_tick(wires.quotes.take())
         else:
             self.on_intent(number - 2, wires.intents[number - 2].take())
@@ -404,6 +529,9 @@ class RefExecution:
             "open_orders": len(self.orders),
             "breaker": self.breaker_open,
             "streak_pause": self.streak_pause,
+            "streak_until": self.streak_until,
+            "day_shut_until": self.day_shut_until,
+            "breaker_until": max(self.breaker_until, self.probe_until),
             "unknown": self.unknown,
             "alarms": self.alarms,
         }
@@ -421,10 +549,31 @@ class RefExecution:
             holding.bid, holding.ask, holding.quote_ns = tick["w0"], tick["w2"], tick["ts_ns"]
             if holding.lots:
                 self.mark(tick["instrument"])
+                self.move_stop(tick["instrument"])
+                self.end_losing()
         elif tick["kind"] == STATUS:
             holding.whole = self.wires.positions[tick["instrument"]]["whole"] = int(tick["w0"] == 1)
             if tick["w0"] == 0:
                 self.withdraw(tick["instrument"])
+
+    def move_stop(self, instrument: int) -> None:
+        """Towards the price, never back: at the distance to follow, or to the cost once enough is gained."""
+        holding = self.holdings[instrument]
+        if not holding.whole or holding.bid <= 0:
+            return
+        long = holding.lots > 0
+        better = max if long else min
+        price = holding.bid if long else holding.ask
+        average = Fraction(holding.cost, holding.lots)
+        cost = ceil(average) if long else floor(average)
+        places = [holding.stop_ticks]
+        if holding.trail_ticks:
+            places.append(price - holding.trail_ticks if long else price + holding.trail_ticks)
+        if holding.even_ticks and (price - cost if long else cost - price) >= holding.even_ticks:
+            places.append(cost)
+        if abs(better(places) - holding.stop_ticks) >= max(1, holding.trail_ticks // 8):
+            holding.stop_ticks = better(places)
+            self.protect(instrument)
 
     def mark(self, instrument: int) -> None:
         """Open profit at the mid, rounded down; the high-water mark and the largest loss from it follow."""
@@ -445,11 +594,9 @@ class RefExecution:
     def on_time(self) -> None:
         """The grid (day, totals, silent orders, samples), then protection that is late or found no room."""
         if self.now >= self.next_grid:
+            self.end_losing()
             grid = self.session["totals_grid_ns"]
             self.next_grid = (self.now // grid + 1) * grid
-            day = (self.now + self.limits["day_offset_ns"]) // DAY_NS
-            if day > self.day or not self.day_begun:
-                self.day, self.day_begun, self.day_start = day, True, self.equity
             if self.killed:
                 self.halt()
             self.ask_about_silent_orders()
@@ -484,10 +631,10 @@ class RefExecution:
             self.moves.note(self.second)
 
     def ask_about_silent_orders(self) -> None:
-        """An order the venue says nothing about is unknown, and asked about again and again; nothing else ends it."""
+        """What the venue does not answer makes an order unknown: it is asked again and again; nothing else ends it."""
         self.unknown = sum("unknown" in order.over for order in self.orders.values())
         for order in self.in_rows():
-            silent = order.base == "sent" and self.now - order.sent_ns >= SILENCE_NS
+            silent = order.owed_a_word and self.now - order.sent_ns >= SILENCE_NS
             if silent and self.wires.requests.room and self.room:
                 question = self.question(order)
                 if "unknown" not in order.over:  # what an answer does to it depends on that, in the next life too
@@ -508,6 +655,7 @@ class RefExecution:
         of_the_future = intent["ts_ns"] > self.wires.feed
         if not of_the_future:
             self.now = max(self.now, intent["ts_ns"])
+            self.reach(self.now)
         self.stats["intents"] += 1
         if self.wires.kill and not self.killed and self.state == ACTIVE:
             self.halt()
@@ -519,10 +667,14 @@ class RefExecution:
             return
         intent["ts_ns"] = self.now
         code = BAD_ORDER if of_the_future else self.refusal(intent)
+        if code == REPEAT:
+            self.end_repeating(intent)
         if code:
             self.deny(intent, code)
             return
         holding = self.holdings[intent["instrument"]]
+        if reducing(intent):
+            self.clear_way(intent)
         holding.last_event_no = intent["event_no"]
         self.place(intent)
 
@@ -545,30 +697,92 @@ class RefExecution:
             return DUPLICATE
         if self.state != ACTIVE and not self.killed:
             return GATE_SHUT
+        if self.wires.leaving and not reducing(intent):
+            return GATE_SHUT
         may_be = [(row["lots"] > 0 or row["buys"] > 0, row["lots"] < 0 or row["sells"] > 0) for row in self.exposures()]
         view = self.view(index) | {"correlation_bps": self.moves.worst_bps(may_be, index, intent["side"])}
+        reserve = 2 * len(exposed_of(self.exposures(), index))
         for refused, code in (
             (True, check(intent, view, self.instruments[index], self.limits)),
+            (True, self.tail_refusal(intent, view)),
             (self.room < PROTECTIVE_RECORDS, JOURNAL_FULL),
-            (len(self.free) <= 2 * len(self.instruments), TABLE_FULL),
-            (self.wires.requests.room <= 2 * len(self.instruments), VENUE_BUSY),
+            (len(self.free) <= reserve, TABLE_FULL),
+            (self.wires.requests.room <= reserve, VENUE_BUSY),
         ):
             if refused and code:
                 return code
         return 0
 
-    def note_opening(self, intent: Message) -> None:
-        """An order that opens risk starts the pause and takes a token."""
+    def tail_refusal(self, intent: Message, view: Message) -> int:
+        """Whether all that is held and pending could lose too much with an order that is sound otherwise."""
+        if reducing(intent) or check(intent, view, self.instruments[intent["instrument"]], self.limits):
+            return 0
+        order = intent["instrument"], intent["side"], intent["qty_lots"]
+        return tail_check(
+            could_lose(self.moves.window, self.exposures(), *order, self.limits), view["equity_e8"], self.limits
+        )
+
+    def end_repeating(self, intent: Message) -> None:
+        """One too many in a row: killed, and what was to be left is left at the market."""
+        if not self.killed:
+            self.wires.kill = 2
+            self.alarms += 1
+            self.halt()
+        if reducing(intent):
+            self.flatten(intent["instrument"])
+
+    def end_losing(self) -> None:
+        """So much is lost that the day is over, or the kill switch due: by the high-water mark, then by the day."""
+        lost = loss(self.day_start, self.equity, self.limits["daily_loss_bps"], self.limits["capital_e8"])
+        if lost and not self.day_shut:
+            self.day_shut_until, self.next_grid = (self.day + 1) * DAY_NS - self.limits["day_offset_ns"], 0
+            if self.room >= EVENT_RECORDS:
+                self.write("day_shut", self.now, -1, 0, blank(REPORT_FIELDS, cash_e8=self.day_shut_until))
+        for mark, name, word in ((self.high_water, "drawdown", 3), (self.day_start, "daily_loss", 4)):
+            killed = self.killed or self.wires.kill
+            if not killed and loss(mark, self.equity, self.limits[f"kill_{name}_bps"], self.limits["capital_e8"]):
+                self.wires.kill = word
+                self.alarms += 1
+                if self.state != RECOVERING:
+                    self.halt()
+
+    def token(self, bucket: int, at: int, name: str) -> int:
+        """A bucket after one more."""
+        return max(bucket, at) + self.limits[f"{name}_refill_ns"]
+
+    def note_accepted(self, intent: Message) -> None:
+        """The row of one side goes on or begins anew; an order that opens risk starts the pause and takes tokens."""
+        holding, at, shard = self.holdings[intent["instrument"]], intent["ts_ns"], intent["shard"]
+        if intent["side"] != holding.run_side or at - max(holding.run, default=0) >= self.limits["repeat_pause_ns"]:
+            holding.run, holding.run_side = [], intent["side"]
+        holding.run.append(at)
         if not reducing(intent):
-            holding = self.holdings[intent["instrument"]]
-            holding.last_open_ns = intent["ts_ns"]
-            holding.bucket_ns = max(holding.bucket_ns, intent["ts_ns"]) + self.limits["bucket_refill_ns"]
+            holding.last_open_ns = at
+            holding.bucket_ns = self.token(holding.bucket_ns, at, "bucket")
+            self.shard_bucket[shard] = self.token(self.shard_bucket[shard], at, "shard")
+            self.order_bucket = self.token(self.order_bucket, at, "order")
+            if self.trips:
+                self.probe_until = at + self.limits["breaker_open_ns"]
+
+    def note_message(self) -> None:
+        """Something goes to the venue."""
+        self.message_bucket = self.token(self.message_bucket, self.now, "message")
+
+    def note_record_of_denial(self, shard: int) -> None:
+        """It had a token."""
+        self.denied_bucket[shard] = max(self.denied_bucket[shard], self.now) + DENIED_EVERY_NS
 
     def deny(self, intent: Message, code: int) -> None:
-        """Refuse an intent, and say so."""
+        """Refuse an intent, and say so; who is refused too often for the journal is counted in his next record."""
         self.wires.rejects[code] += 1
-        if self.room > PLENTY_RECORDS:
-            self.write("denied", self.now, self.known(intent), code, intent)
+        shard = intent["shard"]
+        has_token = self.denied_bucket[shard] - self.now <= (DENIED_AT_ONCE - 1) * DENIED_EVERY_NS
+        if self.room > PLENTY_RECORDS and has_token:
+            self.write("denied", self.now, self.known(intent), code, {**intent, "aux": self.untold[shard]})
+            self.note_record_of_denial(shard)
+            self.untold[shard] = 0
+        else:
+            self.untold[shard] += 1
         same = ("id_hi", "id_lo", "instrument", "shard", "side", "leg", "qty_lots")
         self.report(
             intent["shard"],
@@ -582,7 +796,7 @@ class RefExecution:
         row = self.free.pop()
         intent = {**intent, "order_row": row}
         if intent["leg"] <= EXIT:
-            self.note_opening(intent)
+            self.note_accepted(intent)
         order = self.orders[row] = Order(row, intent)
         self.write("intent", self.now, order.instrument, 0, intent)
         order.handle("send")
@@ -594,6 +808,7 @@ class RefExecution:
     def request(self, request: Message) -> None:
         """Onto the ring, to arrive after the latency."""
         self.wires.requests.append({**request, "ts_ns": self.now + self.session["order_latency_ns"]})
+        self.note_message()
 
     def place_own(self, instrument: int, leg: int, kind: int, stop_ticks: int) -> Order | None:
         """A reduce-only order for the whole position; None without room."""
@@ -631,7 +846,7 @@ class RefExecution:
             return True
         if not order.handle("cancel_request" if action == CANCEL else "replace_request"):
             return False
-        order.asked, order.asked_stop = qty, stop
+        order.asked, order.asked_stop, order.sent_ns = qty, stop, self.now
         same = ("id_hi", "id_lo", "instrument", "shard", "side", "type", "flags", "leg", "order_row")
         request = blank(INTENT_FIELDS, **{name: order.intent[name] for name in same})
         request |= {"ts_ns": self.now, "action": action, "qty_lots": qty, "stop_ticks": stop}
@@ -651,6 +866,17 @@ class RefExecution:
         for order in self.in_rows():
             if order.of_a_shard and order.status in OPEN:
                 self.change(order, CANCEL)
+
+    def clear_way(self, leave: Message) -> None:
+        """Own entries on the other side are cancelled before an exit that could meet them."""
+        for order in self.in_rows():
+            entry = order.instrument == leave["instrument"] and order.leg == ENTRY and order.intent["type"] == LIMIT
+            rests = order.intent["flags"] & 2 or order.base == "working"
+            entry = entry and rests and order.side == -leave["side"]
+            if entry and order.status in OPEN and self.wires.requests.room >= 2:
+                beyond = leave["side"] * (leave["price_ticks"] - order.intent["price_ticks"]) >= 0
+                if beyond or leave["type"] == MARKET:
+                    self.change(order, CANCEL)
 
     def withdraw(self, instrument: int) -> None:
         """Nothing of ours opens a position in a book that is not whole: resting entries are cancelled."""
@@ -674,6 +900,11 @@ class RefExecution:
         if not holding.lots:
             if stop:
                 done = self.change(stop, CANCEL)
+        elif stop is None and self.now < holding.wait_until:
+            done = False
+        elif stop is None and holding.stop_ticks <= 0:
+            self.flatten(instrument)
+            done = holding.close is not None
         elif stop is None:
             holding.stop = self.place_own(instrument, STOP, STOP_MARKET, holding.stop_ticks)
             done = holding.stop is not None
@@ -690,11 +921,16 @@ class RefExecution:
             self.deadlines.append(self.now + 1)
 
     def flatten(self, instrument: int) -> None:
-        """Close at the market, one close at a time."""
+        """Close at the market; once more if nothing has been said of the last close for the time of a stop, and thrice
+        at most. Whoever finds nothing to reduce is asked less and less often.
+        """
         holding = self.holdings[instrument]
-        if holding.lots and holding.close is None:
-            holding.close = self.place_own(instrument, FLATTEN, MARKET, 0)
-            self.stats["flattens"] += holding.close is not None
+        last = holding.close
+        waits = last and (last.base == "working" or self.now < last.sent_ns + self.limits["stop_confirm_ns"])
+        open_ones = [order for order in self.in_rows() if (order.instrument, order.leg) == (instrument, FLATTEN)]
+        if holding.lots and not waits and len(open_ones) < 3 and self.now >= holding.wait_until:
+            holding.close = self.place_own(instrument, FLATTEN, MARKET, 0) or last
+            self.stats["flattens"] += holding.close is not last
 
     # --- events of the venue -----------------------------------------------------------------------------------------
     def known(self, message: Message) -> int:
@@ -739,15 +975,20 @@ class RefExecution:
         order.venue_id = event["venue_order_id"] or order.venue_id
         code = event["code"]
         happened = HAPPENED.get(kind, "")
+        if kind == ACK:
+            self.on_success(order)
         if kind == REJECT and code == DUPLICATE_ID:
             happened = "ambiguous"  # that id was used before: by whom, only a query tells
         elif kind == REPLACED:
-            order.asked, order.asked_stop = event["qty_lots"], event["price_ticks"]
+            order.asked = event["qty_lots"]
+            order.asked_stop = event["price_ticks"] if order.intent["type"] == STOP_MARKET else order.stop
         elif kind == ORDER:
             happened = ANSWERED.get(event["status"], "ack")
             if event["status"] == ACK:  # asked after every cancel and amend, so the answer holds them
                 order.qty = event["qty_lots"]
                 order.over -= {"cancel", "replace"}
+        if happened == "ack" and order.leg == FLATTEN:
+            self.holdings[index].nothing_found = []
         legal = bool(happened) and order.handle(happened)
         self.alarms += not legal
         if legal and happened == "replaced":
@@ -758,6 +999,10 @@ class RefExecution:
                 self.wires.rejects[code] += 1
             if code not in (NOTHING_TO_REDUCE, WOULD_TRIGGER, POST_ONLY_TAKES):
                 self.on_failure()
+            if code == NOTHING_TO_REDUCE and order.leg == FLATTEN and self.holdings[index].lots:
+                self.alarms += 1
+                if event["ts_ns"] >= self.holdings[index].wait_until:
+                    self.holdings[index].nothing_found.append(event["ts_ns"])
         self.stats["stops_triggered"] += kind == TRIGGERED
         if order.status in DEAD:
             self.tell(order, event, TOLD[order.status], NEVER_LANDED if order.status == "never_landed" else code)
@@ -766,6 +1011,8 @@ class RefExecution:
             return (order.instrument, True) if refused else (index, False)
         if order.of_a_shard:
             self.tell(order, event, ACK if kind == ORDER else kind, code)
+        if kind == CANCEL_REJECT and code == WOULD_TRIGGER and order.leg == STOP and self.holdings[index].lots:
+            return index, True  # the price is beyond where the stop was to go
         return index, False
 
     def find(self, event: Message) -> Order | None:
@@ -784,22 +1031,27 @@ class RefExecution:
             return False
         was = holding.lots
         holding.last_trade = event["trade_id"]
+        holding.nothing_found = []
         realised = holding.fill(side, event["price_ticks"], lots)
         holding.fees += event["fee_e8"]
-        holding.trip += realised * self.instruments[index]["value_e8"] - event["fee_e8"]
-        if was * holding.lots < 0 or (was and not holding.lots):
-            self.on_closed(holding.trip, event["ts_ns"])
-            holding.trip = 0
+        result = realised * self.instruments[index]["value_e8"] - event["fee_e8"]
+        holding.trip += result
+        if was * side < 0:
+            self.on_closed(order, holding, result, event["ts_ns"], was * holding.lots <= 0)
         self.stats["fills"] += 1
         opens = holding.lots * side > 0
         if order is None:
             self.alarms += 1
+            self.lost[self.instruments[index]["shard"]] = True  # it has missed a change of its position
+            if was == 0 or was * holding.lots < 0:  # opened or turned by nobody knows whom
+                holding.stop_ticks = holding.trail_ticks = holding.even_ticks = 0
         else:
             legal = order.handle("fill")
             self.alarms += not legal or lots > order.leaves  # more than was asked for
             order.cum += lots
             if order.leg == ENTRY and order.stop > 0 and opens:
                 holding.stop_ticks = order.stop
+                holding.trail_ticks, holding.even_ticks = order.intent["trail_ticks"], order.intent["even_ticks"]
         if holding.lots and (abs(holding.lots) > abs(was) or holding.lots * was < 0) and not holding.naked_since:
             times = [event["ts_ns"] - self.session["report_latency_ns"]]
             if event["event_seq"] and event["t_venue_ns"] > 0:
@@ -807,17 +1059,28 @@ class RefExecution:
             holding.naked_since = min(times)
         self.mark(index)
         if order is not None:
+            self.on_success(order)
             self.tell(order, event, FILL, 0)
             if order.status == "filled":
                 self.end(order)
         return True
 
-    def on_closed(self, result: int, ended_ns: int) -> None:
-        """Losses in a row, closed position by closed position."""
-        self.streak = self.streak + 1 if result < 0 else 0
-        if self.streak >= self.limits["streak_losses"]:
-            self.streak, self.streak_until = 0, ended_ns + self.limits["streak_pause_ns"]
+    def on_closed(self, order: Order | None, holding: Holding, result: int, at_ns: int, ended: bool) -> None:
+        """Losses in a row: each order once, and a position that loses though none of its orders did."""
+        losses = result < 0
+        if order is not None:
+            order.closed.append(result)
+            losses = sum(order.closed) < 0 and not order.lost
+            order.lost |= losses
+        losses |= ended and holding.trip < 0 and not holding.trip_lost
+        holding.trip_lost |= losses
+        self.streak += losses
+        if losses and self.streak >= self.limits["streak_losses"]:
+            self.streak, self.streak_until = 0, at_ns + self.limits["streak_pause_ns"]
             self.next_grid = 0
+        if ended:
+            self.streak = 0 if holding.trip >= 0 else self.streak
+            holding.trip, holding.trip_lost = 0, False
 
     def end(self, order: Order) -> None:
         """The order is over: its row is free, and it is nobody's stop or close any more."""
@@ -827,13 +1090,20 @@ class RefExecution:
         del self.orders[order.row]
         self.free.append(order.row)
 
+    def on_success(self, order: Order) -> None:
+        """A word of the venue for an entry closes what was half-open."""
+        if order.leg == ENTRY and self.trips and self.now >= self.breaker_until:
+            self.trips, self.next_grid = 0, 0
+
     def on_failure(self) -> None:
         """Enough failures of the venue within the window, and it is left alone for a while."""
         if self.now - self.breaker_since > self.limits["breaker_window_ns"]:
             self.breaker_since, self.failures = self.now, 0
         self.failures += 1
-        if self.failures >= self.limits["breaker_failures"]:
-            self.breaker_until = self.now + self.limits["breaker_open_ns"]
+        half_open = self.trips > 0 and self.now >= self.breaker_until
+        if half_open or self.failures >= self.limits["breaker_failures"]:
+            self.trips = self.trips + 1 if half_open else max(self.trips, 1)
+            self.breaker_until = self.now + self.limits["breaker_open_ns"] * 2 ** min(self.trips - 1, 5)
             self.failures = 0
             self.next_grid = 0  # the shards hear of it at once
 
@@ -851,11 +1121,15 @@ class RefExecution:
         """To a shard; once its ring was full it gets nothing but the full picture."""
         if self.folding:
             return
+        self.push(shard, {**report, "ts_ns": self.now + self.session["internal_latency_ns"]})
+
+    def push(self, shard: int, report: Message) -> None:
+        """With a time of its own."""
         ring = self.wires.reports[shard]
         if self.lost[shard] or not ring.room:
             self.lost[shard] = True
             return
-        ring.append({**report, "ts_ns": self.now + self.session["internal_latency_ns"]})
+        ring.append(report)
 
     def tell(self, order: Order, event: Message, kind: int, code: int) -> None:
         """What happened to an order, to its shard."""
@@ -874,13 +1148,16 @@ class RefExecution:
             "open_orders": len(self.orders),
             "breaker": self.breaker_open,
             "streak": self.streak_pause,
+            "day_shut": self.day_shut,
             "gate": int(self.state == ACTIVE),
         }
         self.report(shard, totals)
 
     def resync(self, shard: int) -> bool:
         """The full picture: positions, open orders, totals, end mark; all of it or nothing."""
-        if self.wires.reports[shard].room < len(self.instruments) + len(self.orders) + 4:
+        limits = self.limits | self.coming
+        changed = [(word, name) for word, name in enumerate(limits) if limits[name] != self.begun[name]]
+        if self.wires.reports[shard].room < len(self.instruments) + len(self.orders) + len(changed) + 4:
             return False
         self.lost[shard] = False
         for index, holding in enumerate(self.holdings):
@@ -902,6 +1179,8 @@ class RefExecution:
                 report = blank(REPORT_FIELDS, **{name: order.intent[name] for name in same})
                 report |= {"kind": ORDER, "status": ACK, "qty_lots": order.qty, "cum_lots": order.cum}
                 self.report(shard, report | {"leaves_lots": order.leaves})
+        for word, name in changed:
+            self.report(shard, blank(REPORT_FIELDS, kind=TIGHTER, shard=shard, code=word, cash_e8=limits[name]))
         self.send_totals(shard)
         self.report(shard, blank(REPORT_FIELDS, kind=QUERY_END, shard=shard))
         return True
@@ -912,6 +1191,7 @@ class RefExecution:
         self.folding = True
         for number, record in enumerate(self.journal, 1):
             self.now = max(self.now, record.ts_ns)
+            self.reach(self.now)
             if record.instrument >= 0:
                 holding = self.holdings[record.instrument]
                 lots, _, _, bid, ask, _ = record.holding
@@ -925,14 +1205,32 @@ class RefExecution:
             getattr(self, f"fold_{record.kind}")(record)
             _, high_water, self.day_start = record.account
             self.high_water = max(self.high_water, high_water)
-            self.day = (self.now + self.limits["day_offset_ns"]) // DAY_NS
+            self.day = max(self.day, (self.now + self.limits["day_offset_ns"]) // DAY_NS)
             self.day_begun = self.day_start != 0
         self.folding = False
 
     def fold_start(self, record: Record) -> None:
         """A life of the process began: nobody knows what became of what was open."""
+        self.note_start(record.body["generation"])
         for order in self.orders.values():
             order.handle("ambiguous")
+
+    def note_start(self, generation: int) -> None:
+        """A start of the whole bot numbers what it hears from one again; a restart of this process alone does not."""
+        if generation != self.generation:
+            self.generation = generation
+            for holding in self.holdings:
+                holding.last_event_no = 0
+            self.limits, self.coming, self.limits_from = dict(self.begun), {}, 0
+
+    def fold_limit(self, record: Record) -> None:
+        """A limit was tightened."""
+        self.coming[list(self.limits)[record.code]] = record.body["cash_e8"]
+        self.limits_from = record.body["ts_ns"]
+
+    def fold_day_shut(self, record: Record) -> None:
+        """Nothing was opened any more that day."""
+        self.day_shut_until = record.body["cash_e8"]
 
     def fold_sample(self, record: Record) -> None:
         """A figure for the report, and a mid to learn from."""
@@ -940,7 +1238,8 @@ class RefExecution:
 
     def fold_denied(self, record: Record) -> None:
         """An intent that went nowhere."""
-        self.stats["intents"] += 1
+        self.stats["intents"] += 1 + record.body["aux"]
+        self.note_record_of_denial(record.body["shard"])
 
     def fold_intent(self, record: Record) -> None:
         """An order that may have gone out."""
@@ -951,16 +1250,18 @@ class RefExecution:
         self.free.pop()
         holding = self.holdings[record.instrument]
         if intent["leg"] <= EXIT:
-            self.note_opening(intent)
+            self.note_accepted(intent)
             holding.last_event_no = intent["event_no"]
             self.stats["intents"] += 1
         order = self.orders[row] = Order(row, intent)
         order.handle("send")
+        self.note_message()
         self.stats["orders"] += 1
         if intent["leg"] > EXIT:
             holding.own_orders = intent["event_no"]
         if intent["leg"] == STOP:
             holding.stop = order
+            holding.stop_ticks = order.stop
             self.stats["stops_placed"] += 1
         elif intent["leg"] == FLATTEN:
             holding.close = order
@@ -968,6 +1269,7 @@ class RefExecution:
 
     def fold_request(self, record: Record) -> None:
         """A cancel or amend that may have gone out."""
+        self.note_message()
         order = self.orders.get(record.body["order_row"])
         if order is None:
             return
@@ -977,6 +1279,8 @@ class RefExecution:
             order.handle("ambiguous")
         elif order.handle("replace_request"):
             order.asked, order.asked_stop = record.body["qty_lots"], record.body["stop_ticks"]
+            if order.leg == STOP:
+                self.holdings[order.instrument].stop_ticks = order.asked_stop
 
     def fold_event(self, record: Record) -> None:
         """An event that was applied."""
@@ -991,9 +1295,10 @@ class RefExecution:
         if self.wires.requests.room < len(live) + 1 or self.room < 1:
             return False
         self.epoch = sum(record.kind == "start" for record in self.journal) + 1
-        self.write("start", self.now, -1, 0, {"epoch": self.epoch})
+        self.write("start", self.now, -1, 0, {"epoch": self.epoch, "generation": self.session["feed_generation"]})
+        self.note_start(self.session["feed_generation"])
         self.deadlines = []
-        if self.epoch == 1:
+        if self.epoch == 1 and not self.session["asks_first"]:
             self.state = ACTIVE
             return True
         self.state, self.asking, self.unknown = RECOVERING, True, len(live)

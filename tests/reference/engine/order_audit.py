@@ -6,9 +6,11 @@ decided (`Decision`), and how much of the ledger he had been told by then. What 
 filled, a protective order on the other side as if it had gone off before.
 """
 
+from base64 import b64decode
 from collections import Counter
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
 Line = dict[str, Any]
@@ -16,10 +18,11 @@ Line = dict[str, Any]
 DAY_NS = 86_400 * 10**9
 PROTECTIVE = ("stop", "flatten")
 CHECKS = (
-    "position", "gross", "net", "venue", "order_notional", "min_notional", "order_lots", "collar", "stop_missing",
-    "stop_side", "short_spot",
+    "position", "gross", "strategy", "net", "venue", "order_notional", "min_notional", "order_lots", "collar",
+    "stop_missing", "stop_side", "short_spot",
     "reduce_only", "open_orders", "cool_down", "rate", "duplicate", "drawdown", "daily_loss", "no_equity", "killed",
-    "stale", "quote_age", "streak", "bad_order",
+    "stale", "quote_age", "streak", "bad_order", "shard_rate", "order_rate", "message_rate", "repeat", "stop_far",
+    "stop_loss", "self_trade",
 )  # fmt: skip
 
 
@@ -49,8 +52,11 @@ class Held:
     whole: bool = False
     worth: Fraction = Fraction(0)
     trip: int = 0  # result since it was last flat
+    trip_lost: bool = False  # a loss of it has been counted
+    closed: dict[str, tuple[int, bool]] = field(default_factory=dict)  # by order: result, a loss was counted
     last_open_ns: int = 0
     bucket_ns: int = 0
+    row: list[tuple[int, int]] = field(default_factory=list)  # time and side of shards' orders that went out
     open: dict[str, Line] = field(default_factory=dict)  # orders of shards by client id
 
 
@@ -66,8 +72,11 @@ class Audit:
         self.breaches: Counter[str] = Counter(dict.fromkeys(CHECKS, 0))
         self.high = self.start_e8
         self.day, self.day_start = 0, 0
+        self.shut_day = -1  # the day whose loss reached its limit
         self.streak = self.streak_until = 0
         self.sent = 0  # orders of shards
+        self.buckets: Counter[str] = Counter()  # when the next one would come at the steady rate
+        self.messages: list[tuple[int, int]] = []  # requests not counted yet: number in the ledger, time of sending
 
     # --- money ---
     @property
@@ -78,7 +87,12 @@ class Audit:
             for held, instrument in zip(self.held, self.instruments, strict=True)
         )
 
-    def mark(self, index: int, now_ns: int) -> None:
+    def reach(self, now_ns: int) -> None:
+        """A day begins with what there is before its first event."""
+        if now_ns // DAY_NS > self.day:
+            self.day, self.day_start = now_ns // DAY_NS, self.equity
+
+    def mark(self, index: int) -> None:
         """The price or the position is another: what it is worth, and what follows from that."""
         held = self.held[index]
         held.worth = 0
@@ -87,8 +101,9 @@ class Audit:
             held.worth = double * self.instruments[index]["value_e8"] // 2
         equity = self.equity
         self.high = max(self.high, equity)
-        if now_ns // DAY_NS > self.day:
-            self.day, self.day_start = now_ns // DAY_NS, equity
+        lost = self.day_start - equity
+        if lost > 0 and lost * 10_000 >= self.day_start * self.limits["daily_loss_bps"]:
+            self.shut_day = self.day
 
     def fill(self, line: Line) -> None:
         """Average cost, to the unit."""
@@ -106,16 +121,27 @@ class Audit:
         held.lots += side * left
         held.cost += side * left * line["price_ticks"]
         held.cash -= line["fee_e8"]
-        held.trip += (held.realised - before) * self.instruments[self.index[line["symbol"]]]["value_e8"] - line[
-            "fee_e8"
-        ]
-        if was and held.lots * was <= 0:
-            self.streak = self.streak + 1 if held.trip < 0 else 0
-            held.trip = 0
-            if self.streak >= self.limits["streak_losses"]:
-                self.streak, self.streak_until = 0, line["t_ns"] + self.way_ns + self.limits["streak_pause_ns"]
+        instrument = self.instruments[self.index[line["symbol"]]]
+        result = (held.realised - before) * instrument["value_e8"] - line["fee_e8"]
+        held.trip += result
+        if was * side < 0:
+            self.close(held, line, result, held.lots * was <= 0)
         if held.lots < 0 and self.instruments[self.index[line["symbol"]]]["is_spot"]:
             self.breaches["short_spot"] += 1
+
+    def close(self, held: Held, line: Line, result: int, ended: bool) -> None:
+        """Losses in a row: by order, and by position where costs alone made it lose."""
+        total, counted = held.closed.get(line["client_order_id"], (0, False))
+        loss = total + result < 0 and not counted
+        held.closed[line["client_order_id"]] = total + result, counted or loss
+        loss |= ended and held.trip < 0 and not held.trip_lost
+        held.trip_lost |= loss
+        self.streak += loss
+        if loss and self.streak >= self.limits["streak_losses"]:
+            self.streak, self.streak_until = 0, line["t_ns"] + self.way_ns + self.limits["streak_pause_ns"]
+        if ended:
+            self.streak = 0 if held.trip >= 0 else self.streak
+            held.trip, held.trip_lost = 0, False
 
     # --- the ledger ---
     def learn(self, line: Line) -> None:
@@ -124,6 +150,7 @@ class Audit:
             return
         index = self.index[line["symbol"]]
         now_ns = line["t_ns"] + self.way_ns
+        self.reach(now_ns)
         if line["kind"] == "fill":
             self.fill(line)
             order = self.held[index].open.get(line["client_order_id"])
@@ -131,7 +158,7 @@ class Audit:
                 order["leaves"] = line["leaves_lots"]
                 if not line["leaves_lots"]:
                     del self.held[index].open[line["client_order_id"]]
-            self.mark(index, now_ns)
+            self.mark(index)
         elif line["kind"] == "order" and line["status"] in ("rejected", "canceled", "expired"):
             self.held[index].open.pop(line["client_order_id"], None)
 
@@ -143,6 +170,7 @@ class Audit:
                 requests.setdefault(line["client_order_id"], []).append(line)
         self.sent = sum(map(len, requests.values()))
         self.breaches["duplicate"] += sum(len(lines) - 1 for lines in requests.values())
+        self.messages = [(line["seq"], self.sent_ns(line)) for line in ledger if line["kind"] == "request"]
         moments = {decision.now_ns: number for number, decision in enumerate(decisions)}
         decided: dict[int, list[Line]] = {}
         for line in sorted((lines[0] for lines in requests.values()), key=lambda line: line["seq"]):
@@ -170,9 +198,10 @@ class Audit:
 
     def quote(self, now_ns: int, index: int, bid: int, ask: int) -> None:
         """Best bid and ask."""
+        self.reach(now_ns)
         held = self.held[index]
         held.bid, held.ask, held.quote_ns = bid, ask, now_ns
-        self.mark(index, now_ns)
+        self.mark(index)
 
     # --- exposure ---
     def is_live(self, held: Held, now_ns: int) -> bool:
@@ -202,6 +231,7 @@ class Audit:
         venue = self.instruments[index]["venue"]
         return {
             "gross": Fraction(sum(max(pair) for pair in pairs)),
+            "strategy": Fraction(sum(max(pair) for pair in pairs)),
             "net": Fraction(sum(same for same, _ in pairs)),
             "venue": Fraction(
                 sum(max(p) for p, row in zip(pairs, self.instruments, strict=True) if row["venue"] == venue)
@@ -225,18 +255,50 @@ class Audit:
             found.add("collar")
         if qty <= 0 or qty > instrument["max_qty_lots"] or line["type"] not in ("market", "limit"):
             found.add("bad_order")
+        held.row.append((decision.now_ns, side))
+        if self.in_a_row(held, limits["repeat_pause_ns"]) > limits["repeat_orders"]:
+            found.add("repeat")
         reduces = "reduce_only" in line["flags"]
         if reduces:
             if qty > -held.lots * side:
                 found.add("reduce_only")
         else:
             found |= self.judge_opening(line, decision, quoted, mid)
+            while self.messages[0][0] < line["seq"]:
+                self.take("message", "message", self.messages.pop(0)[1])
+            most = {"message": -(-limits["message_tokens"] // 2)}  # the rest is for what must get through
+            for bucket, name in ((f"shard {instrument['shard']}", "shard"), ("order", "order"), ("message", "message")):
+                early_ns = self.buckets[bucket] - decision.now_ns
+                if early_ns > (most.get(name, limits[f"{name}_tokens"]) - 1) * limits[f"{name}_refill_ns"]:
+                    found.add(f"{name}_rate")
+                if name != "message":
+                    self.take(bucket, name, decision.now_ns)
             held.last_open_ns = decision.now_ns
             held.bucket_ns = max(held.bucket_ns, decision.now_ns) + limits["bucket_refill_ns"]
             if stop <= 0:
                 found.add("stop_missing")
-        held.open[line["client_order_id"]] = {"side": side, "leaves": qty, "reduces": reduces}
+        held.open[line["client_order_id"]] = {
+            "side": side, "leaves": qty, "reduces": reduces, "price": 0 if market else price
+        }  # fmt: skip
         self.breaches.update(found)
+
+    @staticmethod
+    def in_a_row(held: Held, pause_ns: int) -> int:
+        """Orders of the last one's side, up to the last of the other side or the last pause."""
+        count, (next_ns, last) = 0, held.row[-1]
+        for at, side in reversed(held.row):
+            if side != last or next_ns - at >= pause_ns:
+                break
+            count, next_ns = count + 1, at
+        return count
+
+    def sent_ns(self, line: Line) -> int:
+        """When a request was sent: its first word is when it was to arrive."""
+        return int.from_bytes(b64decode(line["body"])[:8], "little") - self.there_ns
+
+    def take(self, bucket: str, name: str, at_ns: int) -> None:
+        """One token."""
+        self.buckets[bucket] = max(self.buckets[bucket], at_ns) + self.limits[f"{name}_refill_ns"]
 
     def judge_opening(self, line: Line, decision: Decision, quoted: bool, mid: Fraction) -> set[str]:
         """What holds for an order that opens risk."""
@@ -270,6 +332,12 @@ class Audit:
             "stop_side": not side * (edge - stop) > 0,
             "order_notional": qty * dearest * value > limits["order_notional_e8"],
             "min_notional": qty * price * value < instrument["min_notional_e8"],
+            "self_trade": any(
+                order["side"] == -side and order["price"] and (market or side * (price - order["price"]) >= 0)
+                for order in held.open.values()
+            ),
+            "stop_far": abs(price - stop) * 10_000 > price * limits["stop_bps"],
+            "stop_loss": self.at_the_stop(lots, price, stop, instrument) > equity * limits["stop_loss_bps"] // 10_000,
             "position": lots * mid * value > Fraction(equity * limits["position_bps"]) / 10_000,
             "streak": now_ns < self.streak_until,
             **{
@@ -278,4 +346,12 @@ class Audit:
             },
             **{name: mark > equity and (mark - equity) * 10_000 >= mark * bps for name, (mark, bps) in loss.items()},
         }
+        wrong["daily_loss"] |= self.shut_day == now_ns // DAY_NS
         return {name for name, is_so in wrong.items() if is_so}
+
+    def at_the_stop(self, lots: int, price: int, stop: int, instrument: Line) -> int:
+        """The way to the stop, fees there and back, slippage there; each cost to the next whole unit."""
+        value, fee = lots * instrument["value_e8"], max(instrument["taker_fee_ppm"], 0)
+        back = fee + 100 * self.limits["slippage_bps"]
+        costs = (Fraction(value * price * fee, 10**6), Fraction(value * stop * back, 10**6))
+        return value * abs(price - stop) + sum(map(ceil, costs))

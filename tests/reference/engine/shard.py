@@ -28,6 +28,7 @@ GTC, IOC = 1, 2
 REDUCE_ONLY, POST_ONLY = 1, 2
 ENTRY, EXIT = 0, 1
 REJECT, FILL, CANCELED, EXPIRED, ORDER, QUERY_END, POSITION, DENIED, TOTALS = 2, 3, 4, 5, 9, 11, 12, 14, 15
+TIGHTER = 20
 BAD_KIND, LATE, WARMING, NO_QUOTE, GATE_SHUT, BAD_SCORE, SIZE_ZERO, RING_FULL = 106, 103, 201, 202, 203, 204, 314, 401
 END_NS = 2**63 - 1
 DAY_NS = 86_400 * 10**9
@@ -36,8 +37,8 @@ PAUSE_NS = 10**8
 BOOK_LEVELS = 4_096
 INTENT_FIELDS = (
     "ts_ns", "id_hi", "id_lo", "price_ticks", "qty_lots", "stop_ticks", "ref_ticks", "instrument", "strategy", "shard",
-    "action", "side", "type", "tif", "flags", "leg", "event_no", "order_row", "reserved", "tsc", "aux", "score",
-    "tsc_read", "reserved2",
+    "action", "side", "type", "tif", "flags", "leg", "event_no", "order_row", "sized_by", "tsc", "aux", "score",
+    "tsc_read", "trail_ticks", "even_ticks",
 )  # fmt: skip
 
 
@@ -165,14 +166,19 @@ class RefLine:
         self.risk = dict.fromkeys(
             ("position_lots", "pending_buy_lots", "pending_sell_lots", "open_orders", "bid_ticks", "ask_ticks",
              "quote_ts_ns", "equity_e8", "high_water_e8", "day_start_e8", "last_open_ns", "bucket_ns", "killed",
-             "breaker_open", "stale", "streak", "others_gross_e8", "others_long_e8", "others_short_e8",
-             "others_venue_e8", "correlation_bps"), 0,
+             "breaker_open", "stale", "streak", "day_shut", "others_gross_e8", "others_long_e8", "others_short_e8",
+             "others_venue_e8", "correlation_bps", "value_at_risk_e8", "shortfall_e8", "shard_bucket_ns",
+             "order_bucket_ns", "message_bucket_ns", "run", "run_ns", "exit_buy_lots", "exit_sell_lots",
+             "own_bid_ticks", "own_ask_ticks"), 0,
         )  # fmt: skip
         self.risk["stale"] = 1
         self.blind = self.known = False  # restarted without a book yet; has met a record
         self.order: Order | None = None
         self.pause_ns = self.entry_ns = self.mark_e8 = 0
         self.score = 0.0
+        self.results: list[int] = []  # of closed positions, in 1e-9 of what was put in
+        self.trip: list[tuple[int, int]] = []  # side, lots x price of the open one's fills
+        self.trip_cost = self.trip_fees = 0
         self.warm_up()
 
     def warm_up(self) -> None:
@@ -190,6 +196,8 @@ class RefLine:
         self.bars, self.trades = other.bars, other.trades
         self.day, self.day_value, self.day_lots = other.day, other.day_value, other.day_lots
         self.mark_e8, self.score = other.mark_e8, other.score
+        self.results, self.trip = other.results, other.trip
+        self.trip_cost, self.trip_fees = other.trip_cost, other.trip_fees
         self.blind = self.known = True
 
     @property
@@ -438,20 +446,22 @@ class RefShard:
             return self.rethink(line, line.order, tick)
         held = sign(line.risk["position_lots"])
         target = decision.target(score, held, p["enter_threshold"], p["exit_threshold"])
-        if target == held:
+        timed_out = bool(held and p["max_hold_ns"] and now - line.entry_ns >= p["max_hold_ns"])
+        self.seen["timed out"] += timed_out
+        if target == held and not timed_out:
             return None
         if now < line.pause_ns:
             self.seen["pause"] += 1
             return None
         if not held:
             return self.enter(line, target, tick)
-        if now - line.entry_ns < p["min_hold_ns"]:
+        if now - line.entry_ns < p["min_hold_ns"] and not timed_out:
             self.seen["hold"] += 1
             return None
         if self.resyncing:  # an order of ours may still be told
             self.seen["exit in a picture"] += 1
             return GATE_SHUT
-        if not line.strategy.warm:
+        if not line.strategy.warm and not timed_out:
             self.seen["exit on a cold score"] += 1
             return WARMING
         return self.leave(line, tick)
@@ -495,15 +505,18 @@ class RefShard:
         rests = bool(p["entry_style"])
         near, far = (bid, ask) if side > 0 else (ask, bid)
         price = near if rests else far + side * p["slippage_ticks"]
-        fee = instrument["taker_fee_ppm"] if instrument["is_spot"] else 0
-        share = (p["position_fraction_bps"], self.limits["position_bps"])
-        lots = sizing.lots(price, *share, min(equity, self.limits["capital_e8"]), instrument["value_e8"], fee)
+        stop = sizing.stop(side, price, line.view["atr"], p["stop_atr_multiple"], p["stop_min_bps"])
+        lots, why = sizing.entry(
+            p, line.results, line.view["atr"], side, price, stop, line.risk, instrument, self.limits
+        )
+        self.seen[f"sized by {why}"] += 1
         if equity > 0 and not lots:
             return SIZE_ZERO
         out = self.intent(line, tick, ENTRY) | {
             "side": side, "type": LIMIT, "tif": GTC if rests else IOC, "flags": POST_ONLY if rests else 0,
-            "price_ticks": price, "qty_lots": lots or max(instrument["min_qty_lots"], 1),
-            "stop_ticks": sizing.stop(side, price, line.view["atr"], p["stop_atr_multiple"], p["stop_min_bps"]),
+            "price_ticks": price, "qty_lots": lots or max(instrument["min_qty_lots"], 1), "sized_by": why,
+            "stop_ticks": stop, "trail_ticks": min(abs(price - stop), 2**31 - 1) if p["stop_trails"] and stop else 0,
+            "even_ticks": int(min(line.view["atr"] * p["even_atr_multiple"], 2**31 - 1)),
         }  # fmt: skip
         return self.checked(line, out, "entry at rest" if rests else "entry")
 
@@ -561,6 +574,11 @@ class RefShard:
                 line.risk |= {name: report[name] for name in ("equity_e8", "high_water_e8", "day_start_e8")}
                 line.risk["breaker_open"] = report["breaker"]
                 line.risk["streak"] = report["streak"]
+                line.risk["day_shut"] = report["day_shut"]
+            return
+        if kind == TIGHTER:
+            self.limits[list(self.limits)[report["code"]]] = report["cash_e8"]
+            self.seen["limit"] += 1
             return
         if kind == QUERY_END:
             self.seen["resynced"] += self.resyncing
@@ -578,6 +596,7 @@ class RefShard:
             lots = report["qty_lots"]
             if lots != line.view["position_lots"]:
                 line.warm_up()
+                line.trip, line.trip_cost, line.trip_fees = [(1, report["cash_e8"])], abs(report["cash_e8"]), 0
                 self.seen["fill missed"] += 1
             self.resyncing = True  # the full picture begins
             line.order = None
@@ -599,10 +618,27 @@ class RefShard:
         else:
             self.seen["report without effect"] += 1
 
+    def note_result(self, line: RefLine, before: int, report: Record) -> None:
+        """What a position has earned, once it is closed, as a share of what was put in."""
+        side, lots, price = report["side"], report["qty_lots"], report["price_ticks"]
+        closing = min(lots, abs(before)) if before * side < 0 else 0
+        value = self.instruments[report["instrument"]]["value_e8"]
+        line.trip_fees += report["fee_e8"]
+        line.trip.append((side, closing * price))
+        if closing and closing == abs(before):
+            result = float(-sum(way * worth for way, worth in line.trip)) * value - line.trip_fees
+            share = int(result / (float(line.trip_cost) * value) * 1e9) if line.trip_cost else 0
+            line.results.append(share)
+            self.seen["result won" if share > 0 else "result lost"] += 1
+            line.trip, line.trip_cost, line.trip_fees = [], 0, 0
+        line.trip.append((side, (lots - closing) * price))
+        line.trip_cost += (lots - closing) * price
+
     def fill(self, line: RefLine, report: Record) -> None:
         """Every fill moves the position; one of our order also what is left of it."""
         side, lots, before = report["side"], report["qty_lots"], line.risk["position_lots"]
         after = line.risk["position_lots"] = before + side * lots
+        self.note_result(line, before, report)
         if line.is_ours(report):
             assert line.order
             line.pending(side, -lots)

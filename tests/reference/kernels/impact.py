@@ -10,6 +10,12 @@ def share(model, quantity, daily_quantity, coefficient):
     return coefficient * (quantity / daily_quantity) ** (1.0 if model == 1 else 0.5)
 
 
+def displaced(trades, now, daily_quantity, coefficient, decay_s):
+    """Signed share by which trades (time, signed quantity) of before hold the price off; the older the less."""
+    flow = sum(quantity * np.exp(-(now - at) / decay_s) for at, quantity in trades)
+    return np.sign(flow) * coefficient * (abs(flow) / daily_quantity) ** 0.5
+
+
 def trajectory(schedule, n):
     """Holdings that minimise cost + lambda * variance: the gradient is zero, a system of n - 1 equations."""
     tau, sigma, gamma, eta = (float(schedule[name]) for name in ("tau", "sigma", "gamma", "eta"))

@@ -3,6 +3,7 @@
 Written from the rules in ports/venue.py, not from the kernels. Imports the numbers of codes and kinds, nothing else.
 """
 
+import math
 from dataclasses import dataclass, field
 
 from bot4.model import enums as e
@@ -64,6 +65,10 @@ class Order:
     qty: int
     cum: int = 0
     queue: int = 0
+    seen: int = 0
+    traded: list = field(default_factory=lambda: [0, 0])  # lots that the level has not shown yet, since when
+    gone: list = field(default_factory=lambda: [0, 0])  # lots that went without a trade: the last round, this one
+    round: int = 0
     status: int = 0
     code: int = 0
     open: bool = False
@@ -149,8 +154,9 @@ class Seat:
 class RefVenue:
     """The venue; `events` and `entries` hold all that it ever said, as tuples."""
 
-    def __init__(self, rules: list[Rules], cash_e8: int, max_orders: int = 2**17):
+    def __init__(self, rules: list[Rules], cash_e8: int, max_orders: int = 2**17, queue_model=("risk-averse", 1.0)):
         self.rules = rules
+        self.queue_model = queue_model
         self.seats = [Seat() for _ in rules]
         self.cash = cash_e8
         self.now = 0
@@ -438,7 +444,7 @@ class RefVenue:
         if order.type != e.TYPE_STOP_MARKET:
             self.take(order, order.price if order.type == e.TYPE_LIMIT else 0)
             if order.open and order.type == e.TYPE_LIMIT and order.tif == e.TIF_GTC:
-                order.queue = seat.book.shown(order.side, order.price)
+                self.join(order)
             elif order.open:
                 self.expire(order)
         self.settle(order.instrument)
@@ -486,7 +492,7 @@ class RefVenue:
             return
         seat = self.seats[order.instrument]
         if order.type == e.TYPE_LIMIT and r["qty"] > order.qty:
-            order.queue = seat.book.shown(order.side, order.price)
+            self.join(order)
         order.qty = r["qty"]
         if order.type == e.TYPE_STOP_MARKET and r["trigger"]:
             order.trigger = r["trigger"]
@@ -518,6 +524,7 @@ class RefVenue:
             seat.book.apply(kind, flags, w)
             if flags & e.FLAG_LAST and seat.market():
                 seat.taken = {key: gone for key, gone in seat.taken.items() if seat.book.shown(*key) == gone[0]}
+                self.follow(index)
                 self.meet(index)
                 self.settle(index)
 
@@ -550,6 +557,65 @@ class RefVenue:
             if part > 0:
                 self.fill(order, price, part, maker=True)
                 given += part
+            self.explain(order, qty)
+
+    def join(self, order):
+        """At the end of its level's queue."""
+        order.queue = order.seen = self.seats[order.instrument].book.shown(order.side, order.price)
+        order.traded[0] = 0
+        order.gone = [0, 0]
+
+    def explain(self, order, qty):
+        """A trade: what is gone already, the oldest first, then what will go."""
+        for age in (0, 1):
+            part = min(qty, order.gone[age])
+            order.gone[age] -= part
+            qty -= part
+        before = order.traded[0] if self.now - order.traded[1] <= 2 * 10**9 else 0
+        order.traded = [before + qty, self.now]
+
+    def follow(self, index):
+        """The levels of resting orders; what went a tenth of a second ago without a trade was cancelled."""
+        seat = self.seats[index]
+        for order in seat.orders:
+            if not order.open or order.type != e.TYPE_LIMIT:
+                continue
+            shown = seat.book.shown(order.side, order.price)
+            change, order.seen = shown - order.seen, shown
+            if change < 0:
+                before = order.traded[0] if self.now - order.traded[1] <= 2 * 10**9 else 0
+                part = min(before, -change)
+                order.traded[0] = before - part
+                order.gone[1] += -change - part
+            for age in (0, 1):
+                part = min(order.gone[age], max(change, 0))
+                order.gone[age] -= part
+                change -= part
+            if self.now - order.round >= 10**8:
+                if order.gone[0]:
+                    self.cancelled(order)
+                order.gone = [order.gone[1], 0]
+                order.round = self.now
+
+    def cancelled(self, order):
+        """The queue model says how much of it was behind."""
+        ahead = order.queue
+        behind = max(0, order.seen + sum(order.gone) - ahead)
+        gone = min(order.gone[0], ahead + behind)
+        kind, exponent = self.queue_model
+        if kind == "risk-averse":
+            order.queue = min(ahead, ahead + behind - gone)
+            return
+        if ahead and behind:
+            unit = self.rules[order.instrument].lot_e8 * 1e-8
+            weigh = (lambda x: math.log1p(x * unit)) if kind == "log" else None
+            share = (
+                1 / (1 + (ahead / behind) ** exponent) if not weigh else weigh(behind) / (weigh(behind) + weigh(ahead))
+            )
+        else:
+            share = 0.0 if ahead else 1.0
+        off = max(gone - ahead, min(behind, math.ceil(share * gone)))
+        order.queue = ahead - gone + off
 
     def trigger(self, index, price):
         """Stops that the trade reaches."""
@@ -605,5 +671,9 @@ class RefVenue:
             self.cash,
             tuple((s.lots, s.cost, s.realised, s.fees, s.funding) for s in self.seats),
             tuple(sorted((i, *key, *gone) for i, s in enumerate(self.seats) for key, gone in s.taken.items())),
-            tuple((o.number, o.qty, o.cum, o.queue, o.trigger, int(o.triggered)) for s in self.seats for o in s.orders),
+            tuple(
+                (o.number, o.qty, o.cum, o.queue, o.trigger, int(o.triggered), o.seen, o.traded[0], *o.gone)
+                for s in self.seats
+                for o in s.orders
+            ),
         )

@@ -183,6 +183,12 @@ def test_the_kill_latch_survives_and_blocks_a_start_until_a_person_resets_it(con
     assert run_command("status", "--config", config).returncode == 0
 
 
+def test_a_latch_is_told_before_settings_and_input_are_refused(config, tmp_path):
+    assert run_command("kill", "--config", config, "--reason", "fat finger").returncode == 0
+    config.with_name("limits.toml").write_text("oops = = 1\n")
+    refused(run_command("start", "--config", config, "--feed", "replay:/no/such/file.gz"), 3, "fat finger")
+
+
 def test_a_latch_that_vanished_blocks_a_start(config, tmp_path):
     assert run_command("kill", "--config", config, "--reason", "x").returncode == 0
     assert run_command("reset", "--config", config, "--reason", "y").returncode == 0
@@ -197,6 +203,20 @@ def test_kill_and_reset_need_no_settings(tmp_path):
     )
     assert run_command("status", "--state", state).returncode == 3
     assert run_command("reset", "--state", state, "--reason", "y").returncode == 0
+
+
+def test_kill_status_stop_and_reset_read_the_state_folder_alone(config, tmp_path):
+    for name in ("limits.toml", "instruments.toml", "topology.toml"):
+        config.with_name(name).write_text("oops = = 1\n")
+    config.write_text(f'mode = 7\n[state]\nfolder = "{tmp_path / "state"}"\n')
+    assert run_command("kill", "--config", config, "--reason", "x").returncode == 0
+    assert KillLatch(tmp_path / "state").read().reason == "x"
+    assert run_command("status", "--config", config).returncode == 3
+    assert run_command("stop", "--config", config).returncode == 0
+    assert run_command("reset", "--config", config, "--reason", "y").returncode == 0
+    for text, word in (("[state\n", "not TOML"), ("[state]\nfolder = 7\n", "state.folder"), ("", "state.folder")):
+        config.write_text(text)
+        refused(run_command("kill", "--config", config, "--reason", "x"), 2, word, "--state FOLDER")
 
 
 def test_reset_where_nothing_is(tmp_path):

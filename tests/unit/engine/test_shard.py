@@ -163,6 +163,13 @@ def test_a_rule_of_bars_that_contradicts_itself_is_refused():
         strategy_parameters("bot4.strategies.trend", {**values, "bar_size": 0})
 
 
+def test_a_sizing_without_bars_of_a_known_length_is_refused():
+    values = {**defaults(trend.PARAMETERS), "sizing": 3}
+    assert strategy_parameters("bot4.strategies.trend", values)[0]["sizing"] == 3
+    with pytest.raises(SettingsError, match=r"strategy\.params\.sizing: 3 reads the moves from bars of a known length"):
+        strategy_parameters("bot4.strategies.trend", {**values, "bar_ns": 0})
+
+
 @pytest.mark.parametrize("part", ["PARAMETERS", "PARAMS", "STATE", "init", "on_tick", "on_bar", "on_fill"])
 def test_a_strategy_without_a_part_of_the_contract_is_refused(part, monkeypatch):
     monkeypatch.delattr(puppet, part)
@@ -185,7 +192,7 @@ def test_records_start_on_a_cache_line():
 
 def test_a_fresh_shard_trades_from_the_first_record_and_a_restarted_one_does_not():
     rig = Rig()
-    arguments = (rig.loop, rig.params, rig.instruments, rig.session, 0)
+    arguments = (rig.loop, rig.params, rig.instruments, rig.limits, rig.session, 0)
     fresh, restarted = shard_memory(*arguments, True), shard_memory(*arguments, False)
     assert (fresh.states["next_event_no"][0], fresh.states["synced"][0], fresh.status["resyncing"][0]) == (1, 1, 0)
     assert fresh.risks["equity_e8"][0] == rig.session["start_equity_e8"][0]

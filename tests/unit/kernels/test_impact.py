@@ -12,7 +12,9 @@ from bot4.kernels.impact import (
     IMPACT_SQUARE_ROOT,
     SCHEDULE,
     best_trajectory,
+    decayed_flow,
     expected_cost,
+    flow_share,
     impact_share,
     permanent_move,
     temporary_move,
@@ -45,6 +47,18 @@ def test_the_published_plan_and_its_cost(data_dir):
     assert held == pytest.approx(expected["trajectory"], rel=1e-12, abs=1e-6)
     assert -np.diff(held) == pytest.approx(expected["trade_list"], rel=1e-12)
     assert expected_cost(schedule, held) == pytest.approx(expected["expected_cost"], rel=1e-14)
+
+
+def test_a_flow_holds_the_price_off_as_the_twin_says():
+    draw = random.Random(3)
+    for _ in range(50):
+        trades = sorted((draw.uniform(0, 5_000), draw.uniform(-9, 9)) for _ in range(draw.randrange(1, 20)))
+        flow = now = 0.0
+        for number, (at, quantity) in enumerate(trades):
+            flow = decayed_flow(flow, at - now, 600.0) + quantity
+            now = at
+            expected = twin.displaced(trades[: number + 1], now, 2e4, 0.7, 600.0)
+            assert flow_share(flow, 2e4, 0.7) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 def random_schedule(draw):

@@ -5,7 +5,8 @@ import random
 import pytest
 from reference.kernels.queue_model import front_after
 
-from bot4.kernels.queue_model import QUEUE_LOG, QUEUE_POWER, QUEUE_RISK_AVERSE, lost_behind
+from bot4.kernels.queue_model import lost_behind
+from bot4.model.queue import QUEUE_LOG, QUEUE_POWER, QUEUE_RISK_AVERSE
 
 MODELS = {"risk-averse": QUEUE_RISK_AVERSE, "power": QUEUE_POWER, "log": QUEUE_LOG}
 

@@ -13,6 +13,8 @@ from bot4.model.errors import InputError, SettingsError
 from bot4.model.records import INSTRUMENT, LIMITS, SESSION
 from bot4.settings.conversion import (
     check_instruments,
+    check_limits,
+    check_profile,
     check_stop_time,
     instrument_records,
     latencies_of,
@@ -20,10 +22,11 @@ from bot4.settings.conversion import (
     session_record,
 )
 from bot4.settings.loader import load
-from bot4.settings.schema import MAX_INSTRUMENTS, MAX_SHARDS, WayLatency
+from bot4.settings.schema import MAX_INSTRUMENTS, MAX_SHARDS, Profile, WayLatency
 from bot4.shm import layout
 
-SETTINGS = load(Path(__file__).resolve().parents[3] / "config" / "paper.toml")
+SHIPPED = load(Path(__file__).resolve().parents[3] / "config" / "paper.toml")
+SETTINGS = msgspec.structs.replace(SHIPPED, profile=None)
 SPOT = ("BTCUSDT", "binance_spot")
 USDM = ("BTCUSDT", "binance_usdm")
 LISTED = SimpleNamespace(symbol="BTCUSDT", venue="binance_spot", synthetic=False)
@@ -66,6 +69,43 @@ def test_each_limit_reaches_a_word_of_its_own():
         assert len(differing) == 1, name
         reached.update(differing)
     assert reached == set(LIMITS.names)
+
+
+def test_a_session_on_paper_is_held_shorter_and_never_longer():
+    assert SHIPPED.profile is not None and limits_record(SHIPPED)[0]["drawdown_bps"] == 500
+    assert limits_record(SETTINGS)[0]["drawdown_bps"] == SHIPPED.limits.drawdown_bps == 1_500
+    tighter = msgspec.structs.replace(_changed(limits={"drawdown_bps": 400}), profile=None)
+    assert limits_record(msgspec.structs.replace(tighter, profile=Profile(drawdown_bps=400)))[0]["drawdown_bps"] == 400
+    check_profile(SHIPPED)
+    loose = msgspec.structs.replace(SHIPPED, profile=Profile(drawdown_bps=1_501))
+    with pytest.raises(SettingsError, match=r"profile.drawdown_bps: 1501 is looser than the 1500 of limits.toml"):
+        check_profile(loose)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "other"),
+    [("position_bps", 1_601, "net_bps"), ("gross_bps", 1_799, "strategy_bps"),
+     ("net_bps", 199, "position_bps"), ("venue_bps", 199, "position_bps"), ("strategy_bps", 199, "position_bps"),
+     ("gross_bps", 199, "net_bps"), ("venue_bps", 2_001, "gross_bps"), ("net_bps", 2_001, "gross_bps"),
+     ("strategy_bps", 2_001, "gross_bps"), ("kill_daily_loss_bps", 299, "daily_loss_bps"),
+     ("kill_drawdown_bps", 1_499, "drawdown_bps")],
+)  # fmt: skip
+def test_limits_of_which_one_makes_another_impossible_are_refused_by_name(name, value, other):
+    check_limits(SHIPPED)
+    with pytest.raises(SettingsError) as caught:
+        check_limits(_changed(limits={name: value}))
+    assert f": {name}: {value} is above" in str(caught.value) or f"of {name}, " in str(caught.value)
+    assert other in str(caught.value) and "\n" not in str(caught.value)
+    nearer = value + (-1 if f": {name}: " in str(caught.value) else 1)
+    if name != "gross_bps" or nearer == 1_800:  # with less, others are in its way too
+        check_limits(_changed(limits={name: nearer}))
+
+
+def test_a_budget_for_losses_that_no_order_can_meet_is_refused_by_name():
+    tight = {"stop_loss_bps": 1, "slippage_bps": 1_980}  # 20 % of the least order of 5 is 1
+    instrument_records(_changed(limits=tight, account={"equity": "10000"}), [SPOT], 1)
+    with pytest.raises(SettingsError, match=r"min_notional: fees and slippage_bps alone are .* stop_loss_bps"):
+        instrument_records(_changed(limits=tight, account={"equity": "9999"}), [SPOT], 1)
 
 
 def test_instruments_are_exact_and_dealt_to_shards_in_turn():
@@ -163,6 +203,19 @@ def test_minimum_notional_above_what_two_percent_allow_says_the_equity_needed():
     assert instrument_records(_changed(account={"equity": "250"}), [SPOT], 1).size == 1
 
 
+def test_one_account_counts_in_one_currency():
+    other = msgspec.structs.replace(SETTINGS.instruments[0], quote="USD")
+    settings = msgspec.structs.replace(SETTINGS, instruments=(other, *SETTINGS.instruments[1:]))
+    with pytest.raises(
+        SettingsError, match=r"instrument\[0\]\.quote: BTCUSDT is priced in USD, .* counts in USDT; leave"
+    ):
+        instrument_records(settings, [SPOT], 1)
+    assert instrument_records(settings, [USDM], 1).size == 1, "what is not chosen does not matter"
+    silent = msgspec.structs.replace(other, quote=None)
+    settings = msgspec.structs.replace(SETTINGS, instruments=(silent, *SETTINGS.instruments[1:]))
+    assert instrument_records(settings, [SPOT], 1).size == 1
+
+
 def test_minimum_notional_above_the_largest_order():
     with pytest.raises(SettingsError, match=r"order_notional of limits\.toml is 4"):
         instrument_records(_changed(limits={"order_notional": "4"}), [SPOT], 1)
@@ -206,6 +259,19 @@ def test_session(paced, measure, expected):
         "n_instruments": 3,
         "measure": expected,
         "lag_limit_ns": 0,
+        **dict.fromkeys(
+            (
+                "high_water_e8",
+                "day",
+                "day_start_e8",
+                "streak",
+                "streak_until_ns",
+                "day_shut_until_ns",
+                "asks_first",
+                "stake_e8",
+            ),
+            0,
+        ),
     }
 
 

@@ -199,7 +199,7 @@ def test_the_live_view_draws_and_gives_the_terminal_back(wires):
 
 
 def test_status_lines(wires):
-    base = {"state_folder": "state", "running": False, "latch": None}
+    base = {"state_folder": "state", "not_flat": [], "trouble": "", "running": False, "latch": None}
     assert status_lines(base) == ["nothing runs on state folder state"]
     latch = {"tripped": True, "reason": "drill"}
     assert status_lines(base | {"latch": latch})[1] == "kill latch: SET (drill)"

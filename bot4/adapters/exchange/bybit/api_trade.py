@@ -390,17 +390,19 @@ class Desk:
         return {"category": category, "list": rows}
 
     def api_key(self, account: Account, api_key: str) -> dict[str, Any]:
-        """What the key may do."""
+        """What the key may do: trade and nothing else, from this machine, unless it is to be a bad one."""
+        faults = account.key_faults
+        words = {"withdraws": "Withdraw", "transfers": "AccountTransfer"}
         return {
             "id": str(account.index + 1),
             "note": account.name,
             "apiKey": api_key,
-            "readOnly": 0,
+            "readOnly": int("reads_only" in faults),
             "secret": "",
             "permissions": {
                 "ContractTrade": ["Order", "Position"],
                 "Spot": ["SpotTrade"],
-                "Wallet": ["AccountTransfer"],
+                "Wallet": [words[fault] for fault in faults if fault in words],
                 "Options": [],
                 "Derivatives": ["DerivativesTrade"],
                 "CopyTrading": [],
@@ -410,7 +412,7 @@ class Desk:
                 "Affiliate": [],
                 "Earn": [],
             },
-            "ips": ["*"],
+            "ips": ["*"] if "unbound" in faults else ["127.0.0.1"],
             "type": 1,
             "deadlineDay": 90,
             "expiredAt": "2100-01-01T00:00:00Z",

@@ -77,14 +77,13 @@ class RefOffer:
 
     def __init__(self):
         self.shown = {True: {}, False: {}}  # what the last message that spoke of a level said
-        self.taken = {True: defaultdict(int), False: defaultdict(int)}  # by us since then
+        self.taken = {True: defaultdict(int), False: defaultdict(int)}  # by us, and still there in the recording
         self.older = {True: {}, False: {}}  # where ours wait a quote does not move the level: what it was
         self.n_taken = self.n_met = self.n_passed = 0
 
     def say(self, bids, price, lots):
         """A message tells a level."""
-        if self.shown[bids].get(price, 0) != lots:
-            self.taken[bids][price] = 0
+        self.taken[bids][price] = min(self.taken[bids][price], lots)
         self.shown[bids][price] = lots
 
     def change(self, bids, asks):
@@ -131,6 +130,8 @@ class RefOffer:
     def traded(self, price, lots, side, fills):
         """A trade (side +1: the buyer took) went through these of our orders."""
         assert sum(fill[2] for fill in fills) <= lots, "more than the trade"
+        there = self.taken[side < 0]
+        there[price] = max(0, there[price] - lots)  # the trade took what we had taken, in the recording
         for bids, ours, part in fills:
             self.n_passed += part
             if bids == (side < 0):

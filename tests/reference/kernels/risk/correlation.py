@@ -3,6 +3,7 @@
 import math
 
 ENOUGH = 100
+WINDOW = 1_024
 
 
 class RefMoves:
@@ -12,6 +13,8 @@ class RefMoves:
         self.n, self.decay = n, decay
         self.last = [None] * n
         self.pairs = {(i, j): [] for i in range(n) for j in range(i)}
+        self.window = []  # the moves of the last seconds, the oldest replaced in its place
+        self.seconds = 0
 
     def note(self, mids):
         """One second: a mid, or None, of each instrument."""
@@ -19,6 +22,8 @@ class RefMoves:
             mid / last - 1.0 if mid is not None and last else None for mid, last in zip(mids, self.last, strict=True)
         ]
         self.last = list(mids)
+        self.window[self.seconds % WINDOW : self.seconds % WINDOW + 1] = [moves]
+        self.seconds += 1
         for (i, j), known in self.pairs.items():
             if moves[i] is not None and moves[j] is not None:
                 known.append((moves[i], moves[j]))

@@ -9,6 +9,8 @@ from math import ceil
 KILLED, BREAKER, POSITION, NOTIONAL, SIZE, COLLAR, DRAWDOWN, DAILY_LOSS, STOP_MISSING, STOP_SIDE = range(301, 311)
 OPEN_ORDERS, COOL_DOWN, RATE, SIZE_ZERO, NO_EQUITY, SHORT_SPOT, BAD_ORDER, MIN_NOTIONAL = range(311, 319)
 GROSS, NET, VENUE, STREAK, CORRELATION = range(319, 324)
+STRATEGY = 331
+SHARD_RATE, ORDER_RATE, MESSAGE_RATE, REPEAT, STOP_FAR, STOP_LOSS, SELF_TRADE = range(324, 331)
 STALE, NO_QUOTE = 103, 409
 MARKET, LIMIT = 1, 2
 GTC, IOC = 1, 2
@@ -28,6 +30,8 @@ def bad_fields(order, instrument):
         and least <= order["qty_lots"] <= min(instrument["max_qty_lots"], TOO_LARGE - 1)
         and order["ts_ns"] >= 0
         and 0 <= order["stop_ticks"] < TOO_LARGE
+        and order["trail_ticks"] >= 0
+        and order["even_ticks"] >= 0
         and order["tif"] in (GTC, IOC)
         and order["flags"] in (0, 1, 2, 3)
         and order["leg"] in (0, 1, 2, 3)
@@ -43,8 +47,9 @@ def bad_fields(order, instrument):
 
 
 def worst(order, view):
-    """Lots on the order's side if it and everything pending there fills; what is held on the other may be gone."""
-    pending = view["pending_buy_lots"] if order["side"] > 0 else view["pending_sell_lots"]
+    """Lots on the order's side if it and all that is pending there and may open fills; the other side may be gone."""
+    name = "buy" if order["side"] > 0 else "sell"
+    pending = view[f"pending_{name}_lots"] - view[f"exit_{name}_lots"]
     return max(view["position_lots"] * order["side"], 0) + pending + order["qty_lots"]
 
 
@@ -60,6 +65,34 @@ def collar(order, view, limits):
     return COLLAR if order["type"] == LIMIT and abs(order["price_ticks"] - mid) > mid * far else 0
 
 
+def empty(bucket_ns, now, limits, name, tokens=None):
+    """True if no token is left in the bucket of that name."""
+    tokens = limits[f"{name}_tokens"] if tokens is None else tokens
+    refill = limits[f"{name}_refill_ns"]
+    return tokens <= 0 or refill <= 0 or bucket_ns - now > (tokens - 1) * refill
+
+
+def repeated(order, view, limits):
+    """REPEAT if as many of this side have gone out in a row as may."""
+    in_a_row = view["run"] * order["side"] >= limits["repeat_orders"]
+    return REPEAT if in_a_row and order["ts_ns"] - view["run_ns"] < limits["repeat_pause_ns"] else 0
+
+
+def meets_own(order, view):
+    """True if an own order of the other side is at its price or beyond."""
+    own = view["own_ask_ticks"] if order["side"] > 0 else view["own_bid_ticks"]
+    return own > 0 and (order["type"] == MARKET or order["side"] * order["price_ticks"] >= order["side"] * own)
+
+
+def stop_loss(order, price, lots, instrument, limits):
+    """What so many lots lose from `price` to the order's stop, with fees both ways and slippage, each rounded up."""
+    fee = Fraction(max(instrument["taker_fee_ppm"], 0), 10**6)
+    stop, value = order["stop_ticks"], instrument["value_e8"]
+    there = min(fee, 1) * min(lots * price * value, MOST_MONEY)
+    back = min(fee + Fraction(limits["slippage_bps"], 10_000), 1) * min(lots * stop * value, MOST_MONEY)
+    return min(lots * abs(price - stop) * value, MOST_MONEY) + ceil(there) + ceil(back)
+
+
 def loss(mark, equity, bps, capital):
     """True if the loss from `mark` has reached its share of it, or of the capital at stake."""
     return mark > equity and mark - equity >= min(mark, capital, MOST_MONEY) * Fraction(bps, 10_000)
@@ -72,6 +105,14 @@ def valued(lots, twice_mid, value_e8):
     return min(lots * twice_mid * value_e8, MOST_MONEY)
 
 
+def worth_twice(row):
+    """Twice the price at which an instrument counts: the mid, or more where that is not live and the cost was."""
+    twice = row["twice_mid"]
+    if twice and not row["live"] and row["lots"]:
+        twice = max(twice, 2 * ceil(Fraction(abs(row["cost"]), abs(row["lots"]))))
+    return twice
+
+
 def others(rows, index):
     """What all instruments but one may come to: gross, long, short, and at that one's venue; twice the value.
 
@@ -82,9 +123,7 @@ def others(rows, index):
         if number == index:
             continue
         long, short = max(row["lots"], 0) + row["buys"], max(-row["lots"], 0) + row["sells"]
-        twice = row["twice_mid"]
-        if twice and not row["live"] and row["lots"]:
-            twice = max(twice, 2 * ceil(Fraction(abs(row["cost"]), abs(row["lots"]))))
+        twice = worth_twice(row)
         worst = valued(max(long, short), twice, row["value_e8"])
         found["gross"] += worst
         found["long"] += valued(long, twice, row["value_e8"])
@@ -96,6 +135,11 @@ def others(rows, index):
 def unproven(rows):
     """Profit at prices that are not live: it counts for nothing. rows : lots, buys, sells, live, worth"""
     return sum(max(0, row["worth"]) for row in rows if not row["live"] and (row["lots"] or row["buys"] or row["sells"]))
+
+
+def exposed_of(rows, index):
+    """The instruments that hold something or may come to, and that one. rows : lots, buys, sells"""
+    return [number for number, row in enumerate(rows) if number == index or row["lots"] or row["buys"] or row["sells"]]
 
 
 def check(order, view, instrument, limits):
@@ -111,7 +155,7 @@ def check(order, view, instrument, limits):
             return POSITION
         if crowded:
             return OPEN_ORDERS
-        return collar(order, view, limits) if quoted else 0
+        return (quoted and collar(order, view, limits)) or repeated(order, view, limits)
     for refused, code in (
         (view["killed"], KILLED),
         (view["breaker_open"], BREAKER),
@@ -119,12 +163,17 @@ def check(order, view, instrument, limits):
         (not quoted, NO_QUOTE),
         (view["equity_e8"] <= 0, NO_EQUITY),
         (loss(view["high_water_e8"], view["equity_e8"], limits["drawdown_bps"], limits["capital_e8"]), DRAWDOWN),
+        (view["day_shut"], DAILY_LOSS),
         (loss(view["day_start_e8"], view["equity_e8"], limits["daily_loss_bps"], limits["capital_e8"]), DAILY_LOSS),
         (view["streak"], STREAK),
         (crowded, OPEN_ORDERS),
         (view["last_open_ns"] > 0 and now - view["last_open_ns"] < limits["cool_down_ns"], COOL_DOWN),
-        (view["bucket_ns"] - now > (limits["bucket_tokens"] - 1) * limits["bucket_refill_ns"], RATE),
+        (empty(view["bucket_ns"], now, limits, "bucket"), RATE),
+        (empty(view["shard_bucket_ns"], now, limits, "shard"), SHARD_RATE),
+        (empty(view["order_bucket_ns"], now, limits, "order"), ORDER_RATE),
+        (empty(view["message_bucket_ns"], now, limits, "message", ceil(limits["message_tokens"] / 2)), MESSAGE_RATE),
         (instrument["is_spot"] and side < 0 and view["position_lots"] - view["pending_sell_lots"] < qty, SHORT_SPOT),
+        (meets_own(order, view), SELF_TRADE),
         (qty > limits["order_lots"], SIZE),
         (order["stop_ticks"] <= 0, STOP_MISSING),
     ):
@@ -135,6 +184,8 @@ def check(order, view, instrument, limits):
     edge = (bid if side > 0 else ask) if order["type"] == MARKET else (min(price, bid) if side > 0 else max(price, ask))
     if not side * (edge - order["stop_ticks"]) > 0:
         return STOP_SIDE
+    if abs(own - order["stop_ticks"]) > own * Fraction(min(limits["stop_bps"], MOST_BPS), 10_000):
+        return STOP_FAR
     if collar(order, view, limits):
         return COLLAR
     dearest = own if side > 0 else max(own, bid)
@@ -147,14 +198,21 @@ def check(order, view, instrument, limits):
     share = equity * Fraction(limits["position_bps"], 10_000)
     if worst(order, view) * mid * instrument["value_e8"] > share:
         return POSITION
+    if stop_loss(order, own, worst(order, view), instrument, limits) > min(
+        equity * limits["stop_loss_bps"] // 10_000, MOST_MONEY
+    ):
+        return STOP_LOSS
     long = worst(order, view)
     other = worst({**order, "side": -side, "qty_lots": 0}, view)
     own, most = (valued(lots, bid + ask, instrument["value_e8"]) for lots in (long, max(long, other)))
     for amount, bps, code in (
         (view["others_gross_e8"] + most, "gross_bps", GROSS),
+        (view["others_gross_e8"] + most, "strategy_bps", STRATEGY),
         (view["others_long_e8" if side > 0 else "others_short_e8"] + own, "net_bps", NET),
         (view["others_venue_e8"] + most, "venue_bps", VENUE),
     ):
         if amount > min(equity * 2 * min(limits[bps], MOST_BPS) // 10_000, MOST_MONEY):
             return code
-    return CORRELATION if view["correlation_bps"] > limits["correlation_bps"] else 0
+    if view["correlation_bps"] > limits["correlation_bps"]:
+        return CORRELATION
+    return repeated(order, view, limits)

@@ -1,8 +1,13 @@
-"""The generated market does not forget who took from it: its fair price has moved for good, by the chosen model."""
+"""The generated market does not forget who took from it: its fair price has moved, by the chosen model."""
+
+import math
 
 import pytest
+from reference.kernels.impact import displaced
 from rig.exchange_desk import BTC, Desk
 
+from bot4.adapters.exchange.agent import FLOW_S
+from bot4.kernels.impact import decayed_flow
 from bot4.model.errors import SettingsError
 
 MODELS = {
@@ -48,8 +53,6 @@ def alone(tmp_path_factory):
 @pytest.mark.parametrize("model", list(MODELS))
 def test_who_buys_leaves_a_higher_price_and_who_sells_a_lower_one(tmp_path, alone, model):
     share = MODELS[model][1]
-    if model == "square_root":
-        share = 5 * 0.5 * (0.8 / 10_000) ** 0.5  # each order by itself
     for side, sign in (("BUY", 1), ("SELL", -1)):
         moved = after_taking(tmp_path, text_of(model), side) / alone[side] - 1
         assert moved == pytest.approx(sign * share, abs=0.002)
@@ -68,6 +71,28 @@ def test_who_waits_moves_nothing_and_other_symbols_stay(tmp_path):
     assert bitcoin._fair - fair[0] == pytest.approx(75 * (bought - sold) * 100)
     desk.made.market._markets[0].taken(is_buy=False, qty_e8=10**15)
     assert bitcoin._fair == bitcoin._floor()
+
+
+def test_by_the_square_root_law_no_cut_of_an_order_is_rewarded_and_there_and_back_is_nothing(tmp_path):
+    market = Desk(tmp_path, scenario=text_of("square_root"), market_seed=5).made.market._markets[0]
+    begin = market._fair
+
+    def stands_off():
+        return math.log(market._fair / begin)
+
+    trades = [(0, 2.5), (0, -1.0), (100, 4.0), (300, -9.0), (300, 1.5), (900, 2.0)]
+    now = 0
+    for number, (at, quantity) in enumerate(trades):
+        market._press(decayed_flow(market._flow, float(at - now), FLOW_S), market._impact)
+        now = at
+        for _ in range(10):  # in ten parts
+            market.taken(quantity > 0, round(abs(quantity) * 10**7))
+        expected = displaced(trades[: number + 1], now, 10_000.0, 0.5, FLOW_S)
+        assert stands_off() == pytest.approx(expected, abs=1e-12)
+    market.taken(market._flow < 0, round(abs(market._flow) * 10**8))
+    assert abs(stands_off()) < 1e-4, "but for what is no whole unit"
+    market._press(decayed_flow(4.0, 20 * FLOW_S, FLOW_S), market._impact)
+    assert abs(stands_off()) < 1e-5, "and it is forgotten"
 
 
 def test_what_the_market_does_by_itself_has_no_impact(tmp_path):

@@ -68,6 +68,20 @@ def test_orders_by_ten_seconds_and_by_day():
     limit.take(NOON + 43_200)
 
 
+def test_what_is_refused_within_has_not_been_sent():
+    limit = OrderLimit(Limits(orders_10s=3))
+    with limit.of(NOON, 2):
+        pass
+    with pytest.raises(Refused), limit.of(NOON):
+        raise Refused(-2010, "no")
+    assert [count.used for count in limit.counts] == [2, 2]
+    limit.give_back(NOON, 5)
+    assert [count.used for count in limit.counts] == [0, 0], "no credit below none"
+    limit.take(NOON, 3)
+    limit.give_back(NOON + 10, 1)
+    assert [count.used for count in limit.counts] == [0, 2], "of the intervals that run now"
+
+
 def test_orders_of_a_list_count_together_or_not_at_all():
     limit = OrderLimit(Limits(orders_10s=3))
     limit.take(NOON, 2)

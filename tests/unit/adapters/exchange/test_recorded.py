@@ -6,8 +6,8 @@ from rig.exchange_capture import STEP_NS, Capture
 from rig.exchange_desk import BTC
 from rig.exchange_recorded import RecordedDesk, open_files
 
-from bot4.adapters.exchange.recorded import read_queue
-from bot4.model.errors import RecordingError, SettingsError
+from bot4.model.errors import RecordingError
+from bot4.model.queue import read_queue
 
 BIDS = "60000.00 5, 59999.00 4, 59998.00 9"
 ASKS = "60000.10 3, 60001.00 4, 60002.00 9"
@@ -135,7 +135,7 @@ def test_a_decrease_that_a_trade_explains_is_no_cancel(play, late):
     assert one.tape == [("60000", "2")]
 
 
-def test_what_we_took_is_not_offered_again_until_the_level_changes(play):
+def test_what_we_took_is_not_offered_again(play):
     capture = Capture(BIDS, ASKS).quote("60000.00 5", "60000.10 3").depth("60000.00 6", "60000.10 3")
     capture.trade("60000.50", "1", seller=False).quote("60000.00 6", "60000.10 4").depth("", "60000.10 4")
     one = play(capture)
@@ -145,10 +145,27 @@ def test_what_we_took_is_not_offered_again_until_the_level_changes(play):
         one.next()
         assert one.book("SELL") == [("60000.1", "1"), ("60001", "4")]
     one.next()
-    assert one.book("SELL")[0] == ("60000.1", "4"), "a quote has said another quantity"
+    assert one.book("SELL")[0] == ("60000.1", "2"), "a quote has said one more"
     one.desk.market(0, "BUY", quantity="4")
     one.next()
-    assert one.book("SELL")[0] == ("60001", "4"), "the change says the same again"
+    assert one.book("SELL")[0] == ("60001", "2"), "the change says the same again"
+
+
+def test_a_level_that_flickers_by_a_lot_gives_us_a_lot(play):
+    capture = Capture(BIDS, ASKS)
+    for lots in ("3.00001", "3", "3.00001", "2.5", "3.5"):
+        capture.depth("", f"60000.10 {lots}")
+    capture.trade("60000.10", "2", seller=False).depth("", "60000.10 1.5").depth("60000.00 5", "60000.10 4")
+    one = play(capture)
+    one.desk.market(0, "BUY", quantity="3")
+    for offered in ("0.00001", None, "0.00001", None, "1"):
+        one.next()
+        first = one.book("SELL")[0]
+        assert first == (("60000.1", offered) if offered else ("60001", "4"))
+    one.next(2)
+    assert one.book("SELL")[0] == ("60000.1", "1"), "the trade took what we had taken: half of it is left"
+    one.next()
+    assert one.book("SELL")[0] == ("60000.1", "3.5")
 
 
 def test_what_reached_us_is_taken_too(play):
@@ -161,7 +178,7 @@ def test_what_reached_us_is_taken_too(play):
     one.next()
     assert one.book("SELL")[0] == ("60000.03", "0.5")
     one.next()
-    assert one.book("SELL")[0] == ("60000.03", "1")
+    assert one.book("SELL")[0] == ("60000.1", "3"), "less is there than we have taken"
 
 
 def test_the_market_walks_through_our_orders_best_first(play):
@@ -333,8 +350,7 @@ def test_recordings_that_are_no_market(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "fifo", "power:", "power:0", "power:11", "power:x", "log:2", "power:1.2.3"])
 def test_queue_models_that_there_are_not(text):
-    with pytest.raises(SettingsError, match="--queue"):
-        read_queue(text)
+    assert read_queue(text) is None
 
 
 def test_maintenance_cancels_our_orders_and_leaves_the_book(play):
@@ -354,3 +370,23 @@ def test_maintenance_cancels_our_orders_and_leaves_the_book(play):
     assert one.desk.venue.accounts[0].open == {}
     assert one.book("BUY", 9) == book
     assert one.desk.limit(0, "SELL", "60000.00", "2")["executedQty"] == "2.00000000"
+
+
+def test_what_finds_no_room_is_told_and_so_is_the_end(play, caplog, monkeypatch):
+    caplog.set_level("INFO", logger="bot4")
+    capture = Capture(BIDS, ASKS).depth("59000.00 1, 58000.00 1", "").depth("57000.00 1", "")
+    one = play(capture)
+    market = one.desk.made.market
+    assert one.desk.made.recording()[BTC]["left_out"] == 0
+    monkeypatch.setattr("bot4.adapters.exchange.recorded.ROOM", one.desk.venue.core.open_orders + 1)
+    one.next(2)
+    assert one.desk.made.recording()[BTC] == {
+        "at_ns": market.symbols[BTC].last_ns, "left_out": 2, "has_ended": False
+    }  # fmt: skip
+    assert one.book("BUY", 9)[-1] != ("57000", "1")
+    while not market.has_ended:
+        one.next()
+    told = [(record.getMessage(), record.fields) for record in caplog.records]
+    assert [text for text, _ in told] == ["a part of the recording is left out", "the recording of a symbol has ended"]
+    assert told[0][1]["symbol"] == told[1][1]["symbol"] == BTC and told[1][1]["left_out"] == 2
+    assert one.desk.made.recording()[BTC]["has_ended"]

@@ -128,6 +128,28 @@ def test_order_counts_in_headers_and_429(tmp_path):
     desk.done(0, "POST", "order", **ORDER)
 
 
+def test_orders_that_fill_or_are_refused_do_not_count(tmp_path):
+    """The venue's own examples: a first fill as taker takes one off, as maker five, and no order refused is one."""
+    desk = Desk(tmp_path)
+
+    def counts(account=0):
+        return {row["count"] for row in desk.done(account, "GET", "rateLimit/order")}
+
+    for _ in range(3):
+        maker = desk.limit(0, "SELL", "60000", "0.002")
+    assert counts() == {3}
+    desk.limit(1, "BUY", "60000", "0.001")
+    assert (counts(0), counts(1)) == ({0}, {0}), "one of three as maker, and a taker's own"
+    desk.limit(0, "SELL", "61000", "0.002")
+    desk.limit(1, "BUY", "60000", "0.001")
+    assert counts() == {1}, "the rest of it is not a first fill"
+    desk.done(0, "DELETE", "order", symbol=BTC, orderId=maker["orderId"])
+    assert counts() == {1}, "canceled ones stay in it"
+    taker = {"symbol": BTC, "side": "BUY", "type": "LIMIT_MAKER", "price": "60500", "quantity": "0.001"}
+    assert desk.refused(1, "POST", "order", **taker)[0] == -2010
+    assert counts(1) == {0}, "the core has refused it"
+
+
 def test_the_websocket_api_reads_the_same(desk):
     assert desk.socket(None, "time")["result"] == {"serverTime": desk.now_ms}
     answer = desk.socket(0, "order.place", **ORDER)

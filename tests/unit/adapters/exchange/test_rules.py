@@ -204,7 +204,9 @@ def test_a_venue_that_is_closed_for_maintenance(tmp_path, cancels):
     other = order("y", symbol="ETHUSDT", price="2000")
     assert desk.refused(0, "POST", "order", **other) == (-1013, "Market is closed.")
     found = desk.done(0, "GET", "order", symbol=BTC, orderId=crowd_of)["status"]
-    assert found == ("CANCELED" if cancels == "true" else "NEW")
+    assert found == ("EXPIRED" if cancels == "true" else "NEW"), "the venue has ended it, not its owner"
+    told = [event["x"] for event in desk.events[0] if event["e"] == "executionReport"]
+    assert told == (["NEW", "EXPIRED"] if cancels == "true" else ["NEW"])
     desk.tick(30.0)
     desk.gateway.states()
     assert [row["status"] for row in desk.get("exchangeInfo")["symbols"]] == ["TRADING", "TRADING"]

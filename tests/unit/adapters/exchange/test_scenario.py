@@ -214,6 +214,33 @@ def test_the_control_endpoint(tmp_path):
     assert control("GET", "/control/anything", b"").status == 404
 
 
+def test_faults_are_bounded_and_those_that_are_over_make_room(tmp_path, monkeypatch):
+    monkeypatch.setattr("bot4.adapters.exchange.scenario.MAX_FAULTS", 3)
+    desk = Desk(tmp_path)
+    control = desk.gateway.control
+
+    def kinds():
+        return [row["kind"] for row in json.loads(control("GET", "/control/fault", b"").body)["faults"]]
+
+    control("POST", "/control/fault", b'{"kind":"halt","symbol":"BTCUSDT","duration_ms":500}')
+    control("POST", "/control/fault", b'{"kind":"error_before","endpoint":"GET /api/v3/ping","times":1}')
+    assert control("POST", "/control/fault", b'{"kind":"garbage","endpoint":"x"}').status == 200
+    desk.gateway.states()
+    answer = control("POST", "/control/fault", b'{"kind":"empty"}')
+    assert (answer.status, len(kinds())) == (400, 3)
+    assert "there are 3 already; take some out with DELETE /control/fault" in json.loads(answer.body)["error"]
+    assert desk.gateway.fault_of("GET /api/v3/ping") is not None  # and with it this one is over
+    assert control("POST", "/control/fault", b'{"kind":"empty","endpoint":"y"}').status == 200
+    assert kinds() == ["halt", "garbage", "empty"]
+    desk.tick(1.0)
+    assert control("POST", "/control/fault", b'{"kind":"empty","endpoint":"z"}').status == 400
+    desk.gateway.states()  # the halt has been taken back now, and not before
+    assert desk.venue.symbol(BTC).status == "TRADING"
+    assert control("POST", "/control/fault", b'{"kind":"empty","endpoint":"z"}').status == 200
+    assert control("DELETE", "/control/fault", b"").status == 200
+    assert kinds() == []
+
+
 def chaos(folder, seed, requests=150):
     """A market, an account that does anything, faults by probability: everything that was answered and written."""
     text = f"""

@@ -88,7 +88,7 @@ def test_each_layout_is_known_with_and_without_a_head_in_each_packing(tmp_path, 
 def test_rows_become_records_in_exact_ticks_and_lots_and_the_order_of_time(tmp_path):
     names = ["ETHUSDT-trades-2024-01-15.csv", "BTCUSDT-bookTicker-2024-01-15.csv"]
     archives = find_captures([write(tmp_path, name) for name in names])
-    head = convert_archives(archives, tmp_path / "out", sizes_of(None, None))
+    head, _ = convert_archives(archives, tmp_path / "out", sizes_of(None, None))
     sizes = [(listed.symbol, listed.tick_size, listed.lot_size) for listed in head.instruments]
     assert sizes == [("ETHUSDT", "0.01", "0.01"), ("BTCUSDT", "0.1", "0.001")] and head.clock == "venue"
     rows = np.concatenate(list(Recording([tmp_path / "out"]).blocks()))
@@ -242,13 +242,23 @@ def test_klines_of_the_archive_are_converted_and_read_again_as_they_were(tmp_pat
         source.write_bytes(gzip.compress(text.encode()) if packed == "csv.gz" else text.encode())
     (file,) = find_captures([source])
     out = tmp_path / "bars"
-    convert_bars(file, out, sizes_of(None, None))
+    said = convert_bars(file, out, sizes_of(None, None))
+    assert (said["gaps"], said["duplicates"], said["out_of_order"], said["bar_ms"]) == (2, 0, 0, 60_000)
+    assert (said["first_ns"], said["last_ns"]) == (1704067200000 * 10**6, 1704067500000 * 10**6)
     for named in ([out], [out / "bars.json"], [out / "BTCUSDT-1m-2024-01.parquet"]):
         (found,) = find_captures(named)
         assert isinstance(found, ConvertedBars)
         assert list(found.bars()) == [file.bar(row) for row in file.rows()]
         expected = file.check() | {"name": "BTCUSDT-1m-2024-01", "files": [str(path) for path in found.files]}
         assert found.check() == expected and expected["gaps"] == 2
+
+
+def test_a_conversion_tells_how_many_trades_are_missing(tmp_path):
+    for day, numbers in ((8, (1, 2, 5)), (9, (6, 9))):
+        lines = "".join(f"{number},2.5,1,{2 + number},{1704067200000 + number},True,True\n" for number in numbers)
+        (tmp_path / f"BTCUSDT-trades-2024-01-{day:02d}.csv").write_text(lines)
+    _, gaps = convert_archives(find_captures([tmp_path]), tmp_path / "out", sizes_of(None, None))
+    assert gaps == 4
 
 
 def converted(tmp_path):

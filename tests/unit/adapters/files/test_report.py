@@ -10,6 +10,7 @@ import pytest
 from builders import report_sample as sample
 
 from bot4.adapters.files.report import closing_lines, session_object, symbol_keys, write_report
+from bot4.adapters.files.report_assumption import LIMIT_ROWS
 from bot4.adapters.files.report_facts import RunFacts, WorkerFacts
 from bot4.adapters.files.report_page import session_page
 from bot4.model import enums as e
@@ -241,6 +242,11 @@ def test_assumptions_name_latencies_fees_and_limits(session: sample.SampleSessio
     assert all(row["note"] for row in report_of(session)["assumptions"])
 
 
+def test_assumptions_name_every_limit() -> None:
+    assert set(LIMIT_ROWS) == set(r.LIMITS.names), "a limit that the report does not tell, or one that is none"
+    assert len({name for name, _, _ in LIMIT_ROWS.values()}) == len(LIMIT_ROWS), "two limits of one name"
+
+
 def test_assumptions_name_what_ways_really_take(session: sample.SampleSession) -> None:
     """The least of a way counts where a table says less."""
     tables = log_normal(30_000_000, 0.5, "x"), constant(5_000_000), constant(1)
@@ -297,8 +303,11 @@ def test_closing_lines_of_gain_draw_and_kill() -> None:
 
 
 def test_what_must_not_be_overlooked_is_said_last_and_on_the_page(session: sample.SampleSession) -> None:
-    report = report_of(session)
-    assert report["warnings"] == []
+    held = ["STILL OPEN at the end: ETHUSDT 0.02 (valued at the last price, and gone with the simulated venue)."]
+    assert report_of(session)["warnings"] == held
+    assert "bot4-kill --flatten" in report_of(session, facts(mode="live"))["warnings"][0]
+    session.wires.positions[:, w.POSITION_LOTS] = 0
+    assert report_of(session)["warnings"] == []
     late = sample.SampleSession(seconds=5)
     late.wires.rejects[0, e.DECISION_BAD_SCORE] = 3
     late.wires.levels[1] = 0
@@ -309,7 +318,12 @@ def test_what_must_not_be_overlooked_is_said_last_and_on_the_page(session: sampl
     for pace, free_running in (("event", False), ("free", True)):
         run = facts(pace=pace, warnings=["BTCUSDT: 5.0 h without data <between> a and b."])
         report = report_of(late, run)
-        words = ["5.0 h without data", "never a whole book", "opened on: BTCUSDT.", "decided on: ETHUSDT."]
+        words = [
+            "5.0 h without data",
+            "never a whole book",
+            "opened on: BTCUSDT.",
+            "decided on: ETHUSDT.",
+        ]
         words += ["no market on: BTCUSDT.", "(NaN) or infinite 3 times", "without a confirmed stop"]
         for word, warning in zip(words, report["warnings"], strict=True):
             assert word in warning

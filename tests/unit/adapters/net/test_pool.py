@@ -250,7 +250,7 @@ def test_a_thousand_disconnects_leave_nothing_behind(tls):
         began = slot.attempts, clock.ns
         reader.until(lambda: slot.opened == cuts + 1, wait)
         assert slot.attempts - began[0] <= (clock.ns - began[1]) / 1e9
-        assert abs(open_files() - files) <= 4, "the one opening and the one connection that come and go"
+        assert open_files() - files <= 4, "the one opening and the one connection that come and go"
         assert threading.active_count() <= threads + 2
         assert len(venue.log) == cuts
         assert len(reader.pool._free) == MAX_CONNECTIONS - 1
@@ -482,7 +482,7 @@ def test_loads_are_split_anew_by_measured_rates(tls):
         heavy = even | {("binance_spot", reader.pool.slots[0].symbols[0]): 50.0}
         assert reader.pool.rebalance(heavy) == 2
         assert sorted(len(slot.symbols) for slot in reader.pool.slots) == [1, 5]
-        reader.until(lambda: len(reader.closed) == 2, lambda: clock.pass_s(0.5))
+        reader.until(lambda: len(reader.closed) == 2, lambda: clock.pass_s(0.01))  # the overlap is many turns long
         assert {closed.reason for closed in reader.closed} == {"replaced"}
         assert {slot.current.symbols for slot in reader.pool.slots} == {slot.symbols for slot in reader.pool.slots}
         reader.until(venue.ended.is_set)

@@ -48,7 +48,12 @@ def test_trip_and_reset_alternate_and_keep_the_reason(fresh):
 
 def test_tripping_twice_stays_tripped(fresh):
     fresh.trip("first")
-    assert fresh.trip("second").reason == "second"
+    first = fresh.read()
+    assert fresh.trip("second").reason == "first; then: second"
+    assert fresh.trip("first").reason == "first; then: second", "said before"
+    assert fresh.read().since_ns == first.since_ns
+    fresh.reset("looked at")
+    assert fresh.trip("third").reason == "third"
     assert is_tripped(fresh.path)
 
 

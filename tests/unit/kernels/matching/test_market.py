@@ -78,6 +78,85 @@ def test_a_trade_through_clears_the_queue(pair):
     assert pair.memory.orders[0]["cum_lots"] == 4
 
 
+LATER = 100_000_000
+
+
+def level(pair, lots, after_ns=LATER, price=399):
+    """The level of our order shows another quantity, after a while."""
+    pair.now += after_ns
+    pair.tick(0, e.TICK_LEVEL, e.FLAG_LAST, price, lots, 1)
+    pair.check_state()
+    return int(pair.memory.orders[0]["queue_lots"])
+
+
+def waiting(queue, lots=10):
+    """A pair with an order of ours behind so many lots."""
+    pair = Pair(cash_e8=10**12, queue=queue)
+    pair.instruments[0]["min_notional_e8"] = 0
+    pair.twin.rules[0].min_notional_e8 = 0
+    snapshot(pair)
+    pair.tick(0, e.TICK_LEVEL, e.FLAG_LAST, 399, lots, 1)
+    place(pair, 1, 1, e.TYPE_LIMIT, 5, price=399)
+    level(pair, lots)
+    return pair
+
+
+@pytest.mark.parametrize(("queue", "left"), [("risk-averse", 40), ("power:1", 30), ("power", 28), ("log", 31)])
+def test_what_goes_without_a_trade_was_ahead_as_far_as_the_model_says(queue, left):
+    """Forty ahead, twenty behind, and fifteen go: behind 15; 15/3; 15/5; 15 * 0.335, rounded up."""
+    pair = waiting(queue, 40)
+    assert level(pair, 60) == 40, "what comes is behind"
+    assert level(pair, 45) == 40, "its trade may still come"
+    assert level(pair, 45, LATER - 1) == 40
+    assert level(pair, 45, 1 + LATER) == left
+
+
+@pytest.mark.parametrize("queue", ["risk-averse", "power", "log"])
+def test_nobody_is_left_ahead_where_nothing_is_left(queue):
+    pair = waiting(queue)
+    level(pair, 0)
+    level(pair, 0)
+    assert level(pair, 0) == 0
+    pair.tick(0, e.TICK_TRADE, e.FLAG_LAST, 399, 3, 1, -1)
+    assert pair.memory.orders[0]["cum_lots"] == 3
+
+
+@pytest.mark.parametrize("queue", ["risk-averse", "power", "log"])
+def test_what_was_traded_was_not_cancelled_too(queue):
+    """Forty ahead and twenty behind; thirty are traded, and the level says so before or after the trade."""
+    for trade_first in (True, False):
+        pair = waiting(queue, 40)
+        level(pair, 60)
+        if not trade_first:
+            level(pair, 30, 10_000_000)
+        pair.now += 10_000_000
+        pair.tick(0, e.TICK_TRADE, e.FLAG_LAST, 399, 30, 1, -1)
+        level(pair, 30, 10_000_000)
+        for _ in range(5):
+            assert level(pair, 30) == 10, "thirty of the forty that were ahead, and no more"
+        pair.tick(0, e.TICK_TRADE, e.FLAG_LAST, 399, 12, 1, -1)
+        assert pair.memory.orders[0]["cum_lots"] == 2
+
+
+def test_a_trade_of_long_ago_explains_no_cancel():
+    pair = waiting("power:1", 40)
+    level(pair, 80)
+    pair.tick(0, e.TICK_TRADE, e.FLAG_LAST, 399, 10, 1, -1)
+    assert level(pair, 70, 2_000_000_001) == 30, "nobody knows yet"
+    level(pair, 70)
+    assert level(pair, 70) == 27, "ten went, of thirty ahead and fifty behind: 6.25 behind, rounded up to seven"
+
+
+def test_what_comes_back_at_once_never_went():
+    pair = waiting("log", 40)
+    level(pair, 60)
+    for _ in range(4):
+        level(pair, 20, 20_000_000)
+        level(pair, 60, 20_000_000)
+    for _ in range(4):
+        assert level(pair, 60) == 40
+
+
 def test_two_orders_at_one_price_do_not_share_the_same_trade(pair):
     place(pair, 1, 1, e.TYPE_LIMIT, 6, price=400)
     place(pair, 2, 1, e.TYPE_LIMIT, 6, price=400)
