@@ -521,6 +521,7 @@ def test_a_killed_exchange_leaves_a_ledger_that_can_be_read(tmp_path, monkeypatc
     with ExchangeServer(tmp_path, "--speed", "50x", scenario=WIDE, market="generated:2") as server:
         for _ in range(5):
             server.done("POST", "order", **LIMIT)
+        server.done("POST", "order", symbol=BTC, side="BUY", type="MARKET", quantity="0.01")
         server.process.kill()
         server.process.wait(10)
         assert recompute(server.ledger).kinds["fill"] > 0
