@@ -95,6 +95,7 @@ from bot4.model.enums import (
     VENUE_UNKNOWN_ORDER,
 )
 from bot4.model.errors import Bot4Error, InputError
+from bot4.model.intent import OrderIntent, intent_of
 from bot4.model.records import EXEC_REPORT, JOURNAL_WORDS, ORDER_INTENT, ORDER_WORDS, words
 from bot4.model.units import from_e8
 from bot4.ports.gateway import (
@@ -202,6 +203,7 @@ class GatewayAgent:
         self._open: dict[str, Known] = {}
         self._seen: set[Key] = set()
         self._keyless: Counter[tuple[int, ...]] = Counter()  # trades that were told, whose keys are lost
+        self._is_spot = instruments["is_spot"].tolist()
         n = len(instruments)
         self._lots = [0] * n
         self._trade_no = [0] * n
@@ -259,7 +261,7 @@ class GatewayAgent:
                 if same_start:
                     self._base_ns = int(record["ts_ns"]) - int(record["position_lots"])
             elif kind == GATEWAY_SENT:
-                known = known_of(body.view(ORDER_INTENT)[0])
+                known = known_of(intent_of(body.view(ORDER_INTENT)))
                 known.sent_ns = int(record["code"]) if same_boot else self._clock()  # no later than now
                 known.since_ms = self._last_ms
                 self._keep(known)
@@ -306,7 +308,7 @@ class GatewayAgent:
         orders, events = heard.orders_and_events(self._events.seq)
         journaled = set()
         for body in orders:
-            known = known_of(body.view(ORDER_INTENT)[0])
+            known = known_of(intent_of(body.view(ORDER_INTENT)))
             journaled.add((known.high, known.low))
             if (known.high, known.low) not in self._orders:
                 known.sent_ns = self._clock()
@@ -393,17 +395,17 @@ class GatewayAgent:
         requests = self._wires.requests
         taken = 0
         while taken < BATCH and peek_order(requests, self._request_words, 0):
-            self._take(self._request[0])
+            self._take(intent_of(self._request))
             consume(requests)
             taken += 1
         return taken
 
-    def _take(self, request: np.void) -> None:
-        action = int(request["action"])
+    def _take(self, request: OrderIntent) -> None:
+        action = request.action
         if action == ACTION_PLACE:
             self._place(request)
             return
-        known = self._orders.get((int(request["id_hi"]), int(request["id_lo"])))
+        known = self._orders.get((request.id_hi, request.id_lo))
         if action in (ACTION_CANCEL, ACTION_AMEND):
             if known is not None and known.order is not None:  # it waits for its turn
                 if action == ACTION_AMEND:
@@ -417,15 +419,15 @@ class GatewayAgent:
                 known.wants_cancel = True
                 self._cancel(known)
             else:
-                self._amend(known, int(request["qty_lots"]), int(request["stop_ticks"]))
+                self._amend(known, request.qty_lots, request.stop_ticks)
         elif action == ACTION_QUERY_ORDER:
             self._asked(request, known)
         elif action == ACTION_QUERY_TRADES:
-            self._begin(self._answer_trades(request.copy()))
+            self._begin(self._answer_trades(request))
         elif action in (ACTION_QUERY_OPEN, ACTION_QUERY_POSITION, ACTION_QUERY_BALANCE, ACTION_CANCEL_ALL):
-            self._begin(self._answer_query(action, request.copy()))
+            self._begin(self._answer_query(action, request))
 
-    def _place(self, request: np.void) -> None:
+    def _place(self, request: OrderIntent) -> None:
         known = known_of(request)
         known.since_ms = self._swept_ms
         if (known.high, known.low) in self._orders:
@@ -455,20 +457,20 @@ class GatewayAgent:
             return VENUE_DIFFERS
         return 0 if self._synced else VENUE_DOWN
 
-    def _check(self, request: np.void) -> int:
-        kind, tif, flags = int(request["type"]), int(request["tif"]), int(request["flags"])
+    def _check(self, request: OrderIntent) -> int:
+        kind, tif, flags = request.type, request.tif, request.flags
         post_only = flags & ORDER_POST_ONLY
         good = (
-            int(request["instrument"]) < len(self._instruments)
-            and not self._instruments[int(request["instrument"])]["is_spot"]
-            and int(request["side"]) in (-1, 1)
+            request.instrument < len(self._is_spot)
+            and not self._is_spot[request.instrument]
+            and request.side in (-1, 1)
             and kind in (TYPE_MARKET, TYPE_LIMIT, TYPE_STOP_MARKET)
             and tif in (TIF_GTC, TIF_IOC)
-            and int(request["qty_lots"]) > 0
+            and request.qty_lots > 0
             and flags <= (ORDER_REDUCE_ONLY | ORDER_POST_ONLY)
-            and (int(request["id_hi"]) or int(request["id_lo"]))
-            and (kind != TYPE_LIMIT or int(request["price_ticks"]) > 0)
-            and (kind != TYPE_STOP_MARKET or (int(request["stop_ticks"]) > 0 and tif == TIF_GTC))
+            and (request.id_hi or request.id_lo)
+            and (kind != TYPE_LIMIT or request.price_ticks > 0)
+            and (kind != TYPE_STOP_MARKET or (request.stop_ticks > 0 and tif == TIF_GTC))
             and not (post_only and (kind != TYPE_LIMIT or tif != TIF_GTC))
         )
         return 0 if good else VENUE_BAD_REQUEST
@@ -549,13 +551,13 @@ class GatewayAgent:
 
     # --- questions of execution ---
 
-    def _asked(self, request: np.void, known: Known | None) -> None:
+    def _asked(self, request: OrderIntent, known: Known | None) -> None:
         if known is None:
             known = known_of(request)
             if self._unsure:
                 known.sent_ns = self._clock()  # the log is gone: it may have left just now
             self._keep(known)
-        known.order_row = int(request["order_row"])
+        known.order_row = request.order_row
         if known.ended:
             self._answer_order(known)
         elif known.order is None:  # else it waits for its turn, and nothing is known of it yet
@@ -614,7 +616,7 @@ class GatewayAgent:
         else:
             self._answer(REPORT_ORDER, known, status=known.ended or REPORT_ACK)
 
-    def _answer_trades(self, request: np.void) -> Task:
+    def _answer_trades(self, request: OrderIntent) -> Task:
         """Every fill that has been told after an event number; not before everything that was asked has an answer."""
         while not self._is_caught_up or any(known.is_unheard for known in self._open.values()):
             yield 0.02
@@ -623,15 +625,15 @@ class GatewayAgent:
         for index in np.flatnonzero(records["type"] == GATEWAY_EVENT):
             body = flat[index, JOURNAL_WORDS - ORDER_WORDS :].copy()
             report = body.view(EXEC_REPORT)[0]
-            if int(report["kind"]) == REPORT_FILL and int(report["event_seq"]) > int(request["aux"]):
+            if int(report["kind"]) == REPORT_FILL and int(report["event_seq"]) > request.aux:
                 report["cash_e8"], report["event_seq"] = int(report["event_seq"]), 0
                 report["ts_ns"] = self._event_ns()
                 self._events.again(body)
-        self._answer(REPORT_QUERY_END, id_hi=int(request["id_hi"]), id_lo=int(request["id_lo"]))
+        self._answer(REPORT_QUERY_END, id_hi=request.id_hi, id_lo=request.id_lo)
 
-    def _answer_query(self, action: int, request: np.void) -> Task:
+    def _answer_query(self, action: int, request: OrderIntent) -> Task:
         if action == ACTION_CANCEL_ALL:
-            chosen = int(request["instrument"])
+            chosen = request.instrument
             for index in range(len(self._instruments)) if chosen >= len(self._instruments) else (chosen,):
                 yield self._private.cancel_all(index)
             while any(known.is_acked and chosen in (known.instrument, 0xFFFF) for known in self._open.values()):
@@ -658,7 +660,7 @@ class GatewayAgent:
             if not isinstance(outcome, Done):
                 return
             self._answer(REPORT_BALANCE, cash_e8=outcome.value)
-        self._answer(REPORT_QUERY_END, id_hi=int(request["id_hi"]), id_lo=int(request["id_lo"]))
+        self._answer(REPORT_QUERY_END, id_hi=request.id_hi, id_lo=request.id_lo)
 
     # --- what the venue tells ---
 

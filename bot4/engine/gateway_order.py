@@ -17,6 +17,7 @@ from bot4.model.enums import (
     TYPE_STOP_MARKET,
     VENUE_DUPLICATE_ID,
 )
+from bot4.model.intent import OrderIntent
 from bot4.ports.gateway import OrderRow
 
 
@@ -105,21 +106,20 @@ class Known:
         report["order_row"], report["code"], report["venue_order_id"] = self.order_row, self.code, self.venue_no
 
 
-def known_of(request: np.void) -> Known:
-    """An order out of its ORDER_INTENT."""
-    high, low = int(request["id_hi"]), int(request["id_lo"])
+def known_of(intent: OrderIntent) -> Known:
+    """An order as it is asked for."""
     return Known(
-        high,
-        low,
-        link_of(high, low),
-        instrument=int(request["instrument"]),
-        shard=int(request["shard"]),
-        side=int(request["side"]),
-        type=int(request["type"]),
-        flags=int(request["flags"]),
-        leg=int(request["leg"]),
-        order_row=int(request["order_row"]),
-        price_ticks=int(request["price_ticks"]),
-        stop_ticks=int(request["stop_ticks"]),
-        qty_lots=int(request["qty_lots"]),
+        intent.id_hi,
+        intent.id_lo,
+        link_of(intent.id_hi, intent.id_lo),
+        instrument=intent.instrument,
+        shard=intent.shard,
+        side=intent.side,
+        type=intent.type,
+        flags=intent.flags,
+        leg=intent.leg,
+        order_row=intent.order_row,
+        price_ticks=intent.price_ticks,
+        stop_ticks=intent.stop_ticks,
+        qty_lots=intent.qty_lots,
     )

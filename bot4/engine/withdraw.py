@@ -15,8 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from bot4.model.enums import (
     ACTION_PLACE,
     ORDER_REDUCE_ONLY,
@@ -26,7 +24,7 @@ from bot4.model.enums import (
     TYPE_MARKET,
     TYPE_STOP_MARKET,
 )
-from bot4.model.records import ORDER_INTENT
+from bot4.model.intent import OrderIntent
 from bot4.ports.gateway import Call, Caller, OrderRow, PositionRow, Private, Reply
 from bot4.ports.venue import Done, Refused
 
@@ -161,12 +159,16 @@ class Withdrawal:
             self._nap(APART_S)
 
     def _close(self, held: PositionRow) -> None:
-        intent = np.zeros(1, ORDER_INTENT)
-        row = intent[0]
-        row["action"], row["instrument"], row["type"], row["tif"] = ACTION_PLACE, held.instrument, TYPE_MARKET, TIF_IOC
-        row["side"] = SIDE_SELL if held.lots > 0 else SIDE_BUY
-        row["qty_lots"], row["flags"] = abs(held.lots), ORDER_REDUCE_ONLY
-        self._outcome(self._private.place(row, secrets.token_hex(16)))
+        order = OrderIntent(
+            action=ACTION_PLACE,
+            instrument=held.instrument,
+            side=SIDE_SELL if held.lots > 0 else SIDE_BUY,
+            type=TYPE_MARKET,
+            tif=TIF_IOC,
+            qty_lots=abs(held.lots),
+            flags=ORDER_REDUCE_ONLY,
+        )
+        self._outcome(self._private.place(order, secrets.token_hex(16)))
 
     def _cancel(self, rows: list[OrderRow]) -> None:
         """Each by its name, as many at a time as there are connections; who is answered "no" has gone already."""

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-
+from bot4.model.intent import OrderIntent
 from bot4.ports.venue import Done, Refused, Unknown
 
 # what a call is about: budgets and urgency are by kind
@@ -123,8 +122,8 @@ class Private(Protocol):
     total: tuple[int, float]  # calls of the address within so many seconds
     window_ms: int  # the longest time that a list of trades covers
 
-    def place(self, order: np.void, link: str) -> Call:
-        """A new order: ORDER_INTENT."""
+    def place(self, order: OrderIntent, link: str) -> Call:
+        """A new order."""
         ...
 
     def cancel(self, instrument: int, link: str) -> Call:

@@ -53,6 +53,7 @@ from bot4.model.enums import (
     VENUE_TOO_MANY_ORDERS,
     VENUE_UNKNOWN_ORDER,
 )
+from bot4.model.intent import OrderIntent
 from bot4.ports.gateway import (
     CALL_AMEND,
     CALL_CANCEL,
@@ -200,8 +201,9 @@ class BybitPrivate:
         self, keys: Keys, rest_url: str, symbols: Sequence[str], instruments: np.ndarray, whole: bool = False
     ) -> None:
         self._keys, self._whole = keys, whole
-        self._secret = keys.api_secret.encode()
+        self._key_name, self._secret = keys.api_key.encode(), keys.api_secret.encode()
         self.host = urlsplit(rest_url).netloc
+        self._head = b"Host: %s\r\nUser-Agent: bot4\r\nAccept: application/json\r\n" % self.host.encode()
         self._sizes = [
             _Sizes(symbol, *(int(row[name]) for name in ("tick_e8", "lot_e8", "value_e8", "price_decimals",
                                                          "qty_decimals")))
@@ -211,23 +213,22 @@ class BybitPrivate:
 
     # --- requests ---
 
-    def place(self, order: np.void, link: str) -> Call:
+    def place(self, order: OrderIntent, link: str) -> Call:
         """See ports/gateway.py. Own orders never meet: the one that rests gives way."""
-        sizes = self._sizes[int(order["instrument"])]
-        kind, flags = int(order["type"]), int(order["flags"])
-        side = "Buy" if order["side"] > 0 else "Sell"
-        qty = _text(int(order["qty_lots"]) * sizes.lot_e8, sizes.qty_decimals)
+        sizes, kind, flags = self._sizes[order.instrument], order.type, order.flags
+        side = "Buy" if order.side > 0 else "Sell"
+        qty = _text(order.qty_lots * sizes.lot_e8, sizes.qty_decimals)
         parts = [f'{{"category":"linear","symbol":"{sizes.symbol}","side":"{side}","qty":"{qty}","orderLinkId":']
         parts.append(f'"{link}","positionIdx":0,"smpType":"CancelMaker"')
         if kind == TYPE_LIMIT:
-            tif = "PostOnly" if flags & ORDER_POST_ONLY else _TIFS[int(order["tif"])]
-            price = _text(int(order["price_ticks"]) * sizes.tick_e8, sizes.price_decimals)
+            tif = "PostOnly" if flags & ORDER_POST_ONLY else _TIFS[order.tif]
+            price = _text(order.price_ticks * sizes.tick_e8, sizes.price_decimals)
             parts.append(f',"orderType":"Limit","timeInForce":"{tif}","price":"{price}"')
         else:
             parts.append(',"orderType":"Market"')
         if kind == TYPE_STOP_MARKET:
-            trigger = _text(int(order["stop_ticks"]) * sizes.tick_e8, sizes.price_decimals)
-            direction = 1 if order["side"] > 0 else 2
+            trigger = _text(order.stop_ticks * sizes.tick_e8, sizes.price_decimals)
+            direction = 1 if order.side > 0 else 2
             parts.append(f',"triggerPrice":"{trigger}","triggerDirection":{direction},"triggerBy":"LastPrice"')
         if flags & ORDER_REDUCE_ONLY:
             parts.append(',"reduceOnly":true')
@@ -318,9 +319,9 @@ class BybitPrivate:
     def sign(self, call: Call, now_ms: int) -> bytes:
         """See ports/gateway.py."""
         payload = call.payload.encode()
-        head = b"Host: %s\r\nUser-Agent: bot4\r\nAccept: application/json\r\n" % self.host.encode()
+        head = self._head
         if call.signed:
-            head += signed_head(self._keys.api_key, self._secret, now_ms, DEADLINE_MS, payload)
+            head += signed_head(self._key_name, self._secret, now_ms, DEADLINE_MS, payload)
         if call.method == "GET":
             target = f"{call.path}?{call.payload}" if call.payload else call.path
             return b"GET %s HTTP/1.1\r\n%s\r\n" % (target.encode(), head)

@@ -8,7 +8,7 @@ def signature(secret: bytes, payload: bytes) -> str:
     return hmac.digest(secret, payload, "sha256").hex()
 
 
-def signed_head(api_key: str, secret: bytes, now_ms: int, window_ms: int, payload: bytes) -> bytes:
+def signed_head(api_key: bytes, secret: bytes, now_ms: int, window_ms: int, payload: bytes) -> bytes:
     """The header lines of a signed request, each with its line end.
 
     Parameters
@@ -17,10 +17,10 @@ def signed_head(api_key: str, secret: bytes, now_ms: int, window_ms: int, payloa
     window_ms : the venue refuses what it begins with later than that
     payload : query of a GET without "?", body of a POST
     """
-    origin = b"%d%s%d%s" % (now_ms, api_key.encode(), window_ms, payload)
+    origin = b"%d%s%d%s" % (now_ms, api_key, window_ms, payload)
     return (
         b"X-BAPI-API-KEY: %s\r\nX-BAPI-TIMESTAMP: %d\r\nX-BAPI-RECV-WINDOW: %d\r\nX-BAPI-SIGN: %s\r\n"
-        % (api_key.encode(), now_ms, window_ms, signature(secret, origin).encode())
+        % (api_key, now_ms, window_ms, signature(secret, origin).encode())
     )  # fmt: skip
 
 

@@ -64,9 +64,11 @@ class _Connection:
         self.state = _GONE
         self.opening: Opening | None = None
         self.tls: ssl.SSLSocket | None = None
+        self.come = select.poll()  # whether anything has
         self.next_ns = 0
         self.failures = 0
         self.out = b""
+        self.is_stuck = False  # what is left of it waits for room
         self.token = -1
         self.until_ns = 0
         self.used_ns = 0
@@ -158,6 +160,8 @@ class HttpCaller:
     def _is_silent(self, place: _Connection) -> bool:
         """Nothing lies there that would be taken for the answer of the next request; else it is dropped."""
         assert place.tls is not None
+        if not place.come.poll(0) and not place.tls.pending():
+            return True
         try:
             said = place.tls.recv(1)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -224,6 +228,8 @@ class HttpCaller:
                 place.state, place.failures = _IDLE, 0
                 self._by_descriptor[place.tls.fileno()] = place
                 self._poll.register(place.tls, select.POLLIN)
+                place.come, place.is_stuck = select.poll(), False
+                place.come.register(place.tls, select.POLLIN)
 
     def _flush(self, place: _Connection) -> None:
         assert place.tls is not None
@@ -231,13 +237,17 @@ class HttpCaller:
             try:
                 count = place.tls.send(place.out)
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                self._poll.modify(place.tls, select.POLLIN | select.POLLOUT)
+                if not place.is_stuck:
+                    place.is_stuck = True
+                    self._poll.modify(place.tls, select.POLLIN | select.POLLOUT)
                 return
             except OSError as error:
                 self._drop(place, told(error))
                 return
             place.out = place.out[count:]
-        self._poll.modify(place.tls, select.POLLIN)
+        if place.is_stuck:
+            place.is_stuck = False
+            self._poll.modify(place.tls, select.POLLIN)
 
     def _read(self, place: _Connection) -> None:
         assert place.tls is not None

@@ -3,7 +3,6 @@
 import json
 from dataclasses import astuple
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +10,7 @@ from rig.gateway import instrument_row
 
 from bot4.adapters.bybit.private import BybitPrivate, Keys
 from bot4.model.enums import VENUE_RATE
-from bot4.model.records import ORDER_INTENT
+from bot4.model.intent import OrderIntent
 from bot4.ports.gateway import Page, Reply, Told
 from bot4.ports.venue import Done, Refused, Unknown
 
@@ -29,10 +28,8 @@ TRADE = {
 FUNDING = TRADE | {"execType": "Funding"}
 POSITION = {"symbol": "BTCUSDT", "positionIdx": 0, "side": "Sell", "size": "0.001", "positionValue": "60"}
 KEY = {"permissions": {"ContractTrade": ["Order", "Position"], "Wallet": []}, "ips": ["127.0.0.1"], "readOnly": 0}
-PLACE = np.zeros(1, ORDER_INTENT)
-PLACE["side"] = PLACE["qty_lots"] = 1
 CALLS = {
-    "place": (WORDS.place(PLACE[0], "a"), {"orderId": "1"}),
+    "place": (WORDS.place(OrderIntent(side=1, qty_lots=1), "a"), {"orderId": "1"}),
     "cancel_all": (WORDS.cancel_all(0), {"list": [{"orderId": "1"}]}),
     "order": (WORDS.ask_order(0, "a"), {"list": [ORDER]}),
     "open": (WORDS.ask_open(""), {"list": [ORDER, ORDER], "nextPageCursor": "x"}),
