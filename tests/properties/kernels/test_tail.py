@@ -28,7 +28,7 @@ from bot4.kernels.risk.tail import (
 from bot4.kernels.risk.view import RISK_VIEW
 from bot4.model.records import ORDER_INTENT
 
-N = 4
+N = 7  # more than go into one pass
 NOW, AGE = 10**18, 10**9
 
 
