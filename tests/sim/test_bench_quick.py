@@ -22,7 +22,7 @@ SUITES = {
         *("indicators", "decision", "breaker", "risk", "order_write"),
         *("each_32", "each_breaker", "each_risk"),
     },
-    "risk": {"checks_1000"},
+    "risk": {"checks_1000", "intents_refused", "intents_journaled"},
     "matching": {"book_1k", "book_50k", "fills", "mixed", "each_book", "each_mixed"},
     "tick_to_intent": {
         f"{kind}_{moment}" for kind in ("trade", "quote", "open_100000", "open_5000") for moment in ("written", "read")

@@ -73,7 +73,7 @@ def _send(wires, tick_words, number, tick, hand, due):
 
 
 @kernel
-def _end_request(wires, request, request_words, event, event_words, seq):
+def end_request(wires, request, request_words, event, event_words, seq):
     """The venue's side: take one request and end it. Returns its tick's stamp, 0 if there is none."""
     if not peek_order(wires.requests, request_words, 0):
         return np.int64(0)
@@ -103,7 +103,7 @@ def _drive(x, wires, tables, tick_words, first, gap, tick, hand, request, reques
     last = begun
     while read < seen.shape[0]:
         execution_step(x, wires, instruments, limits, session, _ITEMS)
-        stamp = _end_request(wires, request, request_words, event, event_words, read + 1)
+        stamp = end_request(wires, request, request_words, event, event_words, read + 1)
         if stamp != 0:
             seen[read] = rdtsc() - stamp
             read += 1
@@ -134,7 +134,7 @@ def _send_and_wake(wires, tick_words, number, tick, hand, both):
 @kernel
 def _end_and_wake(wires, request, request_words, event, event_words, seq, execution):
     """The venue of the blocking case."""
-    stamp = _end_request(wires, request, request_words, event, event_words, seq)
+    stamp = end_request(wires, request, request_words, event, event_words, seq)
     if stamp != 0:
         wake(wires.waiters, execution)
     return stamp
