@@ -33,7 +33,9 @@ class ManualClock:
 class ScriptedVenue:
     """Both connections: takes requests, answers in the next turn, and tells on the stream what the test gives it.
 
-    `slow` : names of calls that are taken and never answered. `refuses` : codes by the name of the call.
+    `slow` : names of calls that are taken and never answered. `lost` : names of calls that are done, and whose answers
+    do not come in time. `refuses` : codes by the name of the call. `wants_s` : not 0: everything is refused, and may be
+    asked for again after so long.
     `before` : what happens, once, before a call of that name is answered.
     """
 
@@ -44,6 +46,8 @@ class ScriptedVenue:
         self.lots = 0
         self.refuses: dict[str, int] = {}
         self.slow: set[str] = set()
+        self.lost: set[str] = set()
+        self.wants_s = 0
         self.said: list[dict[str, object]] = []  # to the stream
         self.ended: dict[str, dict[str, object]] = {}
         self.has_stream = True  # else what is said on it gets nowhere, and no new one comes about
@@ -70,11 +74,16 @@ class ScriptedVenue:
         name = path.removeprefix("/v5/")
         self.calls.append((name, asked))
         self.before.pop(name, lambda: None)()
+        if self.wants_s:
+            self._replies.append((token, Reply(429, {"retry-after": str(self.wants_s)}, b"")))
+            return True
         code = self.refuses.get(name, 0)
         result = {} if code else self._answer(name, asked)
         if result is None:
             code, result = NO_ORDER, {}
-        if name not in self.slow:
+        if name in self.lost:
+            self._replies.append((token, Reply(0, {}, b"", "no answer in time")))
+        elif name not in self.slow:
             reply = {"retCode": code, "retMsg": "", "result": result}
             head = {"x-bapi-limit": "1000"}
             self._replies.append((token, Reply(200, head if self.is_generous else {}, json.dumps(reply).encode())))

@@ -11,6 +11,7 @@ up, against us.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, NamedTuple
@@ -114,6 +115,9 @@ class Keys(NamedTuple):
 
     def __repr__(self) -> str:
         return "Keys(...)"
+
+
+_TOO_MANY = re.compile(rb'"retCode"\s*:\s*10006\b')
 
 
 class _Sizes(NamedTuple):
@@ -503,7 +507,7 @@ class BybitPrivate:
             return float(said)
         if reply.status == 403:
             return _BAN_S
-        if reply.status == 429 or b'"retCode":10006' in reply.body[:64]:
+        if reply.status == 429 or _TOO_MANY.search(reply.body[:64]):
             return _PAUSE_S
         return 0.0
 
