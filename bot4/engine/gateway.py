@@ -137,6 +137,7 @@ REACH_S = 30.0
 BATCH = 64
 PAGES = 500  # of a list
 DAY_MS = 86_400_000
+PROVE_S = 0.1  # between two attempts at the same proof
 FEW = 10  # orders that are asked for one by one ...
 AGAIN_NS = NS  # ... and not sooner again, whoever wants to know
 MASS_NS = NS // 2  # that a call which takes everything back has, before orders are taken back by name
@@ -1103,6 +1104,9 @@ class GatewayAgent:
             if not known.sent_ns or self._may_be_proven(known, known.negatives):
                 if (yield from self._prove(known)):
                     break
+                delay_s = PROVE_S  # others' fills came between; it is all but proven
+            elif known.sent_ns:
+                delay_s = min(delay_s, max(PROVE_S, (self._proof_ns(known) - self._clock()) / NS))
         known.look_ns = 0
 
     def _found(self, known: Known, row: OrderRow, asked_ns: int) -> Task:
@@ -1129,11 +1133,14 @@ class GatewayAgent:
             self._cancel(known)
         return bool(known.ended) or (known.amend is None and not known.wants_cancel)
 
+    def _proof_ns(self, known: Known) -> int:
+        """Not before then does "not found" prove anything."""
+        return known.sent_ns + self._private.deadline_ms * MS + ENGINE_NS + self._calls.skew_ns + MARGIN_NS
+
     def _may_be_proven(self, known: Known, negatives: list[int]) -> bool:
         """Whether the time has come at which "not found" says something."""
-        after_ns = known.sent_ns + self._private.deadline_ms * MS + ENGINE_NS + self._calls.skew_ns + MARGIN_NS
         return (
-            negatives[-1] > after_ns
+            negatives[-1] > self._proof_ns(known)
             and len(negatives) >= NEGATIVES
             and negatives[-1] - negatives[0] >= NEGATIVES_NS
         )  # fmt: skip
@@ -1144,7 +1151,7 @@ class GatewayAgent:
         if orders is None or any(row.link == known.link for row in orders):
             return False
         trades = yield from self._trades(known)
-        if trades is None or trades:
+        if trades is None or trades or not (yield from self._sweep()):  # of others, whose fills the position holds
             return False
         told = self._events.seq
         positions = yield self._private.ask_positions()

@@ -207,3 +207,7 @@ class GatewayRig:
         """Position by the fills that were told."""
         fills = [report for report in self.events if report["kind"] == e.REPORT_FILL]
         return sum(int(report["side"]) * int(report["qty_lots"]) for report in fills)
+
+    def link(self, identity: tuple[int, int]) -> str:
+        """The order's name at the venue."""
+        return f"{identity[0]:016x}{identity[1]:016x}"

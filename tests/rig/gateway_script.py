@@ -262,7 +262,3 @@ class ScriptRig(GatewayRig):
         """Let that much time pass."""
         end = self.clock.ns + int(seconds * 10**9)
         self.until(lambda: self.clock.ns >= end)
-
-    def link(self, identity: tuple[int, int]) -> str:
-        """The order's name at the venue."""
-        return f"{identity[0]:016x}{identity[1]:016x}"
