@@ -456,6 +456,8 @@ class GatewayAgent:
             return EXEC_JOURNAL_FULL
         if self.differs or any(not known.ended for known in self._strays):
             return VENUE_DIFFERS
+        if not self._calls.is_timely:
+            return VENUE_TIME
         return 0 if self._synced else VENUE_DOWN
 
     def _check(self, request: OrderIntent) -> int:

@@ -21,7 +21,8 @@ MS = 1_000_000
 PLACE_S, CALL_S = 2.5, 5.0  # an answer that takes longer is none
 QUEUED_NS = 5 * NS  # an order that only reduces waits so long for its turn ...
 HELD_NS = 100 * MS  # ... and any other one for a connection
-CLOCK_S = 60.0
+CLOCK_S, UNSURE_S = 60.0, 5.0  # until the venue's clock is asked for again
+CLOCK_ERROR_NS = 250 * MS  # that an estimate of it may be off while orders open
 
 Task = Generator[Call | float, Any, Any]
 Owner = Task | Callable[[Outcome], None]  # who wants the outcome
@@ -206,11 +207,22 @@ class Calls:
                     best = took, theirs - (self._event_ns() - now + sent_ns + took // 2)
         if best is None:
             return False
+        was_sure, step_ns = self.is_timely, best[1] - self.offset_ns
+        if self.has_clock and abs(step_ns) > CLOCK_ERROR_NS + (best[0] + self.skew_ns) // 2:
+            self._logger.error("the venue's clock, or ours, was set", extra={"fields": {"by_ms": step_ns // MS}})
         self.skew_ns, self.offset_ns, self.has_clock = best[0], best[1], True
+        if was_sure and not self.is_timely:
+            fields = {"off_by_ms": best[0] // 2 // MS, "then": "nothing opens until answers come sooner"}
+            self._logger.error("the venue's clock is not known well enough", extra={"fields": fields})
         return True
+
+    @property
+    def is_timely(self) -> bool:
+        """Whether the venue's clock is known well enough for what opens: it may be off by half of an answer's time."""
+        return self.skew_ns <= 2 * CLOCK_ERROR_NS
 
     def keep_clock(self) -> Task:
         """The same again and again."""
         while True:
-            yield CLOCK_S
+            yield CLOCK_S if self.is_timely else UNSURE_S
             yield from self.set_clock()

@@ -46,6 +46,7 @@ class Wires:
         self.desk, self._dice, self._ambiguous, self._unheard = desk, random.Random(seed), ambiguous, unheard
         self.has_stream = True
         self.said: list[dict[str, object]] = []
+        self.answer_s = 0.0005  # that an answer takes
         self.struck = 0  # orders without a clear answer
         self._numbers = count()
         self._due: list[tuple[int, int, Callable[[], None]]] = []
@@ -84,7 +85,7 @@ class Wires:
         dice = self._dice
         is_order = data.startswith(b"POST /v5/order/create")
         if dice.random() >= (self._ambiguous if is_order else self._unheard):
-            self._reply(token, self._ask(data), 0.0005)
+            self._reply(token, self._ask(data), self.answer_s)
             return True
         reply = dice.choice(STRANGE)
         if is_order:
@@ -129,7 +130,10 @@ class DeskRig(GatewayRig):
 
     step_ns = 2_000_000  # that pass with a turn
 
-    def __init__(self, folder: Path, seed: int, ambiguous: float, unheard: float) -> None:
+    def __init__(
+        self, folder: Path, seed: int = 1, ambiguous: float = 0.0, unheard: float = 0.0, ahead_ns: int = 0
+    ) -> None:
+        """`ahead_ns` : of our wall clock, before that of the venue."""
         self.desk = BybitDesk(folder, scenario=WIDE, usdt=100_000_000)
         for side, price in (("Buy", "59999"), ("Sell", "60001")):
             self.desk.create(1, side, "90", price)
@@ -146,7 +150,7 @@ class DeskRig(GatewayRig):
         private.limits, private.total = (10**6,) * 4, (10**6, 1.0)
         self.agent = GatewayAgent(
             self.wires, instruments, session, GatewayLog(folder / "gateway.bin", 65_536), private, self.caller,
-            ScriptedListener(self.network), 1, clock=lambda: self.desk.now_ns, wall=lambda: self.desk.now_ns,
+            ScriptedListener(self.network), 1, clock=lambda: self.desk.now_ns, wall=lambda: self.desk.now_ns + ahead_ns,
             logger=logging.Logger("quiet", logging.CRITICAL),
         )  # fmt: skip
         self._request, self._report = np.zeros(1, ORDER_INTENT), np.zeros(1, EXEC_REPORT)
@@ -163,3 +167,8 @@ class DeskRig(GatewayRig):
         while not wanted():
             assert self.desk.now_ns < end, self.agent.stats
             self.turn()
+
+    def go_on(self, seconds: float) -> None:
+        """Let that much time pass."""
+        end = self.desk.now_ns + int(seconds * SECOND)
+        self.until(lambda: self.desk.now_ns >= end, 2 * seconds)
