@@ -12,10 +12,12 @@ import ast
 import errno
 import functools
 import hashlib
+import json
 import os
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,22 +85,69 @@ def _statements(tree: ast.Module) -> Iterator[ast.AST]:
             todo += getattr(node, part, ())
 
 
-@functools.cache
-def _imports(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What a source file imports: names of modules, and files that relative imports of a user's package may mean."""
+def _parse(source: bytes) -> tuple[list[str], list[tuple[int, str, list[str]]]]:
+    """What a source file imports: names of modules, and relative imports as (level, module, names)."""
     names: list[str] = []
-    stems: list[Path] = []
-    for node in _statements(ast.parse(Path(path).read_bytes())):
+    relative: list[tuple[int, str, list[str]]] = []
+    for node in _statements(ast.parse(source)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level:
-            stem = Path(path).parents[node.level - 1].joinpath(*(node.module or "").split("."))
-            stems += [stem, *(stem / alias.name for alias in node.names)]
+            relative.append((node.level, node.module or "", [alias.name for alias in node.names]))
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.append(node.module)
             names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names, relative
+
+
+class _Parsed:
+    """What sources import, by their hash: beside the compiled kernels, since to parse them takes a warm start 0.2 s."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Any] = {}
+        self._is_read = self._is_new = False
+
+    def of(self, source: bytes, digest: str) -> Any:
+        """As `_parse`."""
+        if not self._is_read:
+            self._is_read = True
+            with suppress(OSError, ValueError):  # none yet, or not whole: it is made anew
+                known = json.loads((cache_root() / _PARSED_FILE).read_bytes())
+                self._known = known if isinstance(known, dict) else {}
+        found = self._known.get(digest)
+        if not (isinstance(found, list | tuple) and len(found) == 2):
+            if len(self._known) >= _MOST_PARSED:  # of sources that have been edited since
+                self._known.clear()
+            found = self._known[digest] = _parse(source)
+            self._is_new = True
+        return found
+
+    def keep(self) -> None:
+        """Write what is new."""
+        if not self._is_new:
+            return
+        self._is_new = False
+        with suppress(OSError):
+            file = cache_root() / f"{_PARSED_FILE}.{os.getpid()}"
+            file.write_text(json.dumps(self._known))
+            file.replace(cache_root() / _PARSED_FILE)
+
+
+_PARSED_FILE, _MOST_PARSED = "imports.json", 4_096
+_parsed = _Parsed()
+
+
+def _source(path: str) -> tuple[bytes, tuple[str, ...], tuple[str, ...]]:
+    """Hash of a source file, names of modules that it imports, files that its relative imports may mean."""
+    source = Path(path).read_bytes()
+    digest = hashlib.sha256(source)
+    names, relative = _parsed.of(source, digest.hexdigest())
+    stems: list[Path] = []
+    for level, module, aliases in relative:
+        stem = Path(path).parents[level - 1].joinpath(*module.split("."))
+        stems += [stem, *(stem / alias for alias in aliases)]
     files = [file for stem in stems for file in (stem.with_suffix(".py"), stem / "__init__.py")]
-    return tuple(names), tuple(str(file) for file in files if file.is_file())
+    return digest.digest(), tuple(names), tuple(str(file) for file in files if file.is_file())
 
 
 def _follow(name: str, path: str) -> bool:
@@ -119,10 +168,10 @@ def source_digest(path: str) -> str:
         current = todo.pop()
         if current in seen:
             continue
-        seen[current] = hashlib.sha256(Path(current).read_bytes()).digest()
-        names, files = _imports(current)
+        seen[current], names, files = _source(current)
         todo += [found for name in names if (found := _source_of(name))]
         todo += files
+    _parsed.keep()
     digest = hashlib.sha256(f"{numba.__version__} {np.__version__} {sys.version_info[:2]}".encode())
     for name in sorted(seen):
         digest.update(seen[name])

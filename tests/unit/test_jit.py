@@ -1,6 +1,7 @@
 """The kernel decorator: a cache that hits in the next process, and is never stale when anything below is edited."""
 
 import importlib
+import json
 import os
 import pkgutil
 import subprocess
@@ -110,6 +111,25 @@ def test_an_import_within_a_statement_is_followed_too(package, line):
     assert run(package)[0] == 41
     (package / "leaf.py").write_text(LEAF.format(5))
     assert run(package)[0] == 91
+
+
+PARSES = "import ast, bot4.jit; count = []; parse = ast.parse; ast.parse = lambda *a: count.append(1) or parse(*a); "
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"null", b'{"a": 1}', b"\xff\x00"])
+def test_what_sources_import_is_kept_and_found_anew_where_that_is_damaged(package, damage):
+    script = PARSES + "from tmp_strategy.top import answer; print(answer(4), len(count))"
+    cache = package.parent / "cache" / "imports.json"
+    value, parsed = map(int, run_script(package, script).split())
+    assert value == 41 and parsed > 0
+    assert run_script(package, script).split() == ["41", "0"]
+    kept = cache.read_bytes()
+    entries = json.loads(kept)
+    cache.write_bytes(damage)
+    assert int(run_script(package, script).split()[1]) == parsed
+    assert json.loads(cache.read_bytes()).keys() >= entries.keys()
+    cache.write_text(json.dumps(dict.fromkeys(entries, 7)))
+    assert int(run_script(package, script).split()[1]) == parsed
 
 
 def test_the_digest_covers_the_file_itself(package):
