@@ -126,10 +126,10 @@ class CaptureCheck:
     def take(
         self, ts_ns: int, connection: str, venue: str, rest: tuple[str, Mapping[str, str]] | None, body: bytes
     ) -> None:
-        """One message; `rest` is (endpoint, query) of a REST response, None for a websocket's; `connection` is "" where
-        nobody wrote down which one brought it: its numbers are not compared then.
+        """One message; `ts_ns` is 0 where no time can be read, `rest` is (endpoint, query) of a REST response, None for
+        a websocket's, `connection` is "" where nobody wrote down which one brought it: its numbers are not compared.
         """
-        if ts_ns < self._last_ns:
+        if 0 < ts_ns < self._last_ns:
             self.out_of_order += 1
         self._last_ns = max(self._last_ns, ts_ns)
         decoder = self._decoders.get(venue)

@@ -1,12 +1,11 @@
-"""Recorded captures of Binance as byte sources: `<local receive time> <raw JSON>` a line, gzip or plain text.
+"""Recorded captures as byte sources: `<local receive time> <raw JSON>` a line, gzip or plain text.
 
 A chain is the captures of one instrument in the order of their first receive time (a day file after the other). What
-instrument a file holds is read from its content: the stream names tell the symbol, the sequence fields tell the market.
+instrument a file holds is read from its content (`origin`).
 Every file is read through once before a session starts, so a damaged one is refused before anything has happened.
 """
 
 import gzip
-import json
 import stat
 import zlib
 from collections.abc import Collection, Iterable, Sequence
@@ -16,11 +15,14 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from bot4.adapters.files.origin import origin_of
 from bot4.model.errors import RecordingError
 
 DETECT_LINES = 2_000  # a second of a busy stream; a snapshot may come first
 CHUNK_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
+OTHER_MAGIC = {b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x04\x22\x4d\x18": "lz4"}
+REPLAYED = ("binance_spot", "binance_usdm")
 TAIL_BYTES = 1 << 16  # of a file's end, to find its last line's time
 GAP_NS = 3_600 * 1_000_000_000  # between two files of a chain: more is told, for positions are carried across it
 
@@ -82,11 +84,16 @@ def open_chains(paths: Iterable[Path], catalogue: Collection[tuple[str, str]]) -
 
     Raises
     ------
-    RecordingError : a file is missing, unreadable, empty, damaged, no capture, or not configured
+    RecordingError : a file is missing, unreadable, empty, damaged, no capture, not Binance's, or not configured
     """
     chains: dict[tuple[str, str], list[tuple[int, int, Path]]] = {}
     for path in paths:
         symbol, venue, first_ns, last_ns = detect(path)
+        if venue not in REPLAYED:
+            raise RecordingError(
+                f"{path}: holds {symbol} of {venue}; raw captures are replayed of Binance alone: bot4-data check reads "
+                "it, an own recording of that venue can be replayed"
+            )
         if (symbol, venue) not in catalogue:
             raise RecordingError(
                 f"{path}: holds {symbol} of {venue}, which is not configured; add it to instruments.toml"
@@ -147,38 +154,19 @@ def _time(line: bytes) -> int:
 
 
 def _identify(path: Path, lines: Sequence[bytes]) -> tuple[str, str, int]:
-    symbol, futures, first_ns = "", None, 0
-    for line in lines:
-        received_ns = _time(line)
-        if not received_ns:
-            continue
-        body = line.partition(b" ")[2]
-        try:
-            message = json.loads(body)
-        except (ValueError, RecursionError):
-            continue
-        if not isinstance(message, dict):
-            continue
-        first_ns = first_ns or received_ns
-        data = message.get("data")
-        if not isinstance(data, dict) or "@" not in str(message.get("stream")):
-            continue
-        symbol = symbol or str(data.get("s", ""))
-        if "ps" in data:
-            raise RecordingError(
-                f"{path}: holds {symbol} of Binance COIN-M, an inverse contract paid in coin, which Bot4 does not "
-                "trade; name a capture of spot or USD-M"
-            )
-        if "U" in data:
-            futures = "pu" in data
-        elif "B" in data:
-            futures = "e" in data
-        if symbol and futures is not None:
-            return symbol, "binance_usdm" if futures else "binance_spot", first_ns
-    raise RecordingError(
-        f"{path}: not a capture of Binance streams; each line must be '<receive time> <JSON>' with "
-        "bookTicker or depth among the streams"
-    )
+    stamped = [(line.partition(b" ")[2], at) for line in lines if (at := _time(line))]
+    venue, symbol = origin_of(body for body, _ in stamped)
+    if not (venue and symbol):
+        raise RecordingError(
+            f"{path}: not a capture; each line must be '<receive time> <JSON>' with messages of Binance, Bybit, Kraken "
+            "or Coinbase as they send them"
+        )
+    if venue == "binance_coinm":
+        raise RecordingError(
+            f"{path}: holds {symbol} of Binance COIN-M, an inverse contract paid in coin, which Bot4 does not "
+            "trade; name a capture of spot or USD-M"
+        )
+    return symbol, venue, stamped[0][1]
 
 
 def open_recording(path: Path) -> BinaryIO:
@@ -188,8 +176,11 @@ def open_recording(path: Path) -> BinaryIO:
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             raise RecordingError(f"{path}: is a pipe or a device; name a plain file")
         with path.open("rb") as probe:
-            magic = probe.read(2)
-        return gzip.open(path, "rb") if magic == GZIP_MAGIC else path.open("rb")  # type: ignore[return-value]
+            head = probe.read(max(map(len, OTHER_MAGIC)))
+        for magic, packer in OTHER_MAGIC.items():
+            if head.startswith(magic):
+                raise RecordingError(f"{path}: is packed by {packer}; unpack it, or pack it by gzip")
+        return gzip.open(path, "rb") if head.startswith(GZIP_MAGIC) else path.open("rb")  # type: ignore[return-value]
     except FileNotFoundError:
         raise RecordingError(f"{path}: no such file; mind its path") from None
     except IsADirectoryError:

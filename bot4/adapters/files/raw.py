@@ -1,11 +1,15 @@
 """Raw captures as they lie on disk: which files belong together, which venue they come from, message after message.
 
-    <receive time> <json>                     streams of one instrument (Binance), ns or us; day files are a chain
+    <receive time> <json>                     streams of one instrument, ns or us; day files are a chain
     URL -> time: body | URL <- time: sent     cryptofeed's second form, REST and websocket in files of one folder,
     URL <-> time      | time: received        one file a connection; times in seconds
     {"t": "recv", "conn": .., "ts": ..}       cryptofeed's third form, everything in one file
     raw/date=DAY/NAME.VENUE/part-N.gz         raw messages of an own recording: lines of the first form, a folder an
                                               instrument, and a folder VENUE for messages of none
+
+A capture may begin anywhere: of a connection whose address is not there, the messages tell the venue (`origin`). A
+connection that is made again is another one, for its numbers begin anew. A line that is none is a message that its
+decoder refuses, so nothing is lost here.
 
 Read line by line: memory is bounded by the longest line. All text stays bytes; no message is interpreted here.
 """
@@ -15,8 +19,10 @@ import heapq
 import os
 import re
 import zlib
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -24,9 +30,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bot4.adapters.files.archive import ArchiveFile, archive_file
-from bot4.adapters.files.bars import HEAD_BYTES, ZIP_MAGIC, BarFile, are_bars, are_funding_rates, first_lines
-from bot4.adapters.files.capture import GAP_NS, detect, open_recording
+from bot4.adapters.files.bars import ZIP_MAGIC, BarFile, are_bars, are_funding_rates, first_lines
+from bot4.adapters.files.capture import DETECT_LINES, GAP_NS, detect, open_recording
 from bot4.adapters.files.converted_bars import ConvertedBars, are_converted_bars, converted_bars
+from bot4.adapters.files.origin import origin_of
 from bot4.adapters.files.recording import HEAD_NAME, as_received
 from bot4.adapters.files.recording_check import RecordingFiles, recording_files
 from bot4.model.errors import RecordingError
@@ -34,6 +41,8 @@ from bot4.model.errors import RecordingError
 # host and beginning of the path -> venue; the first that fits
 _VENUES = (
     ("stream.binance.com", "", "binance_spot"),
+    ("data-stream.binance.vision", "", "binance_spot"),
+    ("data-api.binance.vision", "", "binance_spot"),
     ("api.binance.com", "", "binance_spot"),
     ("fstream.binance.com", "", "binance_usdm"),
     ("fapi.binance.com", "", "binance_usdm"),
@@ -50,6 +59,9 @@ _SNAPSHOTS = {
     "binance_usdm": "https://fapi.binance.com/fapi/v1/depth",
 }
 _TIME = rb"([0-9]{1,10}\.[0-9]{1,9})"  # seconds, before 2286: in ns they fit an int64
+_THIRD = re.compile(rb'\s*\{\s*"t"\s*:')
+_HEAD_LINES = 20  # of a file, within which one shows its form: the first ones may be blank, or the rest of a cut one
+_HEAD_BYTES = 1 << 22
 _REST = re.compile(rb"(\S+://\S+) -> " + _TIME + rb": (.*)", re.DOTALL)
 _CONNECT = re.compile(rb"(wss?://.+) <-> " + _TIME + rb"\s*")
 _SENT = re.compile(rb"(wss?://.+) <- " + _TIME + rb": ")
@@ -164,20 +176,21 @@ def find_captures(paths: Iterable[Path], refused: list[RecordingError] | None = 
             if venue:
                 raw.setdefault((path.parents[3], venue), []).append(path)
                 continue
-            first, second = _first_lines(path)
-            if _begins_with_time(first):
+            head = _first_lines(path)
+            form = _form_of(head)
+            if form == "lines":
                 found = detect(path)
                 key = f"{found.venue}:{found.symbol}"
                 streams[key] = (found.venue, found.symbol)
                 chains.setdefault(key, []).append((found.first_ns, found.last_ns, path))
-            elif first.startswith(b'{"t":'):
+            elif form == "third":
                 groups[path.parent, path.name.removesuffix(".gz").removesuffix(".jsonl")] = [path]
-            elif _REST.match(first) or _CONNECT.match(first):
+            elif form == "second":
                 part = _PART.fullmatch(path.name)
                 groups.setdefault((path.parent, part[1] if part else path.name), []).append(path)
-            elif (archive := archive_file(path, first, second)) is not None:
+            elif (archive := archive_file(path, head[0], head[1])) is not None:
                 tables.append(archive)
-            elif are_bars(first):
+            elif are_bars(head[0]):
                 tables.append(BarFile(path.name, (path,), are_funding_rates(path)))
             else:
                 raise RecordingError(f"{path}: no capture of a form that is known; see bot4-data check --help")
@@ -276,20 +289,33 @@ def _lines(path: Path) -> Generator[bytes, None, None]:
 
 
 def _first_lines(path: Path) -> list[bytes]:
-    lines = _lines(path)
-    first, second = next(lines, b""), b""
-    if first.startswith(ZIP_MAGIC):
-        first, second = first_lines(path)
-    elif len(first) < HEAD_BYTES and not first.startswith(b"{"):
-        second = next(lines, b"")
+    """At least two lines of a file, blank ones left out, up to the first that shows the form of a capture."""
+    lines, found, size = _lines(path), [], 0
+    for line in islice(lines, _HEAD_LINES):
+        size += len(line)
+        if line.startswith(ZIP_MAGIC):
+            found = list(first_lines(path))
+            break
+        if line.strip():
+            found.append(line)
+        if size > _HEAD_BYTES or _form_of(found):
+            break
     lines.close()
-    if not first:
+    if not found:
         raise RecordingError(f"{path}: the file is empty; fetch it again or leave it out")
-    return [first, second]
+    return [*found, b""]
 
 
-def _first_line(path: Path) -> bytes:
-    return _first_lines(path)[0]
+def _form_of(lines: Iterable[bytes]) -> str:
+    """Form of the first line that has one; "": none has."""
+    for line in lines:
+        if _begins_with_time(line):
+            return "lines"
+        if _THIRD.match(line):
+            return "third"
+        if any(form.match(line) for form in (_RECEIVED, _REST, _CONNECT, _SENT)):
+            return "second"
+    return ""
 
 
 def _begins_with_time(line: bytes) -> bool:
@@ -299,22 +325,26 @@ def _begins_with_time(line: bytes) -> bool:
 
 def _second_form(path: Path) -> Iterator[RawMessage]:
     """Bodies may hold line breaks: what begins as none of the known lines goes on with the one before."""
-    url, pending, more, size = "", None, [b""], 0
+    url, venue, opened, pending, more, size = "", "", 0, None, [b""], 0
     for line in _lines(path):
         found: RawMessage | None = None
         if match := _RECEIVED.match(line):
-            found = RawMessage(_ns(match[1]), path.name, venue_of(url), False, url, match[2])
+            venue = venue if url or venue else origin_of(_bodies_of_second(path))[0]
+            found = RawMessage(_ns(match[1]), _numbered(path.name, opened), venue, False, url, match[2])
         elif match := _REST.match(line):
             address = match[1].decode(errors="replace")
             found = RawMessage(_ns(match[2]), path.name, venue_of(address), True, address, match[3])
         elif match := _CONNECT.match(line):
             url = match[1].decode(errors="replace")
+            venue, opened = venue_of(url), opened + 1
         elif not _SENT.match(line) and not line.startswith(b"configuration: "):
             if pending is not None and line.strip():
                 more.append(line)
                 size += len(line)
                 if size > LINE_BYTES or len(more) > _MORE_LINES:
                     raise RecordingError(f"{path}: a message of more than {_MORE_LINES:,} lines; that is no capture")
+            elif line.strip():  # the rest of a message whose beginning was cut off
+                yield RawMessage(0, path.name, venue or origin_of(_bodies_of_second(path))[0], False, url, line)
             continue
         if pending is not None:
             yield pending._replace(body=pending.body + b"".join(more))
@@ -323,26 +353,64 @@ def _second_form(path: Path) -> Iterator[RawMessage]:
         yield pending._replace(body=pending.body + b"".join(more))
 
 
+def _bodies_of_second(path: Path) -> Iterator[bytes]:
+    """What the only connection of a file received first."""
+    matches = (_RECEIVED.match(line) for line in islice(_lines(path), DETECT_LINES))
+    return (match[2] for match in matches if match)
+
+
 def _is_third_form(path: Path) -> bool:
-    return _first_line(path).startswith(b'{"t":')
+    return _form_of(_first_lines(path)) == "third"
 
 
 def _third_form(path: Path) -> Iterator[RawMessage]:
-    decoder = msgspec.json.Decoder(_Line)
     addresses: dict[str, str] = {}
-    for number, text in enumerate(_lines(path), start=1):
+    venues: dict[str, str] = {}
+    opened: Counter[str] = Counter()
+    venue, ts_ns = "", 0  # of the message before
+    for text, line in _lines_of_third(path):
+        if line is None:
+            venue = venue or origin_of(_bodies_of_third(path))[0]
+            yield RawMessage(ts_ns, "", venue, False, "", text)
+        elif line.t == "connect":
+            addresses[line.conn] = line.addr
+            venues[line.conn] = venue_of(line.addr)
+            opened[line.conn] += 1
+        elif line.t in ("http", "recv"):
+            rest = line.t == "http"
+            if not rest and line.conn not in venues:
+                venues[line.conn] = origin_of(_bodies_of_third(path, line.conn))[0]
+            url = line.url if rest else addresses.get(line.conn, "")
+            venue = venue_of(url) if rest else venues[line.conn]
+            ts_ns = round(line.ts * 1e6) * 1_000
+            yield RawMessage(ts_ns, _numbered(line.conn, opened[line.conn]), venue, rest, url, line.data.encode())
+
+
+def _lines_of_third(path: Path) -> Iterator[tuple[bytes, _Line | None]]:
+    """Each line and what it says; None: it is no such line, or its time is none."""
+    decoder = msgspec.json.Decoder(_Line)
+    for text in _lines(path):
+        if not text.strip():
+            continue
         try:
             line = decoder.decode(text)
-        except msgspec.MsgspecError as error:
-            raise RecordingError(f"{path}, line {number}: {error}; fetch it again") from None
-        if line.t == "connect":
-            addresses[line.conn] = line.addr
-        elif line.t in ("http", "recv"):
-            url = line.url if line.t == "http" else addresses.get(line.conn, "")
-            if not 0 < line.ts < _LATEST_S:
-                raise RecordingError(f"{path}, line {number}: ts: {line.ts} is no time in seconds; fetch it again")
-            ts_ns = round(line.ts * 1e6) * 1_000
-            yield RawMessage(ts_ns, line.conn, venue_of(url), line.t == "http", url, line.data.encode())
+        except msgspec.MsgspecError:
+            yield text, None
+            continue
+        timed = line.t not in ("http", "recv") or 0 < line.ts < _LATEST_S
+        yield text, line if timed else None
+
+
+def _bodies_of_third(path: Path, connection: str = "") -> Iterator[bytes]:
+    """What a connection received first; "": any."""
+    lines = (line for _, line in _lines_of_third(path) if line and line.t == "recv")
+    found = (line.data.encode() for line in lines if connection in ("", line.conn))
+    return islice(found, DETECT_LINES)
+
+
+def _numbered(connection: str, opened: int) -> str:
+    """The name of a connection that has been made so many times."""
+    return f"{connection}#{opened}" if opened > 1 else connection
 
 
 def _ns(seconds: bytes) -> int:
