@@ -103,10 +103,10 @@ def _binance(message: Mapping[str, Any]) -> tuple[str, str]:
     if _INVERSE.fullmatch(symbol):
         return "binance_coinm", symbol
     if event == "depthUpdate":
-        futures = "pu" in data
+        futures = "pu" in data  # a partial book's too, which spot sends as `lastUpdateId`
     elif event == "aggTrade" or (event == "trade" and data.keys() & {"M", "X"}):
         futures = "M" not in data
-    elif event in _FUTURES_ALONE:
+    elif "ps" in data or event in _FUTURES_ALONE:  # the pair of a contract
         futures = True
     elif {"b", "B", "a", "A"} <= data.keys():  # a quote of spot names no event; a ticker of futures has no quote
         futures = event == "bookTicker"

@@ -1,8 +1,10 @@
 """`bot4-data` on recorded captures of the four venues, and on what is none."""
 
 import ctypes
+import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,9 @@ import numpy as np
 import pytest
 from rig.command import settings_in
 
+from bot4.adapters.files.raw import find_captures
 from bot4.adapters.files.recording import Recording
+from bot4.cli.data import check_capture
 from bot4.model.records import TICK
 
 WANTED = {
@@ -55,6 +59,40 @@ def test_quotes_that_name_no_update_are_near_the_book(data_dir, name, venue, mes
     assert (found["book"]["stale"], found["gaps"], found["duplicates"]) == (0, 0, 0)
 
 
+CUT = {  # whose lines receive something
+    "hftbacktest/spot/btcusdt_20240808.gz": rb"[0-9]{16,19} ",
+    "hftbacktest/usdm/btcusdt_20230404.dat.gz": rb"[0-9]{16,19} ",
+    "cryptofeed/2026-08-09_BYBIT_first60pct.jsonl.gz": rb'\{"t":"(recv|http)"',
+    "cryptofeed/2026-08-09_COINBASE_first60pct.jsonl.gz": rb'\{"t":"(recv|http)"',
+    "cryptofeed/2021-04-17_KRAKEN/KRAKEN.ws.50.0.gz": rb"[0-9]+\.[0-9]+: ",
+    "cryptofeed/2021-07-22_BINANCE_FUTURES/BINANCE_FUTURES.ws.1.0.gz": rb"[0-9]+\.[0-9]+: ",
+}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", CUT)
+def test_a_capture_that_was_cut_is_explained_to_its_last_line(data_dir, tmp_path, name):
+    """It begins or ends in the middle of a line, or lacks some: what is no message is refused, and nothing else is."""
+    lines = gzip.decompress((data_dir / name).read_bytes()).splitlines()[:4_000]
+    half, word = len(lines) // 2, b"trade"
+    pieces = {
+        "middle": (lines[half:], b"\n", 0),
+        "begin cut": ([lines[half][37:], *lines[half + 1 :]], b"\n", 1),
+        "end cut": ([*lines[:half], lines[half][: len(lines[half]) // 2]], b"\n", 1),
+        "blank": ([b"", *lines[:half], b" ", b""], b"\r\n", 0),
+        "one kind": ([line for line in lines if word in line.lower() and re.match(CUT[name], line)], b"\n", 0),
+    }
+    for what, (kept, end, broken) in pieces.items():
+        path = tmp_path / what / Path(name).name.removesuffix(".gz")
+        path.parent.mkdir()
+        path.write_bytes(end.join(kept))
+        found = [check_capture(capture) for capture in find_captures([path])] if kept else []
+        received = sum(bool(re.match(CUT[name], line)) for line in kept) - (what == "end cut")
+        assert sum(sum(one["rejected"].values()) for one in found) == broken, (what, found)
+        assert sum(sum(one["messages"].values()) for one in found) == received, (what, found)
+        assert {one["out_of_order"] for one in found} <= {0}
+
+
 @pytest.mark.data
 def test_day_files_are_one_capture_and_the_clock_is_behind(data_dir):
     days = sorted((data_dir / "hftbacktest/spot").glob("btcusdt_*.gz"))
@@ -73,8 +111,6 @@ def test_a_continuation_without_its_snapshot_has_no_book(data_dir):
 
 @pytest.mark.data
 def test_a_damaged_message_is_named_and_costs_the_exit_code(data_dir, tmp_path):
-    import gzip
-
     lines = gzip.decompress((data_dir / "hftbacktest/spot/ethusdt_20240808.gz").read_bytes()).splitlines()[:3_000]
     lines[2_000] = lines[2_000].replace(b'"s"', b'"z"')
     path = tmp_path / "damaged"
@@ -115,8 +151,6 @@ def test_what_cannot_be_read_costs_the_exit_code_and_not_the_others(data_dir):
 
 @pytest.mark.data
 def test_a_trade_that_is_missing_is_a_gap(data_dir, tmp_path):
-    import gzip
-
     lines = gzip.decompress((data_dir / "hftbacktest/spot/ethusdt_20240808.gz").read_bytes()).splitlines()[:5_000]
     trades = [line for line in lines if b"@trade" in line]
     lines.remove(trades[len(trades) // 2])

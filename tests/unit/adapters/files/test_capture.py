@@ -54,6 +54,13 @@ def test_chains_are_told_by_content_and_ordered_by_time(tmp_path):
     assert text.decode() == spot(day) + spot(day + DAY) + spot(day + DAY + 1)[:-1]
 
 
+def test_a_contract_with_the_name_of_its_pair_is_no_inverse_one(tmp_path):
+    """USD-M names the pair too, since 2025."""
+    depth = USDM_DEPTH.replace('"s":"BTCUSDT"', '"s":"BTCUSDT","ps":"BTCUSDT","st":1')
+    (source,) = open_chains([write(tmp_path, "x.gz", depth % 1_700_000_000_000_000)], CATALOGUE)
+    assert (source.symbol, source.venue) == ("BTCUSDT", "binance_usdm")
+
+
 def test_members_of_a_gzip_are_read_on(tmp_path):
     path = tmp_path / "two.gz"
     path.write_bytes(
@@ -108,6 +115,8 @@ BAD = {
         ),
         "BTCUSD_PERP of Binance COIN-M",
     ),
+    "another venue": (of_bytes(b'1700000000000000 {"topic":"publicTrade.A","data":[{"L":"x"}]}\n'), "of Binance alone"),
+    "packed by zstd": (of_bytes(b"\x28\xb5\x2f\xfd" + bytes(9)), "unpack it"),
     "unknown instrument": (of_bytes(spot(1_700_000_000_000_000, "DOGEUSDT").encode()), "DOGEUSDT of binance_spot"),
 }
 

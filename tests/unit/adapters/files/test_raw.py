@@ -66,9 +66,82 @@ def test_everything_in_one_file(tmp_path):
         (1_500_000_000, "H", "bybit_linear", True, b"{}"),
         (2_250_000_000, "W", "bybit_spot", False, b"[]"),
     ]
-    path.write_text(path.read_text() + "{\n")
-    with pytest.raises(RecordingError, match="line 6"):
-        list(capture.messages())
+    path.write_text(path.read_text() + '\n{"t":"recv","conn":"W","ts":1e300,"data":"{}"}\n{"t":"re')
+    *_, timeless, cut = capture.messages()
+    assert (timeless.venue, timeless.body[:9]) == ("bybit_spot", b'{"t":"rec'), "whoever decodes it refuses it"
+    assert (cut.venue, cut.body) == ("bybit_spot", b'{"t":"re')
+
+
+BAR = '{"topic":"kline.1.A","data":[{}]}'
+BOOK = '{"topic":"orderbook.50.A","data":{}}'
+TICKER = '{"topic":"tickers.A","data":{"markPrice":"1"}}'
+
+
+def third(*lines):
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def received(conn, ts, data):
+    return {"t": "recv", "conn": conn, "ts": ts, "data": data}
+
+
+def test_a_capture_that_begins_in_the_middle_is_told_by_its_messages(tmp_path):
+    """Of each connection without an address: those that come later tell the market of the first ones."""
+    path = tmp_path / "BYBIT.jsonl"
+    rest = {"t": "connect", "conn": "V", "ts": 3.5, "addr": "wss://stream.bybit.com/v5/public/spot"}
+    path.write_text(
+        'cut off"}\n\n' + third(received("W", 1.0, BOOK), received("W", 2.0, BAR), received("W", 3.0, TICKER))
+        + third(rest, received("V", 4.0, BOOK))
+    )  # fmt: skip
+    (capture,) = find_captures([path])
+    assert [(message.connection, message.venue) for message in capture.messages()] == [
+        ("", "bybit_linear"), ("W", "bybit_linear"), ("W", "bybit_linear"), ("W", "bybit_linear"), ("V", "bybit_spot"),
+    ]  # fmt: skip
+    second = tmp_path / "OTHER.ws.1.0"
+    second.write_text(f'"x":1}}\n1.5: {BOOK}\n2.5: {TICKER}\n')
+    (capture,) = find_captures([second])
+    assert [(message.ts_ns, message.venue) for message in capture.messages()] == [
+        (0, "bybit_linear"), (1_500_000_000, "bybit_linear"), (2_500_000_000, "bybit_linear"),
+    ]  # fmt: skip
+
+
+def test_a_connection_that_is_made_again_is_another_one(tmp_path):
+    """Its venue numbers its messages anew."""
+    address = "wss://advanced-trade-ws.coinbase.com"
+    connect = {"t": "connect", "conn": "W", "ts": 1.0, "addr": address}
+    first, second = tmp_path / "COINBASE.jsonl", tmp_path / "COINBASE.ws.1.0"
+    first.write_text(third(connect, received("W", 2.0, "{}"), connect, received("W", 3.0, "{}")))
+    second.write_text(f"{address} <-> 1.0\n2.0: {{}}\n{address} <-> 2.5\n3.0: {{}}\n")
+    for path in (first, second):
+        (capture,) = find_captures([path])
+        one, other = [message.connection for message in capture.messages()]
+        assert other == f"{one}#2"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])
+def test_lines_that_begin_in_the_middle_of_one(tmp_path, end):
+    path = tmp_path / "spot"
+    trade = '{"stream":"btcusdt@trade","data":{"e":"trade","s":"BTCUSDT","M":true}}'
+    cut = "9" * 200_000 + '"],"asks":[]}'  # of a snapshot
+    path.write_text(end.join(["", cut, f"1723161256172216566 {trade}", f"1723161256172216567 {trade}", "17231"]))
+    (capture,) = find_captures([path])
+    assert capture.name == "binance_spot:BTCUSDT", "trades alone tell the market"
+    assert [message.ts_ns for message in capture.messages()] == [0, 1723161256172216566, 1723161256172216567, 0]
+
+
+def test_lines_of_any_venue_are_a_capture(tmp_path):
+    path = tmp_path / "linear.txt"
+    path.write_text(f"1723161256172216566 {BOOK}\n1723161256172216567 {TICKER}\n")
+    (capture,) = find_captures([path])
+    assert (capture.name, capture.venue, capture.symbol) == ("bybit_linear:A", "bybit_linear", "A")
+
+
+@pytest.mark.parametrize(("magic", "packer"), [(b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh9", "bzip2")])
+def test_a_file_that_is_packed_otherwise_is_refused_by_its_packers_name(tmp_path, magic, packer):
+    path = tmp_path / "spot"
+    path.write_bytes(magic + bytes(100))
+    with pytest.raises(RecordingError, match=packer):
+        find_captures([path])
 
 
 @pytest.mark.parametrize("content", [b"", b"open,high\n1,2\n", b"\x00\x01\x02"])
@@ -113,8 +186,6 @@ def test_the_address_tells_the_venue(url, venue):
         b"https://x/y -> 1.2.3: {}\n",
         b"https://x/y -> " + b"9" * 5_000 + b".1: {}\n",
         b"9" * 25 + b".5: {}\n",
-        b'{"t":"recv","conn":"W","ts":1e300,"data":""}\n',
-        b'{"t":"recv","conn":"W","ts":-1,"data":""}\n',
         b"x" * (LINE_BYTES + 1),
     ],
 )
