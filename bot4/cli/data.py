@@ -107,7 +107,7 @@ def check(paths: Paths, json: Json = False) -> None:
     """Read captures to their end: messages by type, refused ones, books rebuilt and compared, gaps, clock offset.
 
     Files of one capture (REST and websocket parts, day files of one instrument) are joined. Exit code 1 if anything is
-    missing, repeated, out of order, refused, or if a book does not equal what the venue says of it.
+    missing, repeated, out of order, refused, or if a book or bar does not equal what the venue says of it.
 
     A file that cannot be read is told and costs exit code 2; the others are read all the same.
 
@@ -153,11 +153,12 @@ def _tell_refused(refused: list[RecordingError]) -> None:
 
 def _fault(one: dict[str, Any]) -> str:
     """What is wrong with a capture, in words; "" if it is sound."""
-    book = one["book"]
+    book, bars = one["book"], one.get("bars", {"compared": 0, "equal": 0})
     faults = {
         "refused": sum(one["rejected"].values()),
         "unlike the venue's word": book["compared"] - book["equal"] + book["near"] - book["near_equal"],
         "crossed": book["crossed"],
+        "bars unlike their trades": bars["compared"] - bars["equal"],
         "missing": one["gaps"],
         "without a book": book["stale"],
         "out of order": one["out_of_order"],

@@ -21,6 +21,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -387,18 +388,21 @@ def _third_form(path: Path) -> Iterator[RawMessage]:
 
 
 def _lines_of_third(path: Path) -> Iterator[tuple[bytes, _Line | None]]:
-    """Each line and what it says; None: it is no such line, or its time is none."""
+    """Each line and what it says; None: it is no such line, or its time is none. RecordingError if all are such."""
     decoder = msgspec.json.Decoder(_Line)
+    good = False
     for text in _lines(path):
         if not text.strip():
             continue
-        try:
+        line = None
+        with suppress(msgspec.MsgspecError):
             line = decoder.decode(text)
-        except msgspec.MsgspecError:
-            yield text, None
-            continue
-        timed = line.t not in ("http", "recv") or 0 < line.ts < _LATEST_S
-        yield text, line if timed else None
+        if line and line.t in ("http", "recv") and not 0 < line.ts < _LATEST_S:
+            line = None
+        good = good or line is not None
+        yield text, line
+    if not good:
+        raise RecordingError(f"{path}: no line of it can be read; fetch it again")
 
 
 def _bodies_of_third(path: Path, connection: str = "") -> Iterator[bytes]:

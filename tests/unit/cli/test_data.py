@@ -160,6 +160,18 @@ def test_a_trade_that_is_missing_is_a_gap(data_dir, tmp_path):
     assert result.returncode == 1 and json.loads(result.stdout)["gaps"] == 1
 
 
+@pytest.mark.data
+def test_a_trade_without_a_number_is_missed_by_the_venues_bars(data_dir, tmp_path):
+    name = "2026-08-09_BYBIT_first60pct.jsonl.gz"
+    lines = gzip.decompress((data_dir / "cryptofeed" / name).read_bytes()).splitlines()
+    trades = [line for line in lines if b"publicTrade.BTCUSDT" in line and b'"recv"' in line]
+    lines.remove(trades[len(trades) // 2])
+    path = tmp_path / "BYBIT.jsonl"
+    path.write_bytes(b"\n".join(lines))
+    result = run("check", path)
+    assert result.returncode == 1 and "bars unlike their trades" in result.stdout
+
+
 @pytest.mark.compiled
 @pytest.mark.data
 def test_a_capture_is_recorded_checked_and_recorded_again_from_its_own_raw_messages(data_dir, tmp_path):

@@ -88,10 +88,10 @@ def received(conn, ts, data):
 def test_a_capture_that_begins_in_the_middle_is_told_by_its_messages(tmp_path):
     """Of each connection without an address: those that come later tell the market of the first ones."""
     path = tmp_path / "BYBIT.jsonl"
-    rest = {"t": "connect", "conn": "V", "ts": 3.5, "addr": "wss://stream.bybit.com/v5/public/spot"}
+    other = {"t": "connect", "conn": "V", "ts": 3.5, "addr": "wss://stream.bybit.com/v5/public/spot"}
     path.write_text(
         'cut off"}\n\n' + third(received("W", 1.0, BOOK), received("W", 2.0, BAR), received("W", 3.0, TICKER))
-        + third(rest, received("V", 4.0, BOOK))
+        + third(other, received("V", 4.0, BOOK))
     )  # fmt: skip
     (capture,) = find_captures([path])
     assert [(message.connection, message.venue) for message in capture.messages()] == [
@@ -186,6 +186,8 @@ def test_the_address_tells_the_venue(url, venue):
         b"https://x/y -> 1.2.3: {}\n",
         b"https://x/y -> " + b"9" * 5_000 + b".1: {}\n",
         b"9" * 25 + b".5: {}\n",
+        b'{"t":"recv","conn":"W","ts":1e300,"data":""}\n',
+        b'{"t":"recv","conn":"W","ts":-1,"data":""}\n',
         b"x" * (LINE_BYTES + 1),
     ],
 )
