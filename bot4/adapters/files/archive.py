@@ -65,14 +65,14 @@ class ArchiveFile(NamedTuple):
     symbol: str
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
-        """Number and bytes of each line but the head. RecordingError if the file is damaged."""
+        """Number and bytes of each line but heads and blank ones. RecordingError if the file is damaged."""
         (path,) = self.files
         try:
             with open_table(path) as file:
                 number = 0
                 while line := file.readline(LINE_BYTES):
                     number += 1
-                    if number > 1 or not is_head(line):
+                    if line.strip() and not is_head(line):
                         yield number, line
         except DAMAGE as error:
             raise RecordingError(f"{path}: damaged ({error}); fetch it again") from None

@@ -41,14 +41,15 @@ class BarFile(NamedTuple):
     funding: bool = False  # rates of funding in the column `open`, nothing in the others
 
     def rows(self) -> Iterator[list[str]]:
-        """The rows without their head. RecordingError if the file is damaged or is no such file."""
+        """The rows without heads, of which there are several in files put together, and without blank lines.
+
+        RecordingError if the file is damaged or is no such file.
+        """
         (path,) = self.files
         try:
             with open_table(path) as file:
                 rows = csv.reader(io.TextIOWrapper(file, "utf-8", newline=""))
-                for number, row in enumerate(rows):
-                    if number or not _is_head(row):
-                        yield row
+                yield from (row for row in rows if row and not _is_head(row))
         except (*DAMAGE, UnicodeDecodeError, csv.Error) as error:
             raise RecordingError(f"{path}: damaged or no CSV ({error}); fetch it again") from None
 

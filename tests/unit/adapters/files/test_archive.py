@@ -132,6 +132,15 @@ def test_what_does_not_fit_is_refused_with_its_line(tmp_path, change, said):
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", [name for name in FILES if "klines" not in name and FILES[name][2]])
+def test_heads_of_files_that_were_put_together_and_blank_lines_are_no_rows(tmp_path, name):
+    kind, _, head, rows = FILES[name]
+    data = "\r\n".join(["", head, rows[0], "", head, *rows[1:], ""]).encode()
+    (found,) = find_captures([write(tmp_path, name, data)])
+    said = found.check()
+    assert said["messages"] == {kind: len(rows)} and said["rejected"] == {}
+
+
 def test_check_counts_what_convert_refuses(tmp_path):
     rows = [f"{number},1.5,2,3,{MS + number},true" for number in (1, 2, 2, 5, 4)] + [f"6,1.5,-2,3,{MS},true", "x"]
     (found,) = find_captures([write(tmp_path, "BTCUSDT-trades-2024-01-15.csv", "\n".join(rows).encode())])

@@ -33,6 +33,12 @@ def test_gaps_repetitions_and_order(tmp_path):
     assert (found["bar_ms"], found["rejected"]) == (60_000, {})
 
 
+def test_heads_of_files_that_were_put_together_and_blank_lines_are_no_rows(tmp_path):
+    text = "\r\n" + HEAD + bars([0, 1]) + "\n" + HEAD + bars([2, 3]) + "\n"
+    found = check(tmp_path, text)
+    assert (found["messages"], found["rejected"], found["gaps"]) == ({"bar": 4}, {}, 0)
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
