@@ -2,7 +2,8 @@
 
 With BOT4_CRASH naming a file of CRASH_WORDS words, kernels are compiled, into a cache folder of their own, with a look
 at its first word at each `crash_here`: whoever armed that place there has the process killed as by SIGKILL when it has
-come by so often. Otherwise `crash_here` is an empty function that is inlined, and no trace of it is compiled.
+come by so often. Otherwise `crash_here` is an empty function that is inlined, and no trace of it is compiled. The
+gateway, which is not compiled, has `die_here`.
 
     word  0 place that is armed, 0: none   1 so many times still   2 pid it is meant for, 0: any   3 place that fired
 """
@@ -19,7 +20,7 @@ from bot4.jit import CRASH_FILE, JIT, inlined
 CRASH_ARMED, CRASH_COUNT, CRASH_PID, CRASH_FIRED = range(4)
 CRASH_WORDS = 8
 
-CRASH_POINTS = (
+CRASH_POINTS = (  # in kernels
     "", "intent_read", "intent_checked", "order_unsent", "order_sent",
     "record_word", "record_whole", "record_committed", "slot_word", "slot_whole", "slot_published",
     "event_read", "event_journaled", "event_applied", "event_protected", "stop_unjournaled", "stop_unsent", "stop_sent",
@@ -35,6 +36,20 @@ CRASH_POINTS = (
     START_FOLDING, START_UNWRITTEN, START_WRITTEN, RECOVERY_QUERY, RECOVERY_TRADES, RECOVERY_ASKED,
     RECOVERY_ANSWER, RECOVERY_ANSWERED, RECOVERY_ACTIVE,
 ) = range(31)  # fmt: skip
+GATEWAY_POINTS = (  # in the gateway, behind them
+    "gateway_request", "gateway_unlogged", "gateway_logged", "gateway_sent", "gateway_answer",
+    "gateway_stop_logged", "gateway_stop_answer",
+    "gateway_event_unlogged", "gateway_event_logged", "gateway_event_told",
+    "gateway_cancel_sent", "gateway_cancel_answer",
+    "gateway_folding", "gateway_folded", "gateway_comparing", "gateway_compared", "gateway_inquired",
+)  # fmt: skip
+(
+    AT_REQUEST, AT_UNLOGGED, AT_LOGGED, AT_SENT, AT_ANSWER,
+    AT_STOP_LOGGED, AT_STOP_ANSWER, AT_EVENT_UNLOGGED, AT_EVENT_LOGGED, AT_EVENT_TOLD,
+    AT_CANCEL_SENT, AT_CANCEL_ANSWER,
+    AT_FOLDING, AT_FOLDED, AT_COMPARING, AT_COMPARED, AT_INQUIRED,
+) = range(31, 48)  # fmt: skip
+POINT_NAMES = CRASH_POINTS + GATEWAY_POINTS  # by number
 
 
 def crash_words(path: str | os.PathLike) -> np.ndarray:
@@ -55,6 +70,16 @@ if CRASH_FILE:
             _words[CRASH_ARMED] = 0  # whoever is started next lives
             _words[CRASH_FIRED] = place
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def die_here(place: int) -> None:
+        """Die here if that is what somebody armed."""
+        if _words[CRASH_ARMED] == place:
+            _reached(place)
+
+else:
+
+    def die_here(place: int) -> None:
+        """Nothing: this build has no such places."""
 
 
 if CRASH_FILE and JIT:
@@ -93,12 +118,7 @@ if CRASH_FILE and JIT:
         _crash(np.int64(place))
 
 elif CRASH_FILE:
-
-    def crash_here(place):
-        """Die here if that is what somebody armed."""
-        if _words[CRASH_ARMED] == place:
-            _reached(place)
-
+    crash_here = die_here
 else:
 
     @inlined

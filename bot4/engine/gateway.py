@@ -36,6 +36,20 @@ from typing import Any
 
 import numpy as np
 
+from bot4.crash import (
+    AT_CANCEL_ANSWER,
+    AT_COMPARED,
+    AT_COMPARING,
+    AT_FOLDED,
+    AT_FOLDING,
+    AT_INQUIRED,
+    AT_LOGGED,
+    AT_REQUEST,
+    AT_STOP_ANSWER,
+    AT_STOP_LOGGED,
+    AT_UNLOGGED,
+    die_here,
+)
 from bot4.engine.gateway_budget import NS
 from bot4.engine.gateway_calls import MS, Calls, Task
 from bot4.engine.gateway_events import Events
@@ -237,6 +251,7 @@ class GatewayAgent:
         self._swept_ms = self._last_ms
         while peek_order(wires.requests, self._request_words, 0):
             consume(wires.requests)  # of before; execution asks about what it has sent
+        die_here(AT_FOLDED)
         self._begin(self._start())
 
     # --- the past ---
@@ -251,6 +266,7 @@ class GatewayAgent:
         flat = records.view(np.int64).reshape(-1, JOURNAL_WORDS)
         generation, boot, same_start, same_boot = int(self._session[0]["feed_generation"]), boot_number(), False, False
         for index, record in enumerate(records):
+            die_here(AT_FOLDING)
             kind = int(record["type"])
             body = flat[index, first:].copy()
             if kind == GATEWAY_START:
@@ -396,6 +412,7 @@ class GatewayAgent:
         requests = self._wires.requests
         taken = 0
         while taken < BATCH and peek_order(requests, self._request_words, 0):
+            die_here(AT_REQUEST)
             self._take(intent_of(self._request))
             consume(requests)
             taken += 1
@@ -485,10 +502,14 @@ class GatewayAgent:
         if known.type == TYPE_STOP_MARKET and known.flags & ORDER_REDUCE_ONLY:
             self._guard.see(stop_leaves=True)
         known.sent_ns = self._clock()
+        die_here(AT_UNLOGGED)
         self._log.sent(self._event_ns(), known.sent_ns, order)
+        die_here(AT_STOP_LOGGED if known.type == TYPE_STOP_MARKET else AT_LOGGED)
         self.stats["places"] += 1
 
     def _placed(self, known: Known, outcome: Outcome) -> None:
+        if known.type == TYPE_STOP_MARKET:
+            die_here(AT_STOP_ANSWER)
         if known.ended or known.is_acked:
             return
         if isinstance(outcome, Done):
@@ -528,6 +549,7 @@ class GatewayAgent:
         self._queue(self._private.cancel(known.instrument, known.link), partial(self._canceled, known))
 
     def _canceled(self, known: Known, outcome: Outcome) -> None:
+        die_here(AT_CANCEL_ANSWER)
         if known.ended:
             return
         if isinstance(outcome, Refused) and outcome.code == VENUE_UNKNOWN_ORDER and not known.is_stray:
@@ -1033,6 +1055,7 @@ class GatewayAgent:
         orders = yield from self._pages(self._private.ask_open)
         if orders is None:
             return False
+        die_here(AT_COMPARING)
         for row in orders:
             if row.link not in self._links and self._own.fullmatch(row.link):
                 self._adopt(row)
@@ -1045,6 +1068,7 @@ class GatewayAgent:
         positions = yield self._private.ask_positions()
         if not isinstance(positions, Done):
             return False
+        die_here(AT_COMPARED)
         for row in reversed(orders):
             self._on_order(row)
         for row in self._buffer or ():
@@ -1095,6 +1119,7 @@ class GatewayAgent:
                 outcome = yield self._private.ask_ended(known.instrument, known.link)
             if not isinstance(outcome, Done):
                 continue
+            die_here(AT_INQUIRED)
             row = outcome.value
             if row is not None:
                 known.negatives.clear()

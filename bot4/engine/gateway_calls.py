@@ -11,10 +11,11 @@ from collections.abc import Callable, Generator
 from itertools import count
 from typing import Any, NamedTuple, Protocol
 
+from bot4.crash import AT_ANSWER, AT_CANCEL_SENT, AT_SENT, die_here
 from bot4.engine.gateway_budget import NS, Budget
 from bot4.engine.gateway_order import Known
 from bot4.model.enums import REPORT_REJECT, VENUE_DOWN, VENUE_KEY, VENUE_RATE, VENUE_TIME
-from bot4.ports.gateway import CALL_PLACE, CALL_QUERY, N_CALLS, Call, Caller, Outcome, Private, Reply
+from bot4.ports.gateway import CALL_CANCEL, CALL_PLACE, CALL_QUERY, N_CALLS, Call, Caller, Outcome, Private, Reply
 from bot4.ports.venue import Done, Refused, Unknown
 
 MS = 1_000_000
@@ -157,9 +158,16 @@ class Calls:
         data = self._private.sign(call, self.venue_ns // MS)
         if not self._caller.send(token, data, PLACE_S if call.kind == CALL_PLACE else CALL_S):
             self._replied(token, Reply(0, {}, b"", "no connection"))
+            return
+        if call.kind == CALL_PLACE:
+            die_here(AT_SENT)
+        elif call.kind == CALL_CANCEL:
+            die_here(AT_CANCEL_SENT)
 
     def _replied(self, token: int, reply: Reply) -> None:
         call, owner, sent_ns = self._under_way.pop(token)
+        if call.kind == CALL_PLACE:
+            die_here(AT_ANSWER)
         outcome = self._private.judge(call, reply)
         most = self._private.limit_of(reply)
         if most:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bot4.crash import AT_EVENT_LOGGED, AT_EVENT_TOLD, AT_EVENT_UNLOGGED, die_here
 from bot4.engine.gateway_log import NO_KEY, GatewayLog, Key
 from bot4.engine.gateway_order import Known
 from bot4.model.errors import JournalError
@@ -42,7 +43,9 @@ class Events:
             raise JournalError("the gateway's log is full; nothing can go on")
         self.seq += 1
         self._fill_report(kind, known, fields | {"code": code, "event_seq": self.seq})
+        die_here(AT_EVENT_UNLOGGED)
         self._log.event(self._event_ns(), self._report_words, key, venue_ms)
+        die_here(AT_EVENT_LOGGED)
         self.again(self._report_words.copy())
 
     def answer(self, kind: int, known: Known | None = None, **fields: int) -> None:
@@ -64,6 +67,7 @@ class Events:
         """Push what there is room for."""
         while self._out and has_space(self._ring, 1):
             push_order(self._ring, self._out.popleft(), 0)
+            die_here(AT_EVENT_TOLD)
 
     def _fill_report(self, kind: int, known: Known | None, fields: dict[str, int]) -> None:
         self._report_words[:] = 0

@@ -22,6 +22,7 @@ import json
 import struct
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
@@ -445,27 +446,32 @@ def compare_session(result: Recomputed, session: dict, never_landed: int) -> Non
     check("equity.end", equity["end"], Decimal(equity["start"]) + total)
 
 
-def compare_journal(result: Recomputed, path: Path) -> int:
-    """Journal and ledger tell of the same orders and fills. Returns the intents that never reached the venue."""
+def journal_bodies(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Type and body of each record of a journal that counts, through all its segments."""
     data = path.read_bytes()
     committed = struct.unpack_from("<I", data, JOURNAL_COMMIT_BYTE)[0]  # the upper half is its complement
     number = 0
     while (segment := path.with_name(f"{path.name}.{(number := number + 1)}")).exists():
         data += segment.read_bytes()[JOURNAL_HEADER_BYTES:]
+    for number in range(committed):
+        base = JOURNAL_HEADER_BYTES + number * JOURNAL_RECORD_BYTES
+        yield struct.unpack_from("<H", data, base + 4)[0], data[base + JOURNAL_BODY_BYTE : base + JOURNAL_RECORD_BYTES]
+
+
+def compare_journal(result: Recomputed, path: Path) -> int:
+    """Journal and ledger tell of the same orders and fills. Returns the intents that never reached the venue."""
     intents: dict[str, tuple] = {}
     fills: dict[int, tuple] = {}
     not_found = set()
-    for number in range(committed):
-        base = JOURNAL_HEADER_BYTES + number * JOURNAL_RECORD_BYTES
-        kind = struct.unpack_from("<H", data, base + 4)[0]
+    for number, (kind, body) in enumerate(journal_bodies(path)):
         if kind == JOURNAL_INTENT:
-            told = REQUEST.unpack_from(data, base + JOURNAL_BODY_BYTE)
+            told = REQUEST.unpack_from(body)
             client_id = f"{told[1]:016x}{told[2]:016x}"
             if client_id in intents:
                 result.note(f"journal {number + 1}: client id {client_id} is journaled twice", DOUBLED)
             intents[client_id] = told
         elif kind == JOURNAL_EVENT:
-            told = REPORT.unpack_from(data, base + JOURNAL_BODY_BYTE)
+            told = REPORT.unpack_from(body)
             if told[14] == REPORT_NOT_FOUND:
                 not_found.add(f"{told[1]:016x}{told[2]:016x}")
             if told[14] == REPORT_FILL:
