@@ -160,6 +160,8 @@ def judge(
             order = orders.get(client_id)
             if order is not None:
                 order.cum += line["qty_lots"]
+                if order.cum >= order.qty:
+                    _end(client_id, order, "filled", now, stops)
             numbers = (client_id, line["price_ticks"], line["qty_lots"], line["fee_e8"])
             if now < ended_ns or not (order is not None and order.is_stop) or numbers in told.fills:
                 fills[numbers] += 1
@@ -197,8 +199,13 @@ def _follow(line: dict, orders: dict[str, Order], stops: dict[str, Order], accep
     if status == "replaced":
         order.qty = line["qty_lots"]
     elif status in ENDED:
-        order.ended, order.ended_ns = status, line["t_ns"]
-        stops.pop(client_id, None)
+        _end(client_id, order, status, line["t_ns"], stops)
+
+
+def _end(client_id: str, order: Order, status: str, now: int, stops: dict[str, Order]) -> None:
+    """It works no more."""
+    order.ended, order.ended_ns = status, now
+    stops.pop(client_id, None)
 
 
 def _compare_orders(

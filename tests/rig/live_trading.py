@@ -40,9 +40,9 @@ def key_file(folder: Path, ready: dict) -> Path:
     return path
 
 
-def trading_settings(folder: Path, ready: dict, strategy: str | None = None) -> Path:
-    """The busy strategy on Bybit's perpetual, traded at that exchange."""
-    paper = settings(folder / "config", REPOSITORY)
+def trading_settings(folder: Path, ready: dict, paper: Path | None = None) -> Path:
+    """Settings of a session on paper (the busy strategy's, if none are named) as live ones of Bybit's perpetual."""
+    paper = paper or settings(folder / "config", REPOSITORY)
     paper.with_name("instruments.toml").write_text(INSTRUMENT)
     text = paper.read_text().replace('mode = "paper"', 'mode = "live"')
     before, _, rest = text.partition("[venue.sim]")

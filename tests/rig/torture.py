@@ -42,6 +42,7 @@ from bot4.crash import (
     CRASH_PID,
     CRASH_POINTS,
     KILL_CANCEL,
+    POINT_NAMES,
     SLOT_PUBLISHED,
     START_FOLDING,
     crash_words,
@@ -105,6 +106,7 @@ class Found:
     points: dict[str, int] = field(default_factory=dict)  # hits
     left: list[str] = field(default_factory=list)  # blows that the market's end spared
     recovery_s: list[float] = field(default_factory=list)
+    absent: list[tuple[int, int]] = field(default_factory=list)  # wall clock, from execution's death to the open gate
 
 
 def settings(folder: Path, style: int, **changes: float) -> Path:
@@ -125,6 +127,7 @@ class Torturer:
     """A view of the session that kills. Its blows come from a list; a blow that does not fall in time is put back."""
 
     every_s = 0.0
+    while_starting = WHILE_STARTING  # points that only a life which recovers comes by
 
     def __init__(self, spec: Spec, prepared: Prepared, found: Found, words: np.ndarray | None) -> None:
         self.spec, self.plan, self.found = spec, prepared.plan, found
@@ -135,11 +138,14 @@ class Torturer:
         self.seen: set = set()
         self.wires = None
         self.blow = ""  # that has been begun
+        self.point = 0  # that is armed for it
         self.since_s = 0.0  # when it was
         self.due_s = 0.0
         self.died_s = 0.0  # execution's last death, until it is active again
+        self.died_ns = 0  # the same by the wall clock
         self.base = 0  # orders before the load that the next blow waits for
         self.done_ns = 0  # event time when the last blow had fallen
+        self.ended_ns = 0  # wall clock, when the end was asked for or everybody killed
         self.unknown = 0
 
     # --- what the supervisor tells ---
@@ -152,20 +158,26 @@ class Torturer:
         self.found.victims.append(found[1])
         self.found.counts.append(self.journal_count())
         if found[1] == "execution":
-            self.died_s = time.monotonic()
+            self.died_s, self.died_ns = time.monotonic(), time.time_ns()
             self.state[()] = STATE_STARTING
         if self.words is not None and (point := int(self.words[CRASH_FIRED])):
             self.words[CRASH_FIRED] = 0
-            name = CRASH_POINTS[point]
+            name = POINT_NAMES[point]
             if found[1] != "execution":
                 name = f"{found[1].partition('-')[0]}:{name}"
             self.found.points[name] = self.found.points.get(name, 0) + 1
-            self.blow = ""
+            if point == self.point:  # else somebody else came by first
+                self.blow, self.point = "", 0
 
     def journal_count(self) -> int:
         """Records that count."""
-        with self.plan.journal_path.open("rb") as file:
+        with self.journal_path.open("rb") as file:
             return struct.unpack_from("<I", file.read(512), COMMIT_WORD * 8)[0]
+
+    @property
+    def journal_path(self) -> Path:
+        """The session's journal."""
+        return self.plan.journal_path
 
     @property
     def state(self) -> np.ndarray:
@@ -188,11 +200,12 @@ class Torturer:
         if self.died_s:
             if self.state[0] not in (STATE_ACTIVE, STATE_HALTED):
                 return
-            self.found.recovery_s.append(round(now - self.died_s, 3))
+            if self.found.victims:  # else it is the first life
+                self.found.recovery_s.append(round(now - self.died_s, 3))
+            self.found.absent.append((self.died_ns, time.time_ns()))
             self.died_s, self.base = 0.0, orders
-            if self.words is not None and (point := int(self.words[CRASH_ARMED])) in WHILE_STARTING:
-                self.words[CRASH_ARMED] = 0
-                self.found.left.append(CRASH_POINTS[point])
+            if self.point in self.while_starting:
+                self.give_up()
         if not self.blow and not self.blows:
             self.leave(shot["event_time_ns"])
         elif self.blow:
@@ -212,22 +225,23 @@ class Torturer:
         self.done_ns = self.done_ns or event_time_ns
         quiet = self.state[0] == STATE_HALTED or orders - self.base >= self.spec.orders
         if quiet and event_time_ns > self.done_ns + SECOND:
+            self.ended_ns = time.time_ns()
             os.kill(os.getpid(), signal.SIGTERM)
 
     # --- blows ---
     def begin(self, blow: str, now: float) -> None:
         """Arm a point, or choose the moment."""
-        self.blow, self.since_s = blow, now
+        self.blow, self.point, self.since_s = blow, 0, now
         self.due_s = now + self.choose.random() * 0.02
         self.base = int(self.wires.gauges[self.plan.n_shards + EXECUTION_ROW, GAUGE_EXEC_ORDERS])
 
     def arm(self, point: int, pid: int) -> None:
         """Some pass of this point from now on is the last."""
-        most = MOST_PASSES.get(CRASH_POINTS[point], 1 if point in WHILE_STARTING else PASSES)
+        most = MOST_PASSES.get(POINT_NAMES[point], 1 if point in self.while_starting else PASSES)
         most = self.journal_count() if point == START_FOLDING else most
         self.words[CRASH_COUNT] = self.choose.randint(1, most)
         self.words[CRASH_PID] = pid
-        self.words[CRASH_ARMED] = point
+        self.words[CRASH_ARMED] = self.point = point
 
     def strike(self, workers: dict, name: str) -> None:
         """SIGKILL, mostly as soon as a request has gone out that the venue has not taken yet."""
@@ -243,58 +257,50 @@ class Torturer:
     def follow(self, workers: dict, now: float) -> None:
         """Go on with the blow that was begun."""
         blow = self.blow
-        if blow in CRASH_POINTS and CRASH_POINTS.index(blow) not in (KILL_CANCEL, *WHILE_STARTING):
-            self.follow_point(CRASH_POINTS.index(blow), workers["execution"]["pid"], now)
+        if self.point:
+            if now - self.since_s > ARMED_S:
+                self.give_up()
+            return
+        if blow in POINT_NAMES and POINT_NAMES.index(blow) not in (KILL_CANCEL, *self.while_starting):
+            self.arm(POINT_NAMES.index(blow), workers["execution"]["pid"])
             return
         open_orders = self.wires.gauges[self.plan.n_shards + EXECUTION_ROW, GAUGE_EXEC_OPEN_ORDERS]
         if now < self.due_s or (not open_orders and now < self.since_s + ARMED_S):
             return  # something shall be open when somebody dies
         shards = [name for name in workers if name.startswith("shard")]
-        if blow in CRASH_POINTS and self.words[CRASH_ARMED] == 0:
-            point = CRASH_POINTS.index(blow)
+        if blow in POINT_NAMES:
+            point = POINT_NAMES.index(blow)
             self.arm(point, 0)
             if point == KILL_CANCEL:
                 KillLatch(self.plan.state_folder).trip("torture")
             else:
-                self.strike(workers, "execution")
-                self.blow = ""  # its point fires or not: the next life disarms it
-        elif blow in CRASH_POINTS:
-            if now - self.since_s > ARMED_S:
-                self.give_up()
+                self.strike(workers, "execution")  # the next life comes by, or disarms it
         elif blow == "supervisor":
             self.kill_supervisor()
         elif blow in ("shard", "feed") and self.words is not None and self.choose.random() < 0.5:
             name = "feed" if blow == "feed" else self.choose.choice(shards)
             self.arm(SLOT_PUBLISHED - self.choose.randrange(3), workers[name]["pid"])
-            self.blow = ""
         else:
             if blow in ("shard", "pair"):
                 self.strike(workers, self.choose.choice(shards))
-            if blow == "feed":
-                self.strike(workers, "feed")
+            if blow in ("feed", "recorder"):
+                self.strike(workers, blow)
             if blow in ("execution", "pair"):
                 time.sleep(0.01 * self.choose.random() if blow == "pair" else 0.0)
                 self.strike(workers, "execution")
             self.blow = ""
 
-    def follow_point(self, point: int, pid: int, now: float) -> None:
-        """Armed, until it fires or its time is over."""
-        if self.words[CRASH_ARMED] == 0 and self.words[CRASH_FIRED] == 0:
-            self.arm(point, pid)
-        elif now - self.since_s > ARMED_S:
-            self.give_up()
-
     def give_up(self) -> None:
         """The point was not come by."""
         self.words[CRASH_ARMED] = 0
         self.found.left.append(self.blow)
-        self.blow = ""
+        self.blow, self.point = "", 0
 
     def kill_supervisor(self) -> None:
         """The end of this process, and of everybody with it."""
         self.found.victims.append("supervisor")
         self.found.counts.append(self.journal_count())
-        self.blow = ""
+        self.blow, self.ended_ns = "", time.time_ns()
         self.last_words(0, None)
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -303,8 +309,9 @@ class Torturer:
         self.found.left += self.blows + ([self.blow] if self.blow else [])
         said = {
             "found": self.found, "exit_code": exit_code, "unknown": self.unknown, "notes": self.notes,
-            "session_folder": str(self.plan.session_folder), "report": report, "instance": self.plan.instance,
+            "session_folder": str(self.journal_path.parent), "report": report, "instance": self.plan.instance,
             "processes": [(one.pid, one.start) for one in self.seen], "killed_at": time.monotonic(),
+            "ended_ns": self.ended_ns,
             "shared_memory": sorted(path.name for path in Path("/dev/shm").glob(f"*{self.plan.instance}*")),
         }  # fmt: skip
         Path(self.spec.out).write_bytes(orjson.dumps(said))

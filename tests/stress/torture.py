@@ -24,8 +24,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class Total:
     kinds: dict[str, int] = field(default_factory=dict)
     recovery_s: list[float] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    naked_s: float = 0.0  # of live sessions, the longest time
     seeds: list[dict] = field(default_factory=list)  # one for each session: its line in the ledger of seeds
 
 
@@ -60,11 +61,11 @@ def crash_file(path: Path) -> Path:
     return path
 
 
-def one_session(spec: Any, total: Total) -> list[str]:
-    """Run a session in a process of its own, judge it, add it up; returns the blows that did not fall."""
-    from oracle.recompute import KINDS, LOST, UNANSWERED, UNTOLD
-    from rig.torture import in_flight, verdict
+def said_by(spec: Any, total: Total, look: Callable[[], None] = lambda: None) -> dict | None:
+    """Run a session in a process of its own; its last words, after a look at what it leaves. None: there are none.
 
+    `look` is called again and again meanwhile.
+    """
     from bot4.adapters.system.process import ProcessId
     from bot4.shm.wiring import unlink_leftovers
 
@@ -74,9 +75,12 @@ def one_session(spec: Any, total: Total) -> list[str]:
     command = [sys.executable, __file__, "--session", json.dumps(asdict(spec))]
     with (folder / "out.txt").open("w") as out:
         process = subprocess.Popen(command, env=environment, stdout=out, stderr=subprocess.STDOUT)
-        try:
-            code = process.wait(SESSION_S)
-        except subprocess.TimeoutExpired:
+        until = time.monotonic() + SESSION_S
+        while process.poll() is None and time.monotonic() < until:
+            look()
+            time.sleep(0.02)
+        code: int | str | None = process.poll()
+        if code is None:
             process.kill()
             process.wait()
             code = "time-out"
@@ -84,11 +88,9 @@ def one_session(spec: Any, total: Total) -> list[str]:
     if not Path(spec.out).exists():
         logs = {path.name: path.read_text()[-300:] for path in folder.rglob("*.log")}
         total.faults.append(f"{name}: no result ({code}): {(folder / 'out.txt').read_text()[-400:]} {logs}")
-        return []
+        return None
     said = json.loads(Path(spec.out).read_bytes())
-    found, report = said["found"], said["report"]
-    fallen = [text for text in said["notes"] if "ended" in text]
-    killed = "supervisor" in found["victims"]
+    killed = is_killed(said)
     alive = [ProcessId(*one) for one in said["processes"]]
     while killed and time.monotonic() < said["killed_at"] + GONE_S and any(one.alive for one in alive):
         time.sleep(0.005)
@@ -100,26 +102,100 @@ def one_session(spec: Any, total: Total) -> list[str]:
     unlink_leftovers(os.getuid(), said["instance"])  # as the next start does after the supervisor's death
     if said["exit_code"] not in (0, 3) or (not killed and code != 0):
         total.faults.append(f"{name}: ended with {code}, {said['exit_code']}: {said['notes'][-3:]}")
-    session = Path(said["session_folder"])
-    result = verdict(session / "ledger.jsonl", session / "journal.bin", report)
-    if any(result.kinds[kind] for kind in KINDS):
-        total.faults.append(f"{name}: {result.problems[:5]} {fallen[-5:]}")
+    return said
+
+
+def is_killed(said: dict) -> bool:
+    """Whether the supervisor was killed, and everybody with it."""
+    return "supervisor" in said["found"]["victims"]
+
+
+def add_up(said: dict, total: Total) -> None:
+    """What a session saw of its kills."""
+    found = said["found"]
     total.kills += len(found["victims"])
-    total.in_flight += in_flight(session / "journal.bin", found["counts"])
     for victim in found["victims"]:
         kind = victim.partition("-")[0]
         total.victims[kind] = total.victims.get(kind, 0) + 1
     for point, hits in found["points"].items():
         total.points[point] = total.points.get(point, 0) + hits
+    total.unknown += 0 if is_killed(said) else said["unknown"]
+    total.recovery_s += found["recovery_s"]
+
+
+def one_session(spec: Any, total: Total) -> list[str]:
+    """Run a session on paper, judge it, add it up; returns the blows that did not fall."""
+    from oracle.recompute import KINDS, LOST, UNANSWERED, UNTOLD
+    from rig.torture import in_flight, verdict
+
+    said = said_by(spec, total)
+    if said is None:
+        return []
+    found, report, name = said["found"], said["report"], f"seed {spec.seed}"
+    fallen = [text for text in said["notes"] if "ended" in text]
+    add_up(said, total)
+    session = Path(said["session_folder"])
+    result = verdict(session / "ledger.jsonl", session / "journal.bin", report)
+    if any(result.kinds[kind] for kind in KINDS):
+        total.faults.append(f"{name}: {result.problems[:5]} {fallen[-5:]}")
+    total.in_flight += in_flight(session / "journal.bin", found["counts"])
     total.orders += len(result.requests)
-    total.unknown += 0 if killed else said["unknown"]
     for kind, count in result.kinds.items():
         total.kinds[kind] = total.kinds.get(kind, 0) + count
     lost = sum(result.kinds[kind] for kind in (LOST, UNANSWERED, UNTOLD))
     line = {"seed": spec.seed, "kills": len(found["victims"]), "orders": len(result.requests), "lost": lost}
     line |= {kind: result.kinds[kind] for kind in KINDS} | {"points": found["points"], "exit": said["exit_code"]}
-    total.recovery_s += found["recovery_s"]
     total.seeds.append(line)
+    return found["left"]
+
+
+def live_session(spec: Any, total: Total, faults: str | None = None) -> list[str]:
+    """The same live, on an exchange in a process of its own; who dies as supervisor is followed by another start."""
+    from rig import live_torture as live
+    from rig.torture import in_flight
+
+    folder, name = Path(spec.folder), f"live seed {spec.seed}"
+    counts, absent, last = [], [], None
+    with live.exchange(folder / "exchange", spec.seed, live.FAULTS if faults is None else faults) as server:
+        live.live_settings(folder, server, spec.style)
+
+        def heal() -> None:
+            """Everything has fallen, and is to become known."""
+            if live.calm_file(spec).exists():
+                server.heal()
+                live.calm_file(spec).unlink()
+
+        while True:
+            said = said_by(spec, total, heal)
+            if said is None:
+                return []
+            add_up(said, total)
+            found = said["found"]
+            counts += found["counts"]
+            if last is not None:  # from one start to the open gate of the next there was nobody
+                absent.append([last["ended_ns"], found["absent"][0][1] if found["absent"] else said["ended_ns"]])
+            absent += found["absent"]
+            if not is_killed(said):
+                break
+            Path(spec.out).unlink()
+            last, spec = said, replace(spec, seed=spec.seed + 1, blows=tuple(found["left"]))
+        held = live.held_by(server)
+        server.conserved()
+        server.stop()
+        if said["report"] is None:
+            total.faults.append(f"{name}: no report: {said['notes'][-3:]}")
+            return []
+        journal = Path(said["session_folder"]) / "journal.bin"
+        result = live.live_verdict(server.ledger, journal, said["report"], said["ended_ns"], absent, held)
+    if result.problems:
+        total.faults.append(f"{name}: {result.problems[:5]}")
+    total.orders += result.orders
+    total.in_flight += in_flight(journal, counts)
+    total.naked_s = max(total.naked_s, result.naked_ns / 1e9)
+    for kind, count in result.kinds.items():
+        total.kinds[kind] = total.kinds.get(kind, 0) + count
+    line = {"live": spec.seed, "kills": len(counts), "orders": result.orders} | dict(result.kinds)
+    total.seeds.append(line | {"exit": said["exit_code"]})
     return found["left"]
 
 
@@ -131,7 +207,7 @@ def result_of(total: Total) -> dict:
         "kills_with_order_in_flight": total.in_flight,
         "crash_points": dict(sorted(total.points.items())),
         "orders": total.orders,
-        "unknown": total.unknown,
+        "unknown": total.unknown + total.kinds.get("unknown", 0),
         "lost": sum(total.kinds.get(kind, 0) for kind in ("lost", "unanswered", "untold")),
         "doubled": total.kinds.get("doubled", 0),
         "position_breaks": total.kinds.get("broken", 0),
@@ -205,10 +281,12 @@ def main() -> None:
     parser.add_argument("--session", help="for the program itself")
     given = parser.parse_args()
     if given.session:
+        from rig.live_torture import run_live_session
         from rig.torture import Spec, run_session
 
         fields = json.loads(given.session)
-        run_session(Spec(**{**fields, "blows": tuple(fields["blows"])}))
+        spec = Spec(**{**fields, "blows": tuple(fields["blows"])})
+        run_live_session(spec) if spec.feed == "live" else run_session(spec)
         return
     with tempfile.TemporaryDirectory(prefix="bot4-torture-") as name:
         total = torture(given.kills, given.seed, Path(name), limit_s=given.limit_s)
