@@ -4,7 +4,8 @@
 #   make stress     the hammers at their full counts              make bench      the benches
 #   make mutants    do the tests notice when a check is removed?   make clients   other people's clients on bot4-exchange
 #   make adversary  hostile intents by the million, judged by the ledger: INTENTS=1000000 REPORT=build/adversary.json
-#   make torture     the bot killed at named points and at random, judged by the ledger: KILLS=1000 REPORT=build/torture.json
+#   make torture     the bot killed at named points and at random, on paper and live, judged by the ledgers: KILLS=1000
+#                    LIVE=500 REPORT=build/torture.json
 #   make checklist  writes LIMITS.md: every limit with its default, reject codes, the test that sees it fire and its mutants
 
 PYTHON ?= python3
@@ -58,10 +59,11 @@ adversary: $(DEVELOPMENT)
 	$(BIN)/python tests/stress/adversary.py --intents $(INTENTS) --report "$(REPORT)"
 
 torture: KILLS = 1000
+torture: LIVE = 500
 torture: SEED = 1
 torture: REPORT = build/torture.json
 torture: $(DEVELOPMENT)
-	$(BIN)/python tests/stress/torture.py --kills $(KILLS) --seed $(SEED) --report "$(REPORT)"
+	$(BIN)/python tests/stress/torture.py --kills $(KILLS) --live $(LIVE) --seed $(SEED) --report "$(REPORT)"
 
 checklist: $(DEVELOPMENT)
 	PYTHONPATH=tests $(BIN)/python tests/checklist.py

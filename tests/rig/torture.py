@@ -77,7 +77,13 @@ BUSY_PARAMS = {
     "atr_period": 2, "stop_atr_multiple": 2.0, "stop_min_bps": 1.0, "slippage_ticks": 2,
     "entry_life_ns": 200_000_000, "warm_bars": 0,
 }  # fmt: skip
-BUSY = {"cool_down_ms": 0, "breaker_failures": 1_000, "streak_losses": 1_000, "streak_pause_ms": 1, "repeat_orders": 1_000}
+BUSY = {
+    "cool_down_ms": 0,
+    "breaker_failures": 1_000,
+    "streak_losses": 1_000,
+    "streak_pause_ms": 1,
+    "repeat_orders": 1_000,
+}
 BUSY |= {"bucket_tokens": 1_000, "shard_tokens": 10_000, "order_tokens": 10_000, "message_tokens": 10_000}
 BUSY |= {f"{name}_refill_ms": 1 for name in ("bucket", "shard", "order", "message")}
 

@@ -1,10 +1,12 @@
 """The real bot under load, killed a thousand times, judged by the venue's ledger: nothing lost, nothing doubled.
 
-    python tests/stress/torture.py --kills 1000 --report build/torture.json [--seed 1]           (`make torture`)
+    python tests/stress/torture.py --kills 1000 --live 500 --report build/torture.json [--seed 1]     (`make torture`)
 
 Sessions one after the other, each of many blows (see tests/rig/torture.py): every named point of bot4/crash.py in turn,
-SIGKILL at random moments of execution, shards, feed, a pair of them, the supervisor. Each session adds a line to the
-ledger of seeds beside the report. Writes one JSON object, also to the screen:
+SIGKILL at random moments of execution, shards, feed, a pair of them, the supervisor. First on paper; then as many as
+`--live` says of live sessions on `bot4-exchange` over TLS, with chaos (tests/rig/live_torture.py): every point of the
+gateway, execution with it, shard, feed, recorder, and the supervisor, after which the next start takes the session up.
+Each session adds a line to the ledger of seeds beside the report. Writes one JSON object, also to the screen:
 
     kills, kills_with_order_in_flight     processes killed; with a request whose answer execution had not got
     crash_points                          {name: hits}
@@ -20,6 +22,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,6 +38,8 @@ FULL = 25  # hits of each point
 PART = 36  # blows of a session
 SESSION_S = 600.0  # longest session
 GONE_S = 0.5  # after the supervisor's death everybody has ended
+LIVE_ORDERS = 10  # between two blows of a live session
+LIVE_KINDS = ("execution", "shard", "feed", "recorder", "supervisor")
 RANDOM = ("execution",) * 6 + ("shard",) * 2 + ("feed",) * 2 + ("pair",)
 
 
@@ -247,7 +252,7 @@ def shares_of(blows: list[str], seed: int) -> Iterator[tuple[list[str], int]]:
 
 
 def torture(kills: int, seed: int, folder: Path, limit_s: float) -> Total:
-    """Sessions until every blow has fallen, or the time is over."""
+    """Sessions on paper until every blow has fallen, or the time is over."""
     from rig.torture import Spec
 
     total, todo, round_ = Total(), todo_of(kills, seed), 0
@@ -271,10 +276,47 @@ def torture(kills: int, seed: int, folder: Path, limit_s: float) -> Total:
     return total
 
 
+def live_todo_of(kills: int, seed: int) -> list[str]:
+    """Blows of live sessions: a quarter at the gateway's points, each at most FULL times, the rest by kind in turn."""
+    from bot4.crash import GATEWAY_POINTS
+
+    hits = max(1, min(FULL, kills // 4 // len(GATEWAY_POINTS)))
+    blows = [name for name in GATEWAY_POINTS for _ in range(hits)]
+    blows += [LIVE_KINDS[number % len(LIVE_KINDS)] for number in range(kills - len(blows))]
+    random.Random(seed).shuffle(blows)
+    return blows
+
+
+def live_torture(kills: int, seed: int, folder: Path, total: Total, limit_s: float) -> None:
+    """Live sessions until every blow has fallen, or the time is over."""
+    from rig.live_torture import FAULTS, NEVER_LANDS
+    from rig.torture import Spec
+
+    todo, number, began = live_todo_of(kills, seed), 0, time.monotonic()
+    while todo and number < 2 + 3 * kills // PART:
+        if time.monotonic() - began > limit_s:
+            total.faults.append(f"the time is over with {len(todo)} live kills to come")
+            return
+        share, todo = todo[:PART], todo[PART:]
+        place = folder / f"live-{number}"
+        spec = Spec(
+            seed=seed * 100_000 + 1_000 * number, blows=tuple(share), feed="live", style=number % 2,
+            orders=LIVE_ORDERS, folder=str(place), out=str(place / "said.json"),
+        )  # fmt: skip
+        todo += live_session(spec, total, FAULTS + NEVER_LANDS)
+        number += 1
+        told = f"live: {total.kills} kills, {total.victims}, {total.orders} orders, {len(total.faults)} faults"
+        print(f"{told}, {time.monotonic() - began:.0f} s", flush=True)
+        shutil.rmtree(place) if not total.faults else None
+    if todo:
+        total.faults.append(f"live blows that never fell: {todo}")
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--kills", type=int, default=1_000)
+    parser.add_argument("--kills", type=int, default=1_000, help="on paper")
+    parser.add_argument("--live", type=int, default=0, help="kills of live sessions on bot4-exchange")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--report", type=Path)
     parser.add_argument("--limit-s", type=float, default=1e9, help="begin no session after so many seconds")
@@ -289,7 +331,9 @@ def main() -> None:
         run_live_session(spec) if spec.feed == "live" else run_session(spec)
         return
     with tempfile.TemporaryDirectory(prefix="bot4-torture-") as name:
-        total = torture(given.kills, given.seed, Path(name), limit_s=given.limit_s)
+        total = torture(given.kills, given.seed, Path(name), limit_s=given.limit_s) if given.kills else Total()
+        if given.live:
+            live_torture(given.live, given.seed, Path(name), total, given.limit_s)
         if given.report:
             given.report.parent.mkdir(parents=True, exist_ok=True)
             with given.report.with_suffix(".seeds.jsonl").open("a") as seeds:
