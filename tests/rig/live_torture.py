@@ -24,6 +24,7 @@ from workers import supervisor
 from workers.session import Prepared, Session, StartOptions, prepare
 
 SECOND = 10**9
+IN_DOUBT_S = 0.5  # from the open gate to the next blow
 STOP_LIMIT_S = 4.0  # without a stop and without a close under way; execution closes after stop_confirm_ms = 1,000
 RECORDER = '\n[recorder]\nfolder = "{folder}"\nraw = "off"\npart_mb = 16\npart_s = 600\n'
 FAULTS = """
@@ -102,12 +103,24 @@ class LiveTorturer(Torturer):
     def __init__(self, spec: Spec, prepared: Prepared, found: Found) -> None:
         super().__init__(spec, prepared, found, crash_words(CRASH_FILE) if CRASH_FILE else None)
         self.died_s, self.died_ns = time.monotonic(), time.time_ns()  # there is no execution yet
+        self.up_s = self.died_s
 
     @property
     def journal_path(self) -> Path:
         """Of the session that was begun, or taken up: the only one."""
         (path,) = self.plan.state_folder.glob("sessions/*/journal.bin")
         return path
+
+    def is_loaded(self, orders: int) -> bool:
+        """An order in doubt is load enough: nothing may open beside it, and its proof takes thirteen seconds."""
+        return super().is_loaded(orders) or (self.unknown > 0 and time.monotonic() > self.up_s + IN_DOUBT_S)
+
+    def show(self, shot: dict) -> None:
+        """Remember when execution was there again."""
+        was_down = bool(self.died_s)
+        super().show(shot)
+        if was_down and not self.died_s:
+            self.up_s = time.monotonic()
 
     def leave(self, event_time_ns: int) -> None:
         """Not before everything is known, which takes seconds where an order has never landed."""

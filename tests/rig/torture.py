@@ -216,8 +216,12 @@ class Torturer:
             self.leave(shot["event_time_ns"])
         elif self.blow:
             self.follow(workers, now)
-        elif self.blows and (orders - self.base >= self.spec.orders) and all(w["alive"] for w in workers.values()):
+        elif self.blows and self.is_loaded(orders) and all(w["alive"] for w in workers.values()):
             self.begin(self.blows.pop(0), now)
+
+    def is_loaded(self, orders: int) -> bool:
+        """Whether there is enough under way for another blow."""
+        return orders - self.base >= self.spec.orders
 
     def close(self) -> None:
         """Let go of the wires."""

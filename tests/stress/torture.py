@@ -38,7 +38,7 @@ FULL = 25  # hits of each point
 PART = 36  # blows of a session
 SESSION_S = 600.0  # longest session
 GONE_S = 0.5  # after the supervisor's death everybody has ended
-LIVE_ORDERS = 10  # between two blows of a live session
+LIVE_ORDERS = 4  # between two blows of a live session
 LIVE_KINDS = ("execution", "shard", "feed", "recorder", "supervisor")
 RANDOM = ("execution",) * 6 + ("shard",) * 2 + ("feed",) * 2 + ("pair",)
 
