@@ -128,3 +128,13 @@ def test_what_may_be_on_its_way_when_the_gateway_dies_is_given_up_by_proof_alone
     dies(arm, first, name, lambda: trade(first))
     with ScriptRig(tmp_path, before=first).ready() as second:
         judged(second, identities(first))
+
+
+def test_a_number_that_execution_may_have_heard_has_one_meaning_for_good(tmp_path, arm):
+    """Of two orders one is told; in the next life the other one is the first to be heard of."""
+    first = ScriptRig(tmp_path).ready()
+    orders = [first.place(1, 5, price=599_000, wait=False) for _ in range(2)]
+    dies(arm, first, "gateway_event_unlogged", lambda: first.go_on(1.0))
+    first.venue.end(first.link(orders[0]), "Cancelled")
+    with ScriptRig(tmp_path, before=first).ready() as second:
+        judged(second, orders)
