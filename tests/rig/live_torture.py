@@ -18,7 +18,7 @@ from rig.exchange_server import WIDE
 from rig.live_trading import SYMBOL, trading_settings
 from rig.torture import WHILE_STARTING, Found, Spec, Torturer, settings
 
-from bot4.crash import AT_FOLDING, POINT_NAMES, crash_words
+from bot4.crash import AT_FOLDING, CRASH_ARMED, POINT_NAMES, crash_words
 from bot4.jit import CRASH_FILE
 from workers import supervisor
 from workers.session import Prepared, Session, StartOptions, prepare
@@ -101,9 +101,10 @@ class LiveTorturer(Torturer):
     while_starting = frozenset((*WHILE_STARTING, *range(AT_FOLDING, len(POINT_NAMES))))
 
     def __init__(self, spec: Spec, prepared: Prepared, found: Found) -> None:
-        super().__init__(spec, prepared, found, crash_words(CRASH_FILE) if CRASH_FILE else None)
+        super().__init__(spec, prepared, found, crash_words(CRASH_FILE))
         self.died_s, self.died_ns = time.monotonic(), time.time_ns()  # there is no execution yet
         self.up_s = self.died_s
+        self.point = int(self.words[CRASH_ARMED])  # the supervisor before has left it to this start
 
     @property
     def journal_path(self) -> Path:
@@ -121,6 +122,12 @@ class LiveTorturer(Torturer):
         super().show(shot)
         if was_down and not self.died_s:
             self.up_s = time.monotonic()
+
+    def kill_supervisor(self) -> None:
+        """In every other case the first execution of the next start dies too, while it takes up what there is."""
+        if self.choose.random() < 0.5:
+            self.arm(self.choose.choice(sorted(self.while_starting)), 0)
+        super().kill_supervisor()
 
     def leave(self, event_time_ns: int) -> None:
         """Not before everything is known, which takes seconds where an order has never landed."""

@@ -36,6 +36,7 @@ from rig import puppet
 from bot4.adapters.system.latch import KillLatch
 from bot4.adapters.system.process import identify, open_process
 from bot4.crash import (
+    AT_FOLDING,
     CRASH_ARMED,
     CRASH_COUNT,
     CRASH_FIRED,
@@ -62,6 +63,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 ORDERS = 50  # sent between two blows
 ARMED_S = 20.0  # that a point is waited for
 WHILE_STARTING = range(START_FOLDING, len(CRASH_POINTS))
+FOLDING = (START_FOLDING, AT_FOLDING)  # come by once for each record
 MOST_PASSES = {"record_word": 300, "slot_word": 200, "recovery_answer": 3, "kill_cancel": 12}
 PASSES = 12  # a point is fatal at one of its so many next passes; while starting mostly at the first one
 STRATEGY = """
@@ -148,7 +150,7 @@ class Torturer:
         self.since_s = 0.0  # when it was
         self.due_s = 0.0
         self.died_s = 0.0  # execution's last death, until it is active again
-        self.died_ns = 0  # the same by the wall clock
+        self.died_ns = 0  # the first one since it was active, by the wall clock
         self.base = 0  # orders before the load that the next blow waits for
         self.done_ns = 0  # event time when the last blow had fallen
         self.ended_ns = 0  # wall clock, when the end was asked for or everybody killed
@@ -164,7 +166,7 @@ class Torturer:
         self.found.victims.append(found[1])
         self.found.counts.append(self.journal_count())
         if found[1] == "execution":
-            self.died_s, self.died_ns = time.monotonic(), time.time_ns()
+            self.died_s, self.died_ns = time.monotonic(), self.died_ns or time.time_ns()
             self.state[()] = STATE_STARTING
         if self.words is not None and (point := int(self.words[CRASH_FIRED])):
             self.words[CRASH_FIRED] = 0
@@ -209,7 +211,7 @@ class Torturer:
             if self.found.victims:  # else it is the first life
                 self.found.recovery_s.append(round(now - self.died_s, 3))
             self.found.absent.append((self.died_ns, time.time_ns()))
-            self.died_s, self.base = 0.0, orders
+            self.died_s, self.died_ns, self.base = 0.0, 0, orders
             if self.point in self.while_starting:
                 self.give_up()
         if not self.blow and not self.blows:
@@ -248,7 +250,7 @@ class Torturer:
     def arm(self, point: int, pid: int) -> None:
         """Some pass of this point from now on is the last."""
         most = MOST_PASSES.get(POINT_NAMES[point], 1 if point in self.while_starting else PASSES)
-        most = self.journal_count() if point == START_FOLDING else most
+        most = max(1, self.journal_count() // 3) if point in FOLDING else most
         self.words[CRASH_COUNT] = self.choose.randint(1, most)
         self.words[CRASH_PID] = pid
         self.words[CRASH_ARMED] = self.point = point
@@ -303,7 +305,7 @@ class Torturer:
     def give_up(self) -> None:
         """The point was not come by."""
         self.words[CRASH_ARMED] = 0
-        self.found.left.append(self.blow)
+        self.found.left += [self.blow] if self.blow else []
         self.blow, self.point = "", 0
 
     def kill_supervisor(self) -> None:
