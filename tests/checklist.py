@@ -190,6 +190,13 @@ CHECKS = (
         "risk_self_trade_unchecked execution_exit_meets_its_own_entry",
     ),
     Check(
+        "",
+        "RISK_REDUCE_ONLY",
+        "the order is refused: it is no exit",
+        f"{EDGES}::test_a_limit_holds_from_its_first_unit_on",
+        "risk_reduce_only_may_turn",
+    ),
+    Check(
         "cool_down_ms",
         "RISK_COOL_DOWN",
         "the order is refused",
@@ -295,7 +302,8 @@ HEAD = """# Limits
 
 Written by `make checklist` from the settings and the tests; a test compares. Each limit is checked by a shard, so far
 as it knows, and again by execution as the last code before the wire. Reject codes are counted and shown with their
-reason. An exit (reduce-only) passes every limit but the collar, the number of open orders and that of repeats.
+reason. An exit (reduce-only) may be as large as the position; it passes every limit but the collar, the number of open
+orders and that of repeats.
 
 `bot4-supervisor reload` tightens a limit while a session runs; `tests/sim/test_tightened_limits.py` sees each of them
 become tighter, and none looser.

@@ -46,7 +46,8 @@ enum Code : int {
     DAILY_LOSS = 308, STOP_MISSING = 309, STOP_SIDE = 310, OPEN_ORDERS = 311, COOL_DOWN = 312, RATE = 313,
     SIZE_ZERO = 314, NO_EQUITY = 315, SHORT_SPOT = 316, BAD_ORDER = 317, MIN_NOTIONAL = 318, GROSS = 319,
     NET = 320, VENUE = 321, STREAK = 322, CORRELATION = 323, SHARD_RATE = 324, ORDER_RATE = 325, MESSAGE_RATE = 326,
-    REPEAT = 327, STOP_FAR = 328, STOP_LOSS = 329, SELF_TRADE = 330, STRATEGY = 331, EXEC_NO_QUOTE = 409,
+    REPEAT = 327, STOP_FAR = 328, STOP_LOSS = 329, SELF_TRADE = 330, STRATEGY = 331, NOTHING_TO_REDUCE = 332,
+    EXEC_NO_QUOTE = 409,
 };
 
 // --- records ---------------------------------------------------------------------------------------------------------
@@ -892,7 +893,7 @@ static int check_order(const Intent& order, const RiskView& view, const Instrume
     const Word now_ns = order.ts_ns;
     const bool quoted = has_quote(now_ns, view, limits);
     if (is_reducing(order)) {
-        if (order.qty_lots > -view.position_lots * order.side) return POSITION;
+        if (order.qty_lots > -view.position_lots * order.side) return NOTHING_TO_REDUCE;
         if (view.open_orders >= limits.open_orders) return OPEN_ORDERS;
         if (quoted) {
             if (const int code = check_collar(order, view, limits)) return code;

@@ -149,6 +149,7 @@ RISK_STOP_FAR = 328
 RISK_STOP_LOSS = 329
 RISK_SELF_TRADE = 330
 RISK_STRATEGY = 331
+RISK_REDUCE_ONLY = 332
 RISK_VALUE_AT_RISK = 340
 RISK_SHORTFALL = 341
 
@@ -230,6 +231,11 @@ REJECTS = (
         RISK_STRATEGY,
         "RISK_STRATEGY",
         "all positions of a strategy, open orders included, could exceed its share",
+    ),
+    (
+        RISK_REDUCE_ONLY,
+        "RISK_REDUCE_ONLY",
+        "a reduce-only order is larger than the position that it could reduce",
     ),
     (RISK_VALUE_AT_RISK, "RISK_VALUE_AT_RISK", "the account could lose more than the share of equity allowed"),
     (RISK_SHORTFALL, "RISK_SHORTFALL", "the account could lose more on average in the worst cases than is allowed"),

@@ -49,6 +49,7 @@ from bot4.model.enums import (
     RISK_DRAWDOWN,
     RISK_KILLED,
     RISK_POSITION,
+    RISK_REDUCE_ONLY,
     RISK_STOP_MISSING,
     SIDE_SELL,
     TIF_GTC,
@@ -141,6 +142,7 @@ REFUSALS = {
     "an unknown action": ({"action": 99}, RISK_BAD_ORDER),
     "no stop": ({"stop_ticks": 0}, RISK_STOP_MISSING),
     "over the position limit": ({"qty_lots": 4_000}, RISK_POSITION),
+    "an exit of nothing": ({"leg": LEG_EXIT, "flags": ORDER_REDUCE_ONLY}, RISK_REDUCE_ONLY),
 }
 
 

@@ -172,7 +172,7 @@ CASES = {  # how it is reached, the code, and from which unit on it is refused
     "self-trade": (self_trade, e.RISK_SELF_TRADE, 0),
     "self-trade of a buy": (self_trade_of_a_buy, e.RISK_SELF_TRADE, 0),
     "open orders": (open_orders, e.RISK_OPEN_ORDERS, 1),
-    "exit": (exit_lots, e.RISK_POSITION, 1),
+    "exit": (exit_lots, e.RISK_REDUCE_ONLY, 1),
     "breaker": (breaker, e.RISK_BREAKER_OPEN, 0),
 }
 

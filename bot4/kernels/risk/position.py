@@ -9,7 +9,15 @@ position may be gone before, by its own stop. So what may only reduce has to say
 from bot4.jit import inlined
 from bot4.kernels.risk.share import is_worth_more, share_floor
 from bot4.kernels.risk.view import MAX_BPS
-from bot4.model.enums import OK, ORDER_REDUCE_ONLY, RISK_POSITION, RISK_SELF_TRADE, RISK_SHORT_SPOT, TYPE_MARKET
+from bot4.model.enums import (
+    OK,
+    ORDER_REDUCE_ONLY,
+    RISK_POSITION,
+    RISK_REDUCE_ONLY,
+    RISK_SELF_TRADE,
+    RISK_SHORT_SPOT,
+    TYPE_MARKET,
+)
 
 
 @inlined
@@ -39,9 +47,9 @@ def is_reducing(order):
 
 @inlined
 def check_reduce_only(order, view):
-    """RISK_POSITION unless a reduce-only order faces a position at least as large as itself."""
+    """RISK_REDUCE_ONLY unless a reduce-only order faces a position at least as large as itself."""
     if order["qty_lots"] > -view["position_lots"] * order["side"]:
-        return RISK_POSITION
+        return RISK_REDUCE_ONLY
     return OK
 
 

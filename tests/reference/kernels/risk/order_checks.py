@@ -9,7 +9,7 @@ from math import ceil
 KILLED, BREAKER, POSITION, NOTIONAL, SIZE, COLLAR, DRAWDOWN, DAILY_LOSS, STOP_MISSING, STOP_SIDE = range(301, 311)
 OPEN_ORDERS, COOL_DOWN, RATE, SIZE_ZERO, NO_EQUITY, SHORT_SPOT, BAD_ORDER, MIN_NOTIONAL = range(311, 319)
 GROSS, NET, VENUE, STREAK, CORRELATION = range(319, 324)
-STRATEGY = 331
+STRATEGY, NOTHING_TO_REDUCE = 331, 332
 SHARD_RATE, ORDER_RATE, MESSAGE_RATE, REPEAT, STOP_FAR, STOP_LOSS, SELF_TRADE = range(324, 331)
 STALE, NO_QUOTE = 103, 409
 MARKET, LIMIT = 1, 2
@@ -152,7 +152,7 @@ def check(order, view, instrument, limits):
     crowded = view["open_orders"] >= limits["open_orders"]
     if reducing(order):
         if not (view["position_lots"] * side < 0 and qty <= abs(view["position_lots"])):
-            return POSITION
+            return NOTHING_TO_REDUCE
         if crowded:
             return OPEN_ORDERS
         return (quoted and collar(order, view, limits)) or repeated(order, view, limits)

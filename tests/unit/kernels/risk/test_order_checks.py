@@ -30,6 +30,7 @@ from bot4.model.enums import (
     RISK_ORDER_SIZE,
     RISK_POSITION,
     RISK_RATE,
+    RISK_REDUCE_ONLY,
     RISK_SHORT_SPOT,
     RISK_STOP_MISSING,
     RISK_STOP_SIDE,
@@ -321,11 +322,11 @@ def test_an_order_that_is_not_flagged_as_an_exit_is_none():
 
 
 def test_reduce_only_does_not_exceed_the_position():
-    for lots, code in ((4_999, OK), (5_000, OK), (5_001, RISK_POSITION)):
+    for lots, code in ((4_999, OK), (5_000, OK), (5_001, RISK_REDUCE_ONLY)):
         assert leaving(qty_lots=lots).code() == code
-    assert leaving(position_lots=0, qty_lots=1).code() == RISK_POSITION
-    assert leaving(position_lots=-5_000).code() == RISK_POSITION
-    assert leaving(side=SIDE_BUY).code() == RISK_POSITION
+    assert leaving(position_lots=0, qty_lots=1).code() == RISK_REDUCE_ONLY
+    assert leaving(position_lots=-5_000).code() == RISK_REDUCE_ONLY
+    assert leaving(side=SIDE_BUY).code() == RISK_REDUCE_ONLY
     assert leaving(side=SIDE_BUY, position_lots=-5_000).code() == OK
 
 
