@@ -290,7 +290,7 @@ def begin_anew(plan: Plan) -> None:
     a position to guard.
     """
     row, limits = plan.session[0], plan.limits[0]
-    if row["day"] < (time.time_ns() + limits["day_offset_ns"]) // NS_PER_DAY:
+    if row["day"] < (time.time_ns() - limits["day_offset_ns"]) // NS_PER_DAY:
         row["day"] = row["day_start_e8"] = 0
     file = account_path(plan.state_folder, int(row["account"]), plan.traded)
     for mark, limit, since, way_out in (

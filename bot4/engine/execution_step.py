@@ -109,7 +109,7 @@ def _end_losing(x, wires, session, limits):
     if account["now_ns"] >= account["day_shut_until_ns"] and is_lost(
         account["day_start_e8"], account["equity_e8"], limits[0]["daily_loss_bps"], limits[0]
     ):
-        account["day_shut_until_ns"] = (account["day"] + 1) * DAY_NS - limits[0]["day_offset_ns"]
+        account["day_shut_until_ns"] = (account["day"] + 1) * DAY_NS + limits[0]["day_offset_ns"]
         account["next_grid_ns"] = 0  # the shards hear of it at once
         if journal_room(x.header) >= ITEM_RECORDS:
             clear_report(x)

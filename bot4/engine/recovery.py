@@ -220,7 +220,7 @@ def execution_fold(x, wires, instruments, limits, session, first, count):
                     x.positions[touched]["naked_since_ns"] = 0
         account["high_water_e8"] = max(account["high_water_e8"], record["high_water_e8"])
         account["day_start_e8"] = record["day_start_e8"]
-        account["day"] = max(account["day"], (account["now_ns"] + limits[0]["day_offset_ns"]) // DAY_NS)
+        account["day"] = max(account["day"], (account["now_ns"] - limits[0]["day_offset_ns"]) // DAY_NS)
         account["started"] = 1 if record["day_start_e8"] != 0 else 0
     account["folding"] = 0
     return np.int64(0)

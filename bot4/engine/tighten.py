@@ -94,7 +94,7 @@ def take_limits(x, wires, session, bound_ns):
 def reach(x, time_ns):
     """Event time has come so far: the day begins with the equity that it finds, limits that hold from then on do."""
     account = x.account[0]
-    day = (max(account["now_ns"], time_ns) + x.limits[0]["day_offset_ns"]) // DAY_NS
+    day = (max(account["now_ns"], time_ns) - x.limits[0]["day_offset_ns"]) // DAY_NS
     if day > account["day"] or account["started"] == 0:
         account["day"] = day
         account["started"] = 1

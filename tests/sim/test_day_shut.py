@@ -1,5 +1,7 @@
 """The loss of the day reached its limit: nothing is opened that day, whatever is regained; the next day opens anew."""
 
+from datetime import UTC, datetime
+
 import pytest
 from rig.execution import ASK, BID, T0, Rig
 from rig.tables import MS, SECOND
@@ -26,7 +28,7 @@ from workers.execution import Keeper
 
 DAY = 86_400 * SECOND
 OFFSET = 60 * 60 * SECOND
-NEXT = ((T0 + OFFSET) // DAY + 1) * DAY - OFFSET - T0  # the next trading day begins
+NEXT = ((T0 - OFFSET) // DAY + 1) * DAY + OFFSET - T0  # the next trading day begins
 LIMIT = 3_000 * 10**8
 FILLER = {"instrument": 0, "id_hi": 1, "id_lo": 1, "order_row": -1, "side": 1}
 WIDE = {"day_offset_ns": OFFSET, "drawdown_bps": 9_999}
@@ -77,6 +79,17 @@ def test_what_is_regained_opens_nothing_before_the_next_day(tmp_path, unit):
     assert opens(rig, NEXT + 1), "and on that day"
     assert shut_ways(rig.wires) == []
     assert sum(rig.agent.journal.table["type"] == JOURNAL_DAY_SHUT) == (unit >= 0)
+
+
+def test_the_trading_day_starts_so_many_minutes_after_midnight(tmp_path):
+    """T0 is 22:13 of a day that began at 01:00 and ends at 01:00 of the next."""
+    rig = shut_at(tmp_path)
+    one = datetime(2023, 11, 15, 1, tzinfo=UTC)
+    assert rig.agent.memory.account["day_shut_until_ns"][0] == one.timestamp() * 10**9
+    account = rig.agent.memory.account[0]
+    began = int(account["day_start_e8"])
+    assert not opens(rig, NEXT - 1) and account["day_start_e8"] == began
+    assert opens(rig, NEXT + 1) and account["day_start_e8"] == began + 10**8
 
 
 def test_the_quote_that_loses_it_shuts_and_the_way_out_stays(tmp_path):

@@ -24,7 +24,7 @@ from bot4.shm.layout import CONTROL_KILL
 DAY = 86_400 * SECOND
 OFFSET = 60 * 60 * SECOND
 FILLER = {"instrument": 0, "id_hi": 1, "id_lo": 1, "order_row": -1, "side": 1}
-NEXT_DAY = ((T0 + OFFSET) // DAY + 1) * DAY - OFFSET
+NEXT_DAY = ((T0 - OFFSET) // DAY + 1) * DAY + OFFSET
 
 
 def pays(rig, cash):

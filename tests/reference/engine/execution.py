@@ -460,7 +460,7 @@ class RefExecution:
 
     def reach(self, time_ns: int) -> None:
         """Event time comes to where they hold; a new day begins with what is there."""
-        day = (max(self.now, time_ns) + self.limits["day_offset_ns"]) // DAY_NS
+        day = (max(self.now, time_ns) - self.limits["day_offset_ns"]) // DAY_NS
         if day > self.day or not self.day_begun:
             self.day, self.day_begun, self.day_start = day, True, self.equity
         if self.limits_from and max(self.now, time_ns) >= self.limits_from:
@@ -735,7 +735,7 @@ class RefExecution:
         """So much is lost that the day is over, or the kill switch due: by the high-water mark, then by the day."""
         lost = loss(self.day_start, self.equity, self.limits["daily_loss_bps"], self.limits["capital_e8"])
         if lost and not self.day_shut:
-            self.day_shut_until, self.next_grid = (self.day + 1) * DAY_NS - self.limits["day_offset_ns"], 0
+            self.day_shut_until, self.next_grid = (self.day + 1) * DAY_NS + self.limits["day_offset_ns"], 0
             if self.room >= EVENT_RECORDS:
                 self.write("day_shut", self.now, -1, 0, blank(REPORT_FIELDS, cash_e8=self.day_shut_until))
         for mark, name, word in ((self.high_water, "drawdown", 3), (self.day_start, "daily_loss", 4)):
@@ -1205,7 +1205,7 @@ class RefExecution:
             getattr(self, f"fold_{record.kind}")(record)
             _, high_water, self.day_start = record.account
             self.high_water = max(self.high_water, high_water)
-            self.day = max(self.day, (self.now + self.limits["day_offset_ns"]) // DAY_NS)
+            self.day = max(self.day, (self.now - self.limits["day_offset_ns"]) // DAY_NS)
             self.day_begun = self.day_start != 0
         self.folding = False
 
