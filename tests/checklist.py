@@ -150,7 +150,8 @@ CHECKS = (
         "nothing is opened until the next day, whatever is regained or started anew; exits and stops go on",
         "tests/sim/test_day_shut.py::test_what_is_regained_opens_nothing_before_the_next_day",
         "risk_daily_loss_reached_is_allowed risk_unproven_profit_counts risk_day_shut_forgotten "
-        "risk_day_shut_not_folded risk_yesterday_judged_today risk_day_begins_before_midnight account_day_shut_forgotten",
+        "risk_day_shut_not_folded risk_yesterday_judged_today risk_day_begins_before_midnight "
+        "account_day_shut_forgotten",
     ),
     Check(
         "drawdown_bps",

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bot4.adapters.files.bar_source import open_bars, symbol_of
 from bot4.adapters.files.capture import open_chains
 from bot4.adapters.files.synthetic import VENUE, synthetic_sources
 from bot4.engine.feed import FeedAgent, Source
@@ -15,6 +16,7 @@ from bot4.engine.feed_resume import resume
 from bot4.engine.feed_ticks import TickFeed
 from bot4.model.enums import INT64_MAX
 from bot4.model.errors import InputError, SettingsError
+from bot4.settings.conversion import instrument_records
 from bot4.settings.schema import LIVE_VENUES, Gateway, Settings
 from bot4.shm.wires import Wires
 from workers.plan import FeedSpec, Plan
@@ -38,6 +40,10 @@ def chosen_instruments(feed: FeedSpec, settings: Settings) -> tuple[list[tuple[s
         if not chosen:
             raise InputError(f"instruments.toml: no instrument of venue {VENUE!r}, which the synthetic market needs")
         return chosen, []
+    if feed.kind == "bars":
+        named = list(dict.fromkeys((symbol_of(path), feed.venue) for path in feed.paths))
+        bars = open_bars(feed.paths, _by_symbol(named, instrument_records(settings, named, 1)))
+        return named, [gap for source in bars for gap in source.gaps]
     chains = open_chains(feed.paths, configured)
     return [(chain.symbol, chain.venue) for chain in chains], [gap for chain in chains for gap in chain.gaps]
 
@@ -46,7 +52,13 @@ def open_sources(plan: Plan) -> list[Source]:
     """The sources of a plan, one per instrument."""
     if plan.feed.synthetic:
         return list(synthetic_sources([symbol for symbol, _ in plan.symbols], plan.instruments, plan.feed.seed))
+    if plan.feed.kind == "bars":
+        return list(open_bars(plan.feed.paths, _by_symbol(plan.symbols, plan.instruments)))
     return list(open_chains(plan.feed.paths, plan.symbols))
+
+
+def _by_symbol(keys: Sequence[tuple[str, str]], instruments: np.ndarray) -> dict[str, np.void]:
+    return {symbol: row for (symbol, _), row in zip(keys, instruments, strict=True)}
 
 
 def gateways_of(settings: Settings, symbols: Sequence[tuple[str, str]]) -> dict[str, Gateway]:

@@ -44,12 +44,13 @@ WARM_PREFIX = "bot4-warm-"  # of the folder in which a template warms up
 class FeedSpec:
     """Where the market data comes from."""
 
-    kind: str  # "synthetic" | "replay" | "live"
+    kind: str  # "synthetic" | "replay" | "bars" | "live"
     paths: tuple[Path, ...] = ()
     seed: int = 0
     text: str = "synthetic"  # as the user wrote it
     recording: bool = False  # a replay of an own recording
     made_up: bool = False  # ... of a synthetic market
+    venue: str = ""  # of bars, whose files do not say it
 
     @property
     def synthetic(self) -> bool:

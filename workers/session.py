@@ -71,6 +71,7 @@ from workers.view import Rates, View, WorkerState, snapshot, tightened
 
 INPUTS_FOLDER, COMMAND_FILE = "inputs", "command.json"  # of a session's folder: what it was given
 MAX_SPEED = 1_000_000.0
+FEEDS = "synthetic, synthetic:SEED, replay:PATH[,PATH...], bars:VENUE:PATH[,PATH...] or live"
 NS_PER_DAY = 86_400 * 1_000 * NS_PER_MS
 _SPEED = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,6})?)x")
 
@@ -104,7 +105,7 @@ class Prepared:
 
 
 def parse_feed(text: str) -> FeedSpec:
-    """`synthetic`, `synthetic:SEED`, `replay:PATH[,PATH...]` or `live`; InputError for anything else."""
+    """What `--feed` says, as `FEEDS` has it; InputError for anything else."""
     kind, colon, rest = text.partition(":")
     if kind == "synthetic":
         if colon and not re.fullmatch("[0-9]{1,9}", rest):
@@ -118,9 +119,18 @@ def parse_feed(text: str) -> FeedSpec:
             synthetic = Recording(paths).head.synthetic
             return FeedSpec(kind="replay", paths=paths, text=text, recording=True, made_up=synthetic)
         return FeedSpec(kind="replay", paths=paths, text=text)
+    if kind == "bars":
+        venue, _, names = rest.partition(":")
+        paths = tuple(Path(name) for name in names.split(",") if name)
+        if venue not in LIVE_VENUES or not paths:
+            raise InputError(
+                f"--feed {text}: bars of which venue and files? Write bars:VENUE:PATH[,PATH...] with a venue of "
+                f"{', '.join(LIVE_VENUES)}"
+            )
+        return FeedSpec(kind="bars", paths=paths, text=text, venue=venue)
     if text == "live":
         return FeedSpec(kind="live", text=text)
-    raise InputError(f"--feed {text}: not known; write synthetic, synthetic:SEED, replay:PATH[,PATH...] or live")
+    raise InputError(f"--feed {text}: not known; write {FEEDS}")
 
 
 def parse_speed(text: str) -> float:
@@ -145,7 +155,7 @@ def speed_of(text: str, feed: FeedSpec) -> float:
 def parse_pace(text: str | None, feed: FeedSpec, speed: float) -> bool:
     """True for event pacing: asked for, or the default of a replay at `max`."""
     if text is None:
-        return feed.kind == "replay" and speed == 0
+        return feed.kind in ("replay", "bars") and speed == 0
     if text not in ("event", "free"):
         raise InputError(f"--pace {text}: not known; write event or free")
     if text == "event" and speed:
@@ -211,7 +221,7 @@ def prepare(options: StartOptions, ask_venues: bool = True) -> Prepared:
         latencies=latencies_of(settings),
         queue=queue_of(settings),
         history=_history(settings, symbols),
-        spike_bps=settings.limits.spike_bps,
+        spike_bps=0 if feed.kind == "bars" else settings.limits.spike_bps,  # a bar's prices have been traded
         time_limit_ns=settings.limits.venue_time_ms * NS_PER_MS,
         silence_ns=silence_of(settings, symbols),
     )
@@ -604,7 +614,8 @@ def _keep_inputs(prepared: Prepared) -> Path:
     session. Returns that folder.
     """
     plan, path = prepared.plan, prepared.settings.path
-    feed = "replay:" + ",".join(str(file.resolve()) for file in plan.feed.paths) if plan.feed.paths else plan.feed.text
+    begin = f"bars:{plan.feed.venue}:" if plan.feed.kind == "bars" else "replay:"
+    feed = begin + ",".join(str(file.resolve()) for file in plan.feed.paths) if plan.feed.paths else plan.feed.text
     sizes = [(from_e8(int(row["tick_e8"])), from_e8(int(row["lot_e8"]))) for row in plan.instruments]
     instruments = [[name, *size] for name, size in zip(symbol_keys(plan.symbols), sizes, strict=True)]
     said = {

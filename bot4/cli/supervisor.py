@@ -58,7 +58,9 @@ def start(
     feed: Annotated[
         str,
         typer.Option(
-            "--feed", help="synthetic[:SEED] | replay:PATH[,PATH...] (files of one instrument are a chain) | live"
+            "--feed",
+            help="synthetic[:SEED] | replay:PATH[,PATH...] (files of one instrument are a chain) | "
+            "bars:VENUE:PATH[,PATH...] | live",
         ),
     ] = "synthetic",
     pace: Annotated[

@@ -1,10 +1,13 @@
 """A strategy that loses on purpose, in whole sessions: its settings, its run, and what ledger and journal say of it."""
 
+import csv
 import gzip
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +33,8 @@ WIDE: dict[str, object] = {  # nothing is in the way but what a test asks for; e
     "kill_daily_loss_bps": 10_000, "kill_drawdown_bps": 10_000, "order_lots": 1_000, "correlation_bps": 10_000,
     "daily_loss_bps": 5_000, "drawdown_bps": 5_000, "streak_losses": 1_000, "cool_down_ms": 0,
     "bucket_tokens": 10_000, "shard_tokens": 10_000, "order_tokens": 10_000, "message_tokens": 10_000,
-    "repeat_orders": 1_000, "stop_loss_bps": 1_000, "var_bps": 10_000, "shortfall_bps": 10_000,
+    "repeat_orders": 1_000, "stop_bps": 5_000, "stop_loss_bps": 1_000, "var_bps": 10_000, "shortfall_bps": 10_000,
+    "var_horizon_s": 1,
 }  # fmt: skip
 
 
@@ -40,7 +44,8 @@ def settings_of(
     """The shipped settings with that strategy, its parameters and some limits changed; the session's file."""
     config = settings_in(folder)
     given = dict(changes)
-    params = defaults(table) | PARAMS
+    params = defaults(table)
+    params |= {name: value for name, value in PARAMS.items() if name in params}
     params |= {name: given.pop(name) for name in list(given) if name in params}
     rows = "\n".join(f"{name} = {value}" for name, value in params.items())
     strategy = f'[strategy]\nid = 1\nmodule = "{module}"\n[strategy.params]\n{rows}\n\n'
@@ -103,6 +108,21 @@ def capture_quotes(path: Path, tick: str) -> Iterator[Quote]:
             stamp, _, body = text.partition(" ")
             data = json.loads(body)["data"]
             yield Quote(int(stamp), data["s"], int(Decimal(data["b"]) / scale), int(Decimal(data["a"]) / scale))
+
+
+def bar_quotes(path: Path, tick: str) -> Iterator[Quote]:
+    """The quotes that bars are played as: open, the nearer of high and low, the other, close; a tick to either side."""
+    scale, symbol = Decimal(tick), path.name.split("-")[0]
+    with gzip.open(path, "rt") as file:
+        rows = list(csv.reader(file))[1:]
+    times = [int(row[0]) for row in rows]
+    length = Counter(later - time for time, later in pairwise(times)).most_common(1)[0][0]
+    for time, row in zip(times, rows, strict=True):
+        first, high, low, last = (int(Decimal(text) / scale) for text in row[1:5])
+        prices = (first, high, low, last) if high - first <= first - low else (first, low, high, last)
+        if float(row[5]) > 0:
+            for ms, price in zip((0, length // 3, 2 * length // 3, length - 1), prices, strict=True):
+                yield Quote((time + ms) * MS, symbol, price - 1, price + 1)
 
 
 def judged(

@@ -9,11 +9,13 @@ from heapq import merge
 from typing import NamedTuple
 
 import pytest
-from oracle.losses import Quote
+from oracle.losses import Limits, Quote
+from rig import flipper
 from rig.losing import (
     MS,
     WAY_NS,
     asked,
+    bar_quotes,
     capture_quotes,
     judged,
     lines,
@@ -44,12 +46,9 @@ class Known(NamedTuple):
     ledger: list[dict]
 
 
-def known(folder, data_dir, names, **changes) -> Known:
+def known(folder, feed, quotes, **changes) -> Known:
     """Run it without a limit in the way; the oracle has to have the same account."""
-    paths = [data_dir / SPOT / name for name in names]
-    feed = "replay:" + ",".join(map(str, paths))
     report = run(folder, settings_of(folder, **changes), feed)
-    quotes = list(merge(*(capture_quotes(path, TICK) for path in paths), key=lambda quote: quote.ts_ns))
     entries, codes = asked(records(folder))
     ledger = lines(folder)
     account, verdicts = judged(ledger, iter(quotes), VALUES_E8, entries, quote_age_ns=AGE_NS)
@@ -58,16 +57,30 @@ def known(folder, data_dir, names, **changes) -> Known:
     return Known(feed, quotes, entries, account.lows, ledger)
 
 
+def of_captures(data_dir, names):
+    """A feed, and all its quotes."""
+    paths = [data_dir / SPOT / name for name in names]
+    quotes = merge(*(capture_quotes(path, TICK) for path in paths), key=lambda quote: quote.ts_ns)
+    return "replay:" + ",".join(map(str, paths)), list(quotes)
+
+
+def of_bars(data_dir, form):
+    """The same of eight months of two markets."""
+    paths = [data_dir / form.format(symbol) for symbol in ("BTCUSDT", "ETHUSDT")]
+    quotes = merge(*(bar_quotes(path, TICK) for path in paths), key=lambda quote: quote.ts_ns)
+    return "bars:binance_spot:" + ",".join(map(str, paths)), list(quotes)
+
+
 @pytest.fixture(scope="module")
 def unlimited(data_dir, tmp_path_factory):
     """Entries that take."""
-    return known(tmp_path_factory.mktemp("unlimited"), data_dir, ONE)
+    return known(tmp_path_factory.mktemp("unlimited"), *of_captures(data_dir, ONE))
 
 
 @pytest.fixture(scope="module")
 def resting(data_dir, tmp_path_factory):
     """Entries that rest, for ten seconds if nobody meets them."""
-    return known(tmp_path_factory.mktemp("resting"), data_dir, TWO, **RESTING)
+    return known(tmp_path_factory.mktemp("resting"), *of_captures(data_dir, TWO), **RESTING)
 
 
 def session_with(folder, known, code=0, **limits):
@@ -76,7 +89,7 @@ def session_with(folder, known, code=0, **limits):
     journal = records(folder)
     times, codes = asked(journal)
     capital = limits.pop("capital", '"1000000"')
-    told = {name: int(value) for name, value in limits.items() if name.endswith(("_bps", "_losses"))}
+    told = {name: int(value) for name, value in limits.items() if name in Limits.__dataclass_fields__}
     if "streak_pause_ms" in limits:
         told["streak_pause_ns"] = int(limits["streak_pause_ms"]) * MS
     account, verdicts = judged(
@@ -168,3 +181,54 @@ def test_so_many_losses_make_a_pause_from_the_event_of_the_last_one(tmp_path, un
         assert not [ns for ns in entries if begun <= ns < over]
         assert [ns for ns in entries if ns < begun]
     assert report["rejects"]["RISK_STREAK"] > 100, "it would have gone on"
+
+
+# --- months of bars ---
+HOURS = "binance_spot_1h_2024/{}-1h.csv.gz"
+MINUTES = "binance_spot_5m_2024/{}-5m.csv.gz"
+FLIPPER = {
+    "table": flipper.PARAMETERS,
+    "module": "rig.flipper",
+    "every": 7,
+    "position_fraction_bps": 4_500,
+    "order_lots": 10**9,
+    "order_notional": '"1000000"',
+}
+SLOWER = {"every": 35, "position_fraction_bps": 2_500}
+MONTHS_NS = 8 * 30 * 86_400 * 10**9
+
+
+@pytest.mark.parametrize("form", [HOURS, pytest.param(MINUTES, marks=pytest.mark.stress)])
+def test_every_day_and_every_row_of_losses_of_eight_months_of_bars(tmp_path, data_dir, form):
+    """Day limit and pause, again and again; then the drawdown, until the end."""
+    feed, quotes = of_bars(data_dir, form)
+    market = Known(feed, quotes, [], [], [])
+    limits = {"daily_loss_bps": 100, "drawdown_bps": 4_000, "streak_losses": 8, "streak_pause_ms": 6 * 3_600_000}
+    report, journal, account = session_with(tmp_path, market, **limits, **FLIPPER | SLOWER)
+    assert report["rejected_input"] == {} and quotes[-1].ts_ns - quotes[0].ts_ns > MONTHS_NS
+    assert shut_ns(journal) == [ns for ns, _ in account.shut]
+    times, codes = asked(journal)
+    opened = [ns for ns, code in zip(times, codes, strict=True) if not code]
+    for begun, over in account.pauses:
+        assert not [ns for ns in opened if begun <= ns < over]
+    refused = {name: count for name, count in report["rejects"].items() if name.startswith("RISK")}
+    print(f"{len(quotes):,} points: {len(opened):,} entries, {len(account.shut)} days, {len(account.pauses)} pauses; "
+          f"{len(codes) - len(opened)} refused by execution; {refused}")  # fmt: skip
+    assert len(account.shut) > 10 < len(account.pauses)
+    assert account.shut[-1][0] - account.shut[0][0] > 60 * 86_400 * 10**9, "over months"
+    assert report["rejects"]["RISK_DRAWDOWN"] > 100, "it would have gone on"
+    assert report["equity"]["end"] == f"{account.equity_e8 / 10**8:.8f}"
+
+
+@pytest.mark.parametrize("name", ["kill_daily_loss_bps", "kill_drawdown_bps"])
+def test_the_kill_switch_ends_months_of_bars_where_the_oracle_says(tmp_path, data_dir, name):
+    feed, quotes = of_bars(data_dir, HOURS)
+    bps = 400 if name == "kill_daily_loss_bps" else 2_000
+    limits = {name: bps, name.removeprefix("kill_"): bps}
+    report, journal, account = session_with(tmp_path, Known(feed, quotes, [], [], []), code=3, **limits, **FLIPPER)
+    killed_ns, which = account.killed
+    times, codes = asked(journal)
+    opened = [ns for ns, code in zip(times, codes, strict=True) if not code]
+    print(f"{which} after {len(opened)} entries, {(killed_ns - quotes[0].ts_ns) / 86_400e9:.1f} days")
+    assert which == name and opened[-1] < killed_ns and len(opened) > 10
+    assert report["rejects"]["DECISION_GATE_SHUT"] > 100, "it would have gone on"

@@ -99,18 +99,24 @@ def open_chains(paths: Iterable[Path], catalogue: Collection[tuple[str, str]]) -
                 f"{path}: holds {symbol} of {venue}, which is not configured; add it to instruments.toml"
             )
         files = chains.setdefault((symbol, venue), [])
-        if any(path.resolve() == other.resolve() for *_, other in files):
-            raise RecordingError(f"{path}: named twice; name each file once")
+        check_named_once(path, [other for *_, other in files])
         files.append((first_ns, last_ns, path))
     if not chains:
         raise RecordingError("no recording named; write replay:PATH[,PATH...]")
     return [
-        CaptureSource(symbol, venue, [path for *_, path in sorted(files)], _gaps(symbol, sorted(files)))
+        CaptureSource(symbol, venue, [path for *_, path in sorted(files)], gaps_between(symbol, sorted(files)))
         for (symbol, venue), files in chains.items()
     ]
 
 
-def _gaps(symbol: str, files: Sequence[tuple[int, int, Path]]) -> list[str]:
+def check_named_once(path: Path, others: Iterable[Path]) -> None:
+    """RecordingError if a file is among the others already."""
+    if any(path.resolve() == other.resolve() for other in others):
+        raise RecordingError(f"{path}: named twice; name each file once")
+
+
+def gaps_between(symbol: str, files: Sequence[tuple[int, int, Path]]) -> list[str]:
+    """What is to be told of the time between two files of a chain; `files` : first and last time in ns, path."""
     told = []
     for (_, ended_ns, before), (begins_ns, _, after) in pairwise(files):
         if begins_ns - ended_ns > GAP_NS:

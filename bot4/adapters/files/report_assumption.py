@@ -16,6 +16,13 @@ RESTING = (
     "a trade, the model says how much was ahead"
 )
 
+BARS = [
+    ("order of a bar's prices", "open, high or low, close", "first whichever of high and low is nearer to the open"),
+    ("time of a bar's prices", "begin, thirds, end", "nothing is known of the prices between them"),
+    ("quote of a bar", "a tick below and above", "of each price; in fact the spread may be wider"),
+    ("quantity of a bar", "a quarter of its volume", "is displayed and traded at each of the four prices"),
+]
+
 
 def assumptions(instruments: np.ndarray, keys: Sequence[str], run: RunFacts) -> list[dict[str, str]]:
     """What the figures rest on, as rows of {name, value, note}."""
@@ -30,6 +37,8 @@ def assumptions(instruments: np.ndarray, keys: Sequence[str], run: RunFacts) -> 
         ("fill of a taking order", "walks the recorded book", TAKING),
         ("fill of a resting order", f"behind the displayed queue, {_queue(run.queue)}", RESTING),
     ]  # fmt: skip
+    if run.source == "bars":
+        rows += BARS
     rows.append(("start equity", from_e8(session["start_equity_e8"]), "quote currency"))
     for row, key in zip(instruments, keys, strict=True):
         fees = f"maker {_bps(row['maker_fee_ppm'])}, taker {_bps(row['taker_fee_ppm'])}"

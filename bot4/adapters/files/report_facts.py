@@ -26,7 +26,7 @@ class WorkerFacts:
 class RunFacts:
     """What the wires and the journal cannot know about a session."""
 
-    source: str  # "synthetic:7", "replay", "live"
+    source: str  # "synthetic:7", "replay", "bars", "live"
     synthetic: bool
     files: Sequence[str]
     span_ns: int | None = None  # None: as the feed counted
