@@ -43,6 +43,7 @@ class ScriptedVenue:
         self.clock, self.connections = clock, 6
         self.orders: dict[str, dict[str, object]] = {}
         self.calls: list[tuple[str, dict[str, object]]] = []
+        self.sent_ns: dict[str, int] = {}  # when an order was first sent
         self.lots = 0
         self.refuses: dict[str, int] = {}
         self.slow: set[str] = set()
@@ -73,6 +74,8 @@ class ScriptedVenue:
         asked = json.loads(body) if method == "POST" else {key: one[0] for key, one in parse_qs(query).items()}
         name = path.removeprefix("/v5/")
         self.calls.append((name, asked))
+        if name == "order/create":
+            self.sent_ns.setdefault(str(asked["orderLinkId"]), self.clock.ns)
         self.before.pop(name, lambda: None)()
         if self.wants_s:
             self._replies.append((token, Reply(429, {"retry-after": str(self.wants_s)}, b"")))
