@@ -2,13 +2,14 @@
 
 `Wires` carries the gateway's requests to the exchange and answers back, and draws for each order what becomes of it on
 the way: nothing, or one of the things after which nobody can say whether it has landed. The private stream is there and
-silent, so everything has to be found out by asking.
+silent, so everything has to be found out by asking, unless `copies` says how often it tells each thing.
 """
 
 import json
 import logging
 import random
 from collections.abc import Callable
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from pathlib import Path
@@ -47,8 +48,10 @@ class Wires:
         self.has_stream = True
         self.said: list[dict[str, object]] = []
         self.answer_s = 0.0005  # that an answer takes
+        self.copies = 0  # of what the stream tells, at most; shuffled within two seconds
         self.struck = 0  # orders without a clear answer
         self._numbers = count()
+        self._tokens = 0  # whose they are
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._replies: list[tuple[int, Reply]] = []
         self._news: list[bytes | None] = [None]
@@ -57,7 +60,8 @@ class Wires:
         heappush(self._due, (self.desk.now_ns + int(seconds * SECOND), next(self._numbers), what))
 
     def _reply(self, token: int, reply: Reply, seconds: float) -> None:
-        self._later(seconds, lambda: self._replies.append((token, reply)))
+        of = self._tokens
+        self._later(seconds, lambda: self._replies.append((token, reply)) if of == self._tokens else None)
 
     def _ask(self, data: bytes) -> Reply:
         head, _, body = data.partition(b"\r\n\r\n")
@@ -103,6 +107,19 @@ class Wires:
         replies, self._replies = self._replies, []
         return replies
 
+    def tell(self) -> None:
+        """What has become of orders, by the stream, once or more often and in no order."""
+        events, self.desk.events[0][:] = list(self.desk.events[0]), []
+        for event in events:
+            if self.copies and event["topic"] in ("execution", "order"):
+                message = {"topic": f"{event['topic']}.linear", "data": [event["row"]]}
+                for _ in range(self._dice.randint(1, self.copies)):
+                    self._later(self._dice.uniform(0.0, 2.0), partial(self.say, message))
+
+    def renew(self) -> None:
+        """Whoever comes next has connections of its own; what was sent on the old ones lands all the same."""
+        self._replies, self._news, self._tokens = [], [None], self._tokens + 1
+
     # --- Listener ---
 
     def news(self) -> list[bytes | None]:
@@ -129,17 +146,32 @@ class DeskRig(GatewayRig):
     """One life of the gateway."""
 
     step_ns = 2_000_000  # that pass with a turn
+    _told: dict[tuple[int, int], list[np.void]]
 
     def __init__(
-        self, folder: Path, seed: int = 1, ambiguous: float = 0.0, unheard: float = 0.0, ahead_ns: int = 0
+        self,
+        folder: Path,
+        seed: int = 1,
+        ambiguous: float = 0.0,
+        unheard: float = 0.0,
+        ahead_ns: int = 0,
+        before: "DeskRig | None" = None,
     ) -> None:
-        """`ahead_ns` : of our wall clock, before that of the venue."""
-        self.desk = BybitDesk(folder, scenario=WIDE, usdt=100_000_000)
-        for side, price in (("Buy", "59999"), ("Sell", "60001")):
-            self.desk.create(1, side, "90", price)
-        self.wires = private_wires(1, 1)
-        self.events, self.answers, self.placed = [], [], []
-        self.network = Wires(self.desk, seed, ambiguous, unheard)
+        """`ahead_ns` : of our wall clock, before that of the venue. `before` : the life before this one."""
+        if before is None:
+            self.desk = BybitDesk(folder, scenario=WIDE, usdt=100_000_000)
+            for side, price in (("Buy", "59999"), ("Sell", "60001")):
+                self.desk.create(1, side, "90", price)
+            self.wires = private_wires(1, 1)
+            self.events, self.placed = [], []
+            self.network = Wires(self.desk, seed, ambiguous, unheard)
+        else:
+            self.desk, self.wires, self.network = before.desk, before.wires, before.network
+            self.events, self.placed = before.events, before.placed
+            self.network.renew()
+        self.answers = []
+        self._told = {} if before is None else before._told
+        self._indexed = len(self.events)
         self.caller, self.connections = _Caller(self.network), 8
         session = np.zeros(1, SESSION)
         session["n_shards"] = session["n_instruments"] = 1
@@ -151,13 +183,25 @@ class DeskRig(GatewayRig):
         self.agent = GatewayAgent(
             self.wires, instruments, session, GatewayLog(folder / "gateway.bin", 65_536), private, self.caller,
             ScriptedListener(self.network), 1, clock=lambda: self.desk.now_ns, wall=lambda: self.desk.now_ns + ahead_ns,
-            logger=logging.Logger("quiet", logging.CRITICAL),
+            logger=logging.Logger("quiet", logging.CRITICAL), **self.past(before),
         )  # fmt: skip
         self._request, self._report = np.zeros(1, ORDER_INTENT), np.zeros(1, EXEC_REPORT)
+
+    def read(self) -> None:
+        """Take everything from the events ring, and keep it by order."""
+        super().read()
+        for report in self.events[self._indexed :]:
+            self._told.setdefault((int(report["id_hi"]), int(report["id_lo"])), []).append(report)
+        self._indexed = len(self.events)
+
+    def of(self, identity: tuple[int, int], answers: bool = False) -> list[np.void]:
+        """What has been said of an order."""
+        return super().of(identity, True) if answers else self._told.get(identity, [])
 
     def turn(self) -> None:
         """One turn, a step of the clock later."""
         self.desk.now_ns += self.step_ns
+        self.network.tell()
         self.agent.do_work()
         self.read()
 
