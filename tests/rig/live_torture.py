@@ -18,7 +18,7 @@ from rig.exchange_server import WIDE
 from rig.live_trading import SYMBOL, trading_settings
 from rig.torture import WHILE_STARTING, Found, Spec, Torturer, settings
 
-from bot4.crash import AT_FOLDING, CRASH_ARMED, POINT_NAMES, crash_words
+from bot4.crash import AT_FOLDING, POINT_NAMES, crash_words
 from bot4.jit import CRASH_FILE
 from workers import supervisor
 from workers.session import Prepared, Session, StartOptions, prepare
@@ -104,7 +104,7 @@ class LiveTorturer(Torturer):
         super().__init__(spec, prepared, found, crash_words(CRASH_FILE))
         self.died_s, self.died_ns = time.monotonic(), time.time_ns()  # there is no execution yet
         self.up_s = self.died_s
-        self.point = int(self.words[CRASH_ARMED])  # the supervisor before has left it to this start
+        self.takes_up = any(self.plan.state_folder.glob("sessions/*/journal.bin"))
 
     @property
     def journal_path(self) -> Path:
@@ -117,17 +117,13 @@ class LiveTorturer(Torturer):
         return super().is_loaded(orders) or (self.unknown > 0 and time.monotonic() > self.up_s + IN_DOUBT_S)
 
     def show(self, shot: dict) -> None:
-        """Remember when execution was there again."""
+        """Of those that take a session up every other one dies while it does; remember when execution was there."""
+        if self.wires is None and self.takes_up and self.choose.random() < 0.5:  # before this the template warms up
+            self.arm(self.choose.choice(sorted(self.while_starting)), 0)
         was_down = bool(self.died_s)
         super().show(shot)
         if was_down and not self.died_s:
             self.up_s = time.monotonic()
-
-    def kill_supervisor(self) -> None:
-        """In every other case the first execution of the next start dies too, while it takes up what there is."""
-        if self.choose.random() < 0.5:
-            self.arm(self.choose.choice(sorted(self.while_starting)), 0)
-        super().kill_supervisor()
 
     def leave(self, event_time_ns: int) -> None:
         """Not before everything is known, which takes seconds where an order has never landed."""
@@ -145,6 +141,7 @@ def run_live_session(spec: Spec) -> None:
     torturer = LiveTorturer(spec, prepared, Found())
     outcome, _, report = Session(prepared, torturer).run()
     torturer.close()
+    torturer.note(outcome.message)
     torturer.last_words(outcome.exit_code, report)
 
 

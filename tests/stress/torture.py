@@ -62,8 +62,7 @@ class Total:
 
 def crash_file(path: Path) -> Path:
     """The file by which points are armed, as the environment names it for everybody who is started from here."""
-    if not path.exists():
-        path.write_bytes(bytes(64))
+    path.write_bytes(bytes(64))
     return path
 
 
