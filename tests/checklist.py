@@ -151,7 +151,8 @@ CHECKS = (
         "tests/sim/test_day_shut.py::test_what_is_regained_opens_nothing_before_the_next_day",
         "risk_daily_loss_reached_is_allowed risk_unproven_profit_counts risk_day_shut_forgotten "
         "risk_day_shut_not_folded risk_yesterday_judged_today risk_day_begins_before_midnight "
-        "account_day_shut_forgotten",
+        "account_day_shut_forgotten execution_day_begins_unjournaled execution_answer_ends_the_day "
+        "execution_shut_day_ends_by_an_answer",
     ),
     Check(
         "drawdown_bps",

@@ -17,7 +17,7 @@ from bot4.shm.wires import N_GAUGES
 ORDER_ROWS = 1_024  # as many as the venue lets rest
 
 DAY_NS = 86_400_000_000_000
-ITEM_RECORDS = 8  # journal records that one event may cause
+ITEM_RECORDS = 9  # journal records that one event may cause
 PROTECTIVE_RESERVE = 4_096  # journal records kept for stops, closes and fills when intents are no longer taken
 REPORT_RESERVE = 256  # slots of a report ring kept free of totals
 IN_FLIGHT_NS = 2_000_000_000  # event time after which a venue that is silent about an order is asked

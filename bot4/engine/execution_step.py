@@ -106,7 +106,7 @@ def _end_losing(x, wires, session, limits):
     What is held keeps its stops.
     """
     account = x.account[0]
-    if account["now_ns"] >= account["day_shut_until_ns"] and is_lost(
+    if account["reached_ns"] >= account["day_shut_until_ns"] and is_lost(
         account["day_start_e8"], account["equity_e8"], limits[0]["daily_loss_bps"], limits[0]
     ):
         account["day_shut_until_ns"] = (account["day"] + 1) * DAY_NS + limits[0]["day_offset_ns"]
@@ -280,7 +280,9 @@ def execution_step(x, wires, instruments, limits, session, max_items):
         if account["state"] == STATE_RECOVERING:
             if event_time < 0 or not has_space(wires.requests, 2) or journal_room(x.header) < ITEM_RECORDS:
                 break
-            reach(x, event_time)
+            # No day ends by an answer before the quotes of that day have been taken.
+            known_ns = quote_time if quote_time >= 0 else feed_clock
+            reach(x, min(event_time, known_ns) if known_ns > 0 else event_time)
             _end_losing(x, wires, session, limits)  # told by the event before, or journaled and death came before this
             peek_order(wires.events, x.event_words, 0)
             on_event(x, wires, instruments, limits, session)

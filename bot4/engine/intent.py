@@ -123,7 +123,7 @@ def check_intent(x, wires, instruments, limits, session, shard):
     view["killed"] = account["killed"]
     view["breaker_open"] = is_breaker_open(account)
     view["streak"] = 1 if account["now_ns"] < account["streak_until_ns"] else 0
-    view["day_shut"] = 1 if account["now_ns"] < account["day_shut_until_ns"] else 0
+    view["day_shut"] = 1 if account["reached_ns"] < account["day_shut_until_ns"] else 0
     find_exposed(x.views, instrument, x.exposed)
     unproven = note_others(
         x.views, x.positions, instruments, x.exposed, instrument, account["now_ns"], limits[0]["quote_age_ns"]
@@ -221,7 +221,7 @@ def on_intent(x, wires, instruments, limits, session, shard):
     from_the_future = intent["ts_ns"] > load_acquire(wires.clocks, CLOCK_FEED)
     if not from_the_future:
         account["now_ns"] = max(account["now_ns"], intent["ts_ns"])
-        reach(x, account["now_ns"])
+        reach(x, intent["ts_ns"])
     measure = session[0]["measure"] != 0 and session[0]["paced"] == 0
     begun = np.int64(0)
     if measure:

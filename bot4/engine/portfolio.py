@@ -43,6 +43,10 @@ PORTFOLIO = np.dtype(
 ACCOUNT = np.dtype(
     [
         ("now_ns", "i8"),
+        (
+            "reached_ns",
+            "i8",
+        ),  # event time up to which the market was taken: that of the day, and never ahead of a quote
         ("state", "i8"),  # STATE_*
         ("equity_e8", "i8"),
         ("high_water_e8", "i8"),

@@ -12,7 +12,7 @@ from bot4.crash import (
     START_WRITTEN,
     crash_here,
 )
-from bot4.engine.execution_memory import DAY_NS, DENIED_REFILL_NS
+from bot4.engine.execution_memory import DENIED_REFILL_NS
 from bot4.engine.intent import note_accepted
 from bot4.engine.journal import journal_room
 from bot4.engine.order_out import fill_row, note_message, push_request, query_order
@@ -29,7 +29,7 @@ from bot4.engine.order_state import (
 from bot4.engine.portfolio import STATE_ACTIVE, STATE_RECOVERING
 from bot4.engine.protection import is_covered, protect
 from bot4.engine.report_out import clear_report, write_journal
-from bot4.engine.tighten import note_limit, reach
+from bot4.engine.tighten import hold_limits, note_limit
 from bot4.engine.venue_event import apply_event, mark_position, note_second
 from bot4.jit import inlined, kernel
 from bot4.kernels.risk.rate_limit import take_token
@@ -42,6 +42,7 @@ from bot4.model.enums import (
     LEG_STOP,
 )
 from bot4.model.records import (
+    JOURNAL_DAY,
     JOURNAL_DAY_SHUT,
     JOURNAL_DENIED,
     JOURNAL_EVENT,
@@ -151,7 +152,7 @@ def execution_fold(x, wires, instruments, limits, session, first, count):
         kind = np.int64(record["type"])
         instrument = record["instrument"]
         account["now_ns"] = max(account["now_ns"], record["ts_ns"])
-        reach(x, account["now_ns"])
+        hold_limits(x, account["now_ns"])
         if instrument >= 0:
             position = x.positions[instrument]
             position["bid_ticks"] = record["bid_ticks"]
@@ -196,6 +197,10 @@ def execution_fold(x, wires, instruments, limits, session, first, count):
             for word in range(ORDER_WORDS):
                 x.event_words[word] = x.record_words[body + word]
             note_limit(x, record["code"], x.event[0]["cash_e8"], x.event[0]["ts_ns"])
+        elif kind == JOURNAL_DAY:
+            for word in range(ORDER_WORDS):
+                x.event_words[word] = x.record_words[body + word]
+            account["day"] = x.event[0]["cash_e8"]
         elif kind == JOURNAL_DAY_SHUT:
             for word in range(ORDER_WORDS):
                 x.event_words[word] = x.record_words[body + word]
@@ -220,7 +225,6 @@ def execution_fold(x, wires, instruments, limits, session, first, count):
                     x.positions[touched]["naked_since_ns"] = 0
         account["high_water_e8"] = max(account["high_water_e8"], record["high_water_e8"])
         account["day_start_e8"] = record["day_start_e8"]
-        account["day"] = max(account["day"], (account["now_ns"] - limits[0]["day_offset_ns"]) // DAY_NS)
         account["started"] = 1 if record["day_start_e8"] != 0 else 0
     account["folding"] = 0
     return np.int64(0)

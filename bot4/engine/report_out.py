@@ -185,7 +185,7 @@ def send_totals(x, wires, session, shard):
     totals["open_orders"] = account["open_orders"]
     totals["breaker"] = is_breaker_open(account)
     totals["streak"] = 1 if account["now_ns"] < account["streak_until_ns"] else 0
-    totals["day_shut"] = 1 if account["now_ns"] < account["day_shut_until_ns"] else 0
+    totals["day_shut"] = 1 if account["reached_ns"] < account["day_shut_until_ns"] else 0
     totals["gate"] = 1 if account["state"] == STATE_ACTIVE else 0
     send_report(x, wires, session, shard)
 

@@ -9,13 +9,13 @@ knows it; what is not tighter is no change, whoever wrote it.
 import numpy as np
 
 from bot4.atomics import load_acquire
-from bot4.engine.execution_memory import DAY_NS, PROTECTIVE_RESERVE
+from bot4.engine.execution_memory import DAY_NS, ITEM_RECORDS, PROTECTIVE_RESERVE
 from bot4.engine.journal import journal_room
 from bot4.engine.report_out import clear_report, count_alarm, push_report, write_journal
 from bot4.jit import inlined, kernel
 from bot4.kernels.risk.tightening import is_tighter
 from bot4.model.enums import INT64_MAX, REPORT_LIMIT
-from bot4.model.records import JOURNAL_LIMIT
+from bot4.model.records import JOURNAL_DAY, JOURNAL_LIMIT
 from bot4.shm.layout import CLOCK_EXEC_SHARD, LINE
 from bot4.shm.wires import LIMITS_IN_FORCE
 
@@ -90,16 +90,40 @@ def take_limits(x, wires, session, bound_ns):
         _tighten(x, wires, session, np.int64(word), wires.asked[LINE + word], from_ns)
 
 
+@kernel
+def _begin_day(x, day):
+    """Journaled at once: the equity that a day began with is what its loss is measured from, however long nothing
+    else is journaled in it.
+    """
+    account = x.account[0]
+    account["day"] = day
+    account["started"] = 1
+    account["day_start_e8"] = account["equity_e8"]
+    if journal_room(x.header) >= ITEM_RECORDS:
+        clear_report(x)
+        x.report[0]["cash_e8"] = day
+        write_journal(x, JOURNAL_DAY, account["now_ns"], np.int64(-1), np.int64(0), x.report_words)
+
+
 @inlined
 def reach(x, time_ns):
-    """Event time has come so far: the day begins with the equity that it finds, limits that hold from then on do."""
+    """The market has been taken so far: the day begins with the equity that it finds, limits that hold from then on do.
+
+    Event time itself may be ahead of that after a recovery, whose answers are taken before older quotes.
+    """
     account = x.account[0]
-    day = (max(account["now_ns"], time_ns) - x.limits[0]["day_offset_ns"]) // DAY_NS
+    account["reached_ns"] = max(account["reached_ns"], time_ns)
+    day = (account["reached_ns"] - x.limits[0]["day_offset_ns"]) // DAY_NS
     if day > account["day"] or account["started"] == 0:
-        account["day"] = day
-        account["started"] = 1
-        account["day_start_e8"] = account["equity_e8"]
-    if account["limits_ns"] != 0 and max(account["now_ns"], time_ns) >= account["limits_ns"]:
+        _begin_day(x, day)
+    hold_limits(x, max(account["now_ns"], time_ns))
+
+
+@inlined
+def hold_limits(x, now_ns):
+    """Limits that have been tightened hold from a time on, which may have come."""
+    account = x.account[0]
+    if account["limits_ns"] != 0 and now_ns >= account["limits_ns"]:
         account["limits_ns"] = 0
         account["next_deadline_ns"] = 0  # that of a stop may have come nearer
         account["next_grid_ns"] = 0  # a loss may have reached its limit

@@ -208,7 +208,7 @@ SESSION = np.dtype(
 )
 
 # One record of execution's journal. `body` holds an ORDER_INTENT (JOURNAL_INTENT, _DENIED, _REQUEST), an EXEC_REPORT
-# (JOURNAL_EVENT, _LIMIT, _DAY_SHUT) or nothing; the risk snapshot beside it tells a reader what execution knew then.
+# (JOURNAL_EVENT, _LIMIT, _DAY, _DAY_SHUT) or nothing; the risk snapshot beside it tells a reader what execution knew.
 JOURNAL = np.dtype(
     [
         ("magic", "u4"),
@@ -242,6 +242,7 @@ JOURNAL_REQUEST = 5  # cancel, amend, or the question that makes an order unknow
 JOURNAL_SAMPLE = 6  # once per second of event time and instrument: what it was worth
 JOURNAL_LIMIT = 7  # a limit is tightened; code: its word in LIMITS, the body is what the shards are told
 JOURNAL_DAY_SHUT = 8  # the loss of the day reached its limit; the body's cash_e8: the event time until which it holds
+JOURNAL_DAY = 9  # a trading day has begun with `day_start_e8`; the body's cash_e8: its number
 
 WORD = 8
 TICK_WORDS = TICK.itemsize // WORD

@@ -29,7 +29,7 @@ from bot4.shm.layout import (
 )
 from bot4.shm.spsc_ring import consume, push_order, push_tick
 
-KINDS = ("", "start", "intent", "denied", "event", "request", "sample", "limit", "day_shut")
+KINDS = ("", "start", "intent", "denied", "event", "request", "sample", "limit", "day_shut", "day")
 BASES = {"journaled": 1, "sent": 2, "working": 3}
 OVERLAYS = {"unknown": 1, "cancel": 2, "replace": 4, "triggered": 8}
 GAUGES = {
@@ -376,7 +376,7 @@ class ExecutionPair:
             elif kind == "sample":
                 assert not body.any()
             else:
-                fields = EXEC_REPORT if kind in ("event", "limit", "day_shut") else INTENT_BITS
+                fields = EXEC_REPORT if kind in ("event", "limit", "day_shut", "day") else INTENT_BITS
                 assert message(body, fields) == twin.body, (index, kind)
             self.seen["record", kind] += 1
             if kind == "event":

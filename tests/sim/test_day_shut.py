@@ -8,9 +8,11 @@ from rig.tables import MS, SECOND
 
 from bot4.adapters.files.shut import shut_ways
 from bot4.adapters.system.account_file import AccountFile, read_account
+from bot4.engine.execution_memory import PROTECTIVE_RESERVE
 from bot4.engine.journal import COMMIT_WORD, commit_word
 from bot4.engine.portfolio import STATE_HALTED
 from bot4.model.enums import (
+    LEG_ENTRY,
     LEG_EXIT,
     ORDER_REDUCE_ONLY,
     REPORT_FUNDING,
@@ -22,7 +24,7 @@ from bot4.model.enums import (
     SIDE_SELL,
     TYPE_MARKET,
 )
-from bot4.model.records import JOURNAL_DAY_SHUT, LIMITS, PORTFOLIO_TOTALS
+from bot4.model.records import JOURNAL_DAY, JOURNAL_DAY_SHUT, JOURNAL_SAMPLE, LIMITS, PORTFOLIO_TOTALS
 from bot4.shm.layout import CLOCK_FEED, CONTROL_KILL, KILLED_BY_DAILY_LOSS, LINE
 from workers.execution import Keeper
 
@@ -212,3 +214,57 @@ def test_a_loss_that_a_recovery_finds_and_that_is_regained_counts(tmp_path, name
     else:
         assert (rig.wires.control[CONTROL_KILL], account["state"]) == (KILLED_BY_DAILY_LOSS, STATE_HALTED)
         assert REPORT_POSITION in [report["kind"] for report in rig.reports()], "and the recovery came to its end"
+
+
+def test_a_day_that_begins_is_journaled_though_nothing_else_is(tmp_path):
+    """No room for samples: the equity that the day began with is what a restart measures its loss from."""
+    rig = Rig(tmp_path, capacity=3 * PROTECTIVE_RESERVE, limit_changes=WIDE | {"daily_loss_bps": 40})
+    rig.open_market()
+    _, (stop,) = rig.enter(stop_ticks=BID - 5_000_000)
+    rig.ack(4 * MS, stop)
+    rig.quote(NEXT - 1, bid=BID + 2_000_000, ask=ASK + 2_000_000)
+    rig.quote(NEXT)
+    rig.run()
+    rig.quote(NEXT + SECOND, bid=BID - 1_000_000, ask=ASK - 1_000_000)
+    rig.run()
+    account = rig.agent.memory.account[0]
+    began, lost = int(account["day_start_e8"]), int(account["day_start_e8"] - account["equity_e8"])
+    assert lost > 200 * 10**8 and JOURNAL_SAMPLE not in rig.agent.journal.table["type"]
+    assert rig.agent.journal.table["type"].tolist().count(JOURNAL_DAY) == 2
+    rig.build()
+    account = rig.agent.memory.account[0]
+    assert (account["day_start_e8"], account["day"]) == (began, (T0 + NEXT - OFFSET) // DAY)
+    rig.start()
+    question = rig.requests()[-1]
+    rig.event(NEXT + 2 * SECOND, REPORT_QUERY_END, question, event_seq=0)
+    rig.run()
+    assert rig.agent.memory.account[0]["day_start_e8"] == began
+
+
+def test_an_answer_of_tomorrow_ends_no_day_before_its_quotes(tmp_path):
+    """Execution comes back at midnight: the answers are of today, the quotes that it has not read of yesterday."""
+    rig = Rig(tmp_path, limit_changes=WIDE | {"daily_loss_bps": 40})
+    rig.open_market()
+    _, (stop,) = rig.enter(stop_ticks=BID - 5_000_000)
+    rig.ack(4 * MS, stop)
+    rig.run()
+    rig.start()
+    question = rig.requests()[-1]
+    rig.quote(NEXT - 2 * MS, bid=BID - 4_500_000, ask=ASK - 4_500_000)
+    rig.quote(NEXT - MS)
+    rig.event(NEXT + MS, REPORT_FUNDING, FILLER, cash_e8=-1)
+    rig.event(NEXT + MS, REPORT_QUERY_END, question, event_seq=0)
+    rig.run()
+    account = rig.agent.memory.account[0]
+    assert account["now_ns"] == T0 + NEXT + MS > account["reached_ns"], "there is no quote of today"
+    assert account["day_shut_until_ns"] == T0 + NEXT, "the loss is one of yesterday, regained"
+    rig.intent(NEXT - MS // 2, qty_lots=100)
+    rig.run()
+    assert rig.rejects == {RISK_DAILY_LOSS: 1}, "on which nothing is opened"
+    rig.quote(NEXT + 2 * MS)
+    rig.run()
+    assert account["day_start_e8"] == account["equity_e8"]
+    rig.requests()
+    rig.intent(NEXT + 3 * MS, qty_lots=100)
+    rig.run()
+    assert LEG_ENTRY in [int(one["leg"]) for one in rig.requests()], rig.rejects

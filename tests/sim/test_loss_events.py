@@ -215,7 +215,7 @@ def test_every_day_and_every_row_of_losses_of_eight_months_of_bars(tmp_path, dat
     print(f"{len(quotes):,} points: {len(opened):,} entries, {len(account.shut)} days, {len(account.pauses)} pauses; "
           f"{len(codes) - len(opened)} refused by execution; {refused}")  # fmt: skip
     assert len(account.shut) > 10 < len(account.pauses)
-    assert account.shut[-1][0] - account.shut[0][0] > 60 * 86_400 * 10**9, "over months"
+    assert account.shut[-1][0] - account.shut[0][0] > 40 * 86_400 * 10**9, "over more than a month"
     assert report["rejects"]["RISK_DRAWDOWN"] > 100, "it would have gone on"
     assert report["equity"]["end"] == f"{account.equity_e8 / 10**8:.8f}"
 

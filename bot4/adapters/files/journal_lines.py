@@ -17,6 +17,7 @@ from bot4.settings.conversion import limit_field, limit_text
 KINDS = {
     r.JOURNAL_START: "start", r.JOURNAL_INTENT: "order", r.JOURNAL_DENIED: "refused", r.JOURNAL_EVENT: "venue",
     r.JOURNAL_REQUEST: "request", r.JOURNAL_SAMPLE: "sample", r.JOURNAL_LIMIT: "limit",
+    r.JOURNAL_DAY: "day begins",
     r.JOURNAL_DAY_SHUT: "day shut",
 }  # fmt: skip
 ACTIONS = {
@@ -60,12 +61,14 @@ def journal_lines(records: np.ndarray, sizes: Sequence[tuple[str, Decimal, Decim
             name = (r.LIMITS.names or ())[int(record["code"])]
             said["tighter"] = {limit_field(name): limit_text(name, int(reports[i]["cash_e8"]))}
             said["from"] = _time(reports[i]["ts_ns"])
+        elif kind == r.JOURNAL_DAY:
+            said["begins_with"] = from_e8(int(record["day_start_e8"]))
         elif kind == r.JOURNAL_DAY_SHUT:
             said["until"] = _time(reports[i]["cash_e8"])
         if record["code"] and kind != r.JOURNAL_LIMIT:
             said["code"] = e.REJECT_NAMES.get(int(record["code"]), int(record["code"]))
             said["because"] = e.REJECT_REASONS.get(int(record["code"]), "not in the table of codes")
-        if kind not in (r.JOURNAL_START, r.JOURNAL_LIMIT, r.JOURNAL_DAY_SHUT):
+        if kind not in (r.JOURNAL_START, r.JOURNAL_LIMIT, r.JOURNAL_DAY, r.JOURNAL_DAY_SHUT):
             said["position_before"] = _quantity(record["position_lots"], int(record["instrument"]), sizes)
             said["equity_before"] = from_e8(int(record["equity_e8"]))
         yield said

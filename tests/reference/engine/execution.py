@@ -61,7 +61,7 @@ GROWS = {  # tighter the larger, within what the settings take
 
 STARTING, RECOVERING, ACTIVE, HALTED = range(4)
 TABLE_ROWS = 1_024
-EVENT_RECORDS = 8  # journal records that one event may cause
+EVENT_RECORDS = 9  # journal records that one event may cause
 PROTECTIVE_RECORDS = 4_096  # journal records that only protection may use
 PLENTY_RECORDS = 4 * PROTECTIVE_RECORDS  # with less, nothing is written that recovery can do without
 DENIED_AT_ONCE, DENIED_EVERY_NS = 256, SECOND_NS  # records of a shard's refusals; the others are counted in the next
@@ -258,6 +258,7 @@ class RefExecution:
         self.trips = self.probe_until = 0
         self.streak, self.streak_until = session["streak"], session["streak_until_ns"]
         self.day_shut_until = session["day_shut_until_ns"]
+        self.reached = 0
         self.order_bucket = self.message_bucket = 0
         self.shard_bucket = [0] * session["n_shards"]
         self.denied_bucket = [0] * session["n_shards"]
@@ -296,7 +297,7 @@ class RefExecution:
     @property
     def day_shut(self) -> int:
         """1 until the next day once its loss has reached the limit."""
-        return int(self.now < self.day_shut_until)
+        return int(self.reached < self.day_shut_until)
 
     @property
     def room(self) -> int:
@@ -459,11 +460,18 @@ class RefExecution:
             self.push(shard, {**told, "shard": shard})
 
     def reach(self, time_ns: int) -> None:
-        """Event time comes to where they hold; a new day begins with what is there."""
-        day = (max(self.now, time_ns) - self.limits["day_offset_ns"]) // DAY_NS
+        """The market has come to that time: a new day begins with what is there, and the journal has it."""
+        self.reached = max(self.reached, time_ns)
+        day = (self.reached - self.limits["day_offset_ns"]) // DAY_NS
         if day > self.day or not self.day_begun:
             self.day, self.day_begun, self.day_start = day, True, self.equity
-        if self.limits_from and max(self.now, time_ns) >= self.limits_from:
+            if self.room >= EVENT_RECORDS:
+                self.write("day", self.now, -1, 0, blank(REPORT_FIELDS, cash_e8=day))
+        self.hold_limits(max(self.now, time_ns))
+
+    def hold_limits(self, now_ns: int) -> None:
+        """Event time comes to where they hold."""
+        if self.limits_from and now_ns >= self.limits_from:
             self.limits |= self.coming
             self.coming, self.limits_from = {}, 0
             self.deadlines.append(0)
@@ -481,7 +489,10 @@ class RefExecution:
         if self.state == RECOVERING:
             if wires.events.head is None or not self.may_take_event():
                 return False
-            self.reach(wires.events.head["ts_ns"])
+            quote = wires.quotes.head
+            known = quote["ts_ns"] if quote else wires.feed
+            answered = wires.events.head["ts_ns"]
+            self.reach(min(answered, known) if known > 0 else answered)
             self.end_losing()
             self.on_event(wires.events.take())
             if not self.asking:
@@ -655,7 +666,7 @@ class RefExecution:
         of_the_future = intent["ts_ns"] > self.wires.feed
         if not of_the_future:
             self.now = max(self.now, intent["ts_ns"])
-            self.reach(self.now)
+            self.reach(intent["ts_ns"])
         self.stats["intents"] += 1
         if self.wires.kill and not self.killed and self.state == ACTIVE:
             self.halt()
@@ -1191,7 +1202,7 @@ class RefExecution:
         self.folding = True
         for number, record in enumerate(self.journal, 1):
             self.now = max(self.now, record.ts_ns)
-            self.reach(self.now)
+            self.hold_limits(self.now)
             if record.instrument >= 0:
                 holding = self.holdings[record.instrument]
                 lots, _, _, bid, ask, _ = record.holding
@@ -1205,7 +1216,6 @@ class RefExecution:
             getattr(self, f"fold_{record.kind}")(record)
             _, high_water, self.day_start = record.account
             self.high_water = max(self.high_water, high_water)
-            self.day = max(self.day, (self.now - self.limits["day_offset_ns"]) // DAY_NS)
             self.day_begun = self.day_start != 0
         self.folding = False
 
@@ -1227,6 +1237,10 @@ class RefExecution:
         """A limit was tightened."""
         self.coming[list(self.limits)[record.code]] = record.body["cash_e8"]
         self.limits_from = record.body["ts_ns"]
+
+    def fold_day(self, record: Record) -> None:
+        """A day began."""
+        self.day = record.body["cash_e8"]
 
     def fold_day_shut(self, record: Record) -> None:
         """Nothing was opened any more that day."""
