@@ -38,6 +38,7 @@ from bot4.shm.spsc_ring import next_time, ring_recover
 from bot4.shm.waiting import NOBODY, ONE_POLL
 from bot4.shm.wires import (
     GAUGE_EXEC_DRAWDOWN_PPM,
+    GAUGE_EXEC_HIGH_WATER_E8,
     GAUGE_EXEC_NAKED_NS_MAX,
     LIMITS_BEGUN,
     LIMITS_IN_FORCE,
@@ -117,6 +118,8 @@ class ExecutionAgent:
         damaged = fold(self.memory, covered, self.journal.count)
         if damaged:
             raise JournalError(f"{journal_path}: record {damaged} contradicts the records before it; reconcile by hand")
+        # A quote may have brought it after the last record; no loss of before it is measured from it.
+        account["high_water_e8"] = np.maximum(account["high_water_e8"], gauges[GAUGE_EXEC_HIGH_WATER_E8])
         # What the quotes said last before a restart; their ring goes on from there. The journal's are older.
         quoted = wires.positions[:, POSITION_QUOTE_NS] > 0
         for name, column in (("bid_ticks", POSITION_BID), ("ask_ticks", POSITION_ASK)):

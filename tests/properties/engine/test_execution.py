@@ -679,7 +679,7 @@ SCENARIOS = {
         WITH_DENIALS
         | codes(
             e.RISK_POSITION, e.RISK_NOTIONAL, e.RISK_ORDER_SIZE, e.RISK_COLLAR, e.RISK_STOP_MISSING, e.RISK_STOP_SIDE,
-            e.RISK_BAD_ORDER, e.RISK_MIN_NOTIONAL, e.EXEC_DUPLICATE, e.EXEC_UNKNOWN_INSTRUMENT,
+            e.RISK_BAD_ORDER, e.RISK_MIN_NOTIONAL, e.RISK_REDUCE_ONLY, e.EXEC_DUPLICATE, e.EXEC_UNKNOWN_INSTRUMENT,
         )
         | {"overfill beside another order"},
         pair={"limit_changes": {"open_orders": 8}},

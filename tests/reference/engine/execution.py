@@ -137,7 +137,7 @@ class Wires:
         self.leaving = False  # the session ends, or nobody watches it
         self.resync = [0] * n_shards
         self.rejects: Counter[int] = Counter()
-        self.gauges: dict[str, int] = dict.fromkeys(("items", "naked_ns_max", "drawdown_ppm"), 0)
+        self.gauges: dict[str, int] = dict.fromkeys(("items", "naked_ns_max", "drawdown_ppm", "high_water_e8"), 0)
         self.positions: list[Message] = [dict.fromkeys(PUBLISHED, 0) for _ in range(n_instruments)]
 
 
@@ -1217,6 +1217,7 @@ class RefExecution:
             _, high_water, self.day_start = record.account
             self.high_water = max(self.high_water, high_water)
             self.day_begun = self.day_start != 0
+        self.high_water = max(self.high_water, self.wires.gauges["high_water_e8"])
         self.folding = False
 
     def fold_start(self, record: Record) -> None:
