@@ -15,7 +15,9 @@ from bot4.adapters.system.account_file import AccountFile, AccountState
 from bot4.adapters.system.latch import FILE_NAME, KillLatch, is_tripped
 from bot4.engine.execution import ExecutionAgent
 from bot4.log import start_log
+from bot4.model.breaker import CLOSED, breaker_row
 from bot4.model.errors import Bot4Error
+from bot4.shm.breaker import Breaker
 from bot4.shm.layout import (
     CONTROL_ALONE,
     CONTROL_KILL,
@@ -60,6 +62,8 @@ class LatchReader:
         self._by_the_clock = by_the_clock
         self._told = False
         self._warned = ""
+        row = wires.breakers[breaker_row("journal", 0)]
+        self._journal = Breaker(row, time.monotonic_ns, start_log("execution").warning, "journal")
         self._read()  # before the first order of this process
 
     def _read(self) -> None:
@@ -74,6 +78,8 @@ class LatchReader:
             if self._execution.warning != self._warned:
                 self._warned = self._execution.warning
                 start_log("execution").warning(self._warned or "the journal is well again")
+            if self._execution.failure and self._journal.state == CLOSED:
+                self._journal.trip(self._execution.failure)
             if self._control[CONTROL_KILL]:
                 return
             if self._execution.failure:

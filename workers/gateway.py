@@ -20,6 +20,7 @@ from bot4.model.records import EXEC_REPORT, words
 from bot4.settings.schema import Gateway
 from bot4.shm.spsc_ring import consume, has_space, peek_order, push_order, ring_recover
 from bot4.shm.wires import Wires, private_wires
+from workers.breaker import breaker_of
 from workers.plan import Plan
 
 CONNECTIONS = 6
@@ -50,6 +51,7 @@ def check_gateway(file: Path, venue: str, gateway: Gateway) -> None:
 def build(plan: Plan, wires: Wires, name: str, attempt: int) -> GatewayAgent:
     """The agent of the gateway, its connections on their way; execution in this process has opened its journal."""
     hide_memory()
+    log = start_log("gateway")
     gateway = plan.gateways[plan.traded]
     keys = Keys(*read_key_file(str(gateway.key_file), f"venue.{plan.traded}.key_file"))
     context = verified_context(Path(gateway.ca_file) if gateway.ca_file else None)
@@ -67,7 +69,8 @@ def build(plan: Plan, wires: Wires, name: str, attempt: int) -> GatewayAgent:
         guard_s=GUARD_S if gateway.dead_man_s is None else gateway.dead_man_s,
         heard=Heard(plan.journal_path),
         has_lost=has_lost,
-        logger=start_log("gateway"),
+        logger=log,
+        breaker=breaker_of(plan, wires, "execution", log),
     )
 
 

@@ -12,6 +12,7 @@ from bot4.engine.live import LiveFeed
 from bot4.log import start_log
 from bot4.ports.stream import Event, Request
 from bot4.shm.wires import Wires, private_wires
+from workers.breaker import breaker_of
 from workers.plan import Plan
 from workers.venues import DECODERS, streams_of
 
@@ -67,7 +68,11 @@ def live_feed(plan: Plan, wires: Wires, attempt: int) -> ToldFeed:
         symbols = [symbol for symbol, of in plan.symbols if of == venue]
         wanted.append(Wanted(streams[venue], symbols, -(-len(symbols) // SYMBOLS)))
     ca_file = {venue: Path(gateway.ca_file) for venue, gateway in plan.gateways.items() if gateway.ca_file}
-    pool = StreamPool(wanted, SILENCE_S, random.Random(), time.monotonic_ns, ca_file=ca_file)
+    log = start_log("feed")
+    parsers = {venue: breaker_of(plan, wires, f"parser {venue}", log) for venue in streams}
+    breakers = {venue: (breaker_of(plan, wires, f"feed {venue}", log), parsers[venue]) for venue in streams}
+    clock = time.monotonic_ns
+    pool = StreamPool(wanted, SILENCE_S, random.Random(), clock, ca_file=ca_file, breakers=breakers)
     feed = LiveFeed(
         wires,
         plan.instruments,
@@ -79,6 +84,7 @@ def live_feed(plan: Plan, wires: Wires, attempt: int) -> ToldFeed:
         RestFetcher(list(streams.values()), time.monotonic_ns, ca_file=ca_file),
         plan.silence_ns,
         restarts=attempt,
+        parsers=parsers,
     )
     feed.memory.feed.states["spike_bps"] = plan.spike_bps
     feed.memory.feed.states["time_limit_ns"] = plan.time_limit_ns

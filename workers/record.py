@@ -12,11 +12,12 @@ from typing import Any
 
 from bot4.engine.shard import BUILT_IN
 from bot4.model.errors import RecordingError
-from bot4.settings.conversion import instrument_records, limits_record, session_record
+from bot4.settings.conversion import breaker_words, instrument_records, limits_record, session_record
 from bot4.settings.loader import load
 from bot4.shm.layout import CONTROL_FEED_DONE, RING_DROPPED, RING_HEAD, RING_TAIL
 from bot4.shm.wires import FEED_ROW, GAUGE_FEED_MESSAGES, private_wires
 from workers.bootstrap import builder
+from workers.breaker import set_breakers
 from workers.feed import chosen_instruments, gateways_of, silence_of
 from workers.plan import Plan, RecorderSpec
 from workers.recorder import recorder_agent
@@ -58,7 +59,7 @@ def record(
         limits=limits_record(settings), session=table, feed=spec, speed=pace, strategy_module=BUILT_IN,
         strategy_params=instruments[:0], state_folder=folder, session_folder=folder,
         recorder=RecorderSpec(folder=folder, raw=raw, rows=ROWS, part_s=PART_S),
-        gateways=gateways_of(settings, symbols) if spec.kind == "live" else {},
+        gateways=gateways_of(settings, symbols) if spec.kind == "live" else {}, breakers=breaker_words(settings),
         silence_ns=silence_of(settings, symbols),
     )  # fmt: skip
     try:
@@ -71,6 +72,7 @@ def record(
 def _run(plan: Plan, moved: Callable[[int], None]) -> dict[str, Any]:
     assert plan.recorder is not None
     wires = private_wires(1, plan.n_instruments, **plan.recorded)
+    set_breakers(plan, wires)
     recorder = recorder_agent(plan, plan.recorder, wires)
     feed = builder(plan.builders["feed"])(plan, wires, "feed", 0)
     unread = (*wires.ticks, wires.market, wires.quotes)

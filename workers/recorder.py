@@ -17,6 +17,7 @@ from bot4.model.records import TICK, words
 from bot4.model.units import from_e8
 from bot4.shm.byte_ring import N_TAKE, N_TAKEN, take_messages
 from bot4.shm.wires import Wires, private_wires
+from workers.breaker import breaker_of
 from workers.plan import Plan, RecorderSpec
 
 NICENESS = 10
@@ -36,7 +37,8 @@ def recorder_agent(plan: Plan, spec: RecorderSpec, wires: Wires) -> RecorderAgen
     """The recorder of a session, in whatever process."""
     log = start_log("recorder")
     store = RecordingWriter(spec.folder, head_of(plan))
-    return RecorderAgent(wires, store, spec.rows, spec.part_s, log.error)
+    breaker = breaker_of(plan, wires, "recorder", log)
+    return RecorderAgent(wires, store, spec.rows, spec.part_s, log.error, breaker=breaker)
 
 
 def build(plan: Plan, wires: Wires, name: str, attempt: int) -> RecorderAgent:

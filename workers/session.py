@@ -22,6 +22,7 @@ from typing import Any
 import multiprocess
 import numpy as np
 
+from bot4.adapters.files.breaker import breaker_lines, breaker_table
 from bot4.adapters.files.recording import Recording, is_recording
 from bot4.adapters.files.report import closing_lines, session_object, symbol_keys, write_report
 from bot4.adapters.files.report_facts import RunFacts, WorkerFacts
@@ -47,6 +48,7 @@ from bot4.model.records import JOURNAL, LIMITS, TICK
 from bot4.model.units import BPS, from_e8, to_e8
 from bot4.settings.conversion import (
     NS_PER_MS,
+    breaker_words,
     check_limits,
     instrument_records,
     latencies_of,
@@ -61,6 +63,7 @@ from bot4.settings.topology import Placement, resolve
 from bot4.shm.calibration import calibration_of
 from bot4.shm.wires import LIMITS_IN_FORCE, Wires
 from bot4.shm.wiring import SharedWires, attach_wires, create_wires, unlink_leftovers
+from workers.breaker import set_breakers
 from workers.feed import chosen_instruments, gateways_of, silence_of
 from workers.plan import WARM_PREFIX, FeedSpec, Plan, RecorderSpec, WorkerSpec
 from workers.supervisor import Outcome, Supervisor
@@ -200,6 +203,7 @@ def prepare(options: StartOptions, ask_venues: bool = True) -> Prepared:
         symbols=symbols,
         instruments=instrument_records(settings, symbols, placement.n_shards),
         limits=limits_record(settings),
+        breakers=breaker_words(settings),
         session=session_record(
             settings,
             paced=paced,
@@ -249,6 +253,12 @@ def _history(settings: Settings, symbols: tuple[tuple[str, str], ...]) -> np.nda
         return history_of(Path(folder), symbols, settings.limits.quote_age_ms * NS_PER_MS)
     except Bot4Error as error:
         raise SettingsError(f"{settings.path}: portfolio.history: {error}") from None
+
+
+def _opened(plan: Plan, wires: Wires) -> list[str]:
+    """Circuit breakers that have opened, in words."""
+    venues = [venue for _, venue in plan.symbols] if plan.feed.kind == "live" else []
+    return breaker_lines(breaker_table(wires, venues, time.monotonic_ns()))
 
 
 def _tightened(wires: Wires) -> list[str]:
@@ -414,6 +424,7 @@ class Session:
             shared = create_wires(
                 plan.instance, plan.n_shards, plan.n_instruments, generation=plan.generation, **plan.recorded
             )
+            set_breakers(plan, shared.wires)
             try:
                 return self._run(shared)
             finally:
@@ -603,7 +614,7 @@ class Session:
             killed=latch.tripped,
             kill_reason=latch.reason if latch.tripped else outcome.message,
             recovered=recovered,
-            warnings=(*self._prepared.warnings, *_tightened(wires)),
+            warnings=(*self._prepared.warnings, *_tightened(wires), *_opened(plan, wires)),
             recording=str(plan.recorder.folder) if plan.recorder else None,
         )
         return session_object(wires, plan.instruments, plan.symbols, records, facts)

@@ -26,8 +26,10 @@ from bot4.adapters.system.affinity import pinned_core
 from bot4.adapters.system.latch import KillLatch
 from bot4.adapters.system.process import Handle, ProcessId, identify, memory_mb, open_process, run_state
 from bot4.engine.shard import BUILT_IN
+from bot4.model.breaker import FAILED, OPEN
 from bot4.model.enums import INT64_MAX
 from bot4.model.errors import Bot4Error
+from bot4.shm.breaker import Breaker
 from bot4.shm.layout import (
     CLOCK_EXEC_VENUE,
     CLOCK_VENUE,
@@ -51,6 +53,7 @@ from bot4.shm.wires import (
     RECORDER_ROW,
     Wires,
 )
+from workers.breaker import rows_in_use
 from workers.plan import SETTLE, SETTLE_LIMIT_S, Plan, WorkerSpec, kind_of, rows_of
 from workers.template import EXIT_UNEXPECTED
 from workers.template_process import TemplateProcess
@@ -63,8 +66,8 @@ SETTLE_REST_S = 1.0  # for execution to leave after its time is over
 STOP_LIMIT_S = 10.0  # a clean stop takes no longer; then the rest is killed
 WARM_LIMIT_S = 600.0  # compiling everything on one slow core
 TELL_WARM_S = 10.0  # between two words about it: from the cache it takes a second or two
-STORM_RESTARTS = 3  # restarts of one worker that got nothing done ...
-STORM_WINDOW_S = 60.0  # ... within this time: the next puts a shard into quarantine, of any other ends the session
+STORM_RESTARTS = 3  # restarts of a worker, but for a shard (its breaker), that got nothing done ...
+STORM_WINDOW_S = 60.0  # ... within this time: the next ends the session
 SYSTEM_STORM = 6  # such restarts of all workers within that time set the kill switch
 EXEC_HALTED = 3
 RECORDER = "recorder"
@@ -178,6 +181,14 @@ class Supervisor:
         self._quiet_beats = 0
         self._grace_until_ns = 0
         self._recorder_told = False
+        self._shards = {  # by worker: the breakers of its shards
+            spec.name: [
+                Breaker(wires.breakers[rows_in_use(plan)[agent]], time.monotonic_ns, note, agent)
+                for agent in spec.agents
+                if kind_of(agent) == "shard"
+            ]
+            for spec in workers
+        }
         self._storm: deque[int] = deque()  # times of restarts of any worker before which nothing was done
 
     # --- the session ---------------------------------------------------------------------------------------------
@@ -411,16 +422,21 @@ class Supervisor:
             raise _SessionError(
                 1, f"worker {name} ended ({why}) after {watched.restarts} restarts, more are not allowed"
             )
+        shards = self._shards[name]
         if self._progress(watched) != watched.progress_at_start:
             watched.barren.clear()  # it did work: its death is no crash loop
+            for breaker in shards:
+                breaker.clear()
+            return
+        for breaker in shards:
+            breaker.note(FAILED)
+        if kind_of(watched.spec.agents[0]) == "shard" and any(breaker.state == OPEN for breaker in shards):
+            self._quarantine(watched)
             return
         watched.barren.append(now)
         while now - watched.barren[0] > STORM_WINDOW_S * 1e9:
             watched.barren.popleft()
-        if len(watched.barren) > STORM_RESTARTS:
-            if kind_of(watched.spec.agents[0]) == "shard":
-                self._quarantine(watched)
-                return
+        if not shards and len(watched.barren) > STORM_RESTARTS:
             raise _SessionError(
                 1,
                 f"worker {name} ended {len(watched.barren)} times within {STORM_WINDOW_S:.0f} s without getting "
@@ -439,8 +455,8 @@ class Supervisor:
         watched.spec = replace(watched.spec, agents=agents)
         watched.barren.clear()
         self._note(
-            f"ALARM: worker {watched.spec.name} ended {STORM_RESTARTS + 1} times within {STORM_WINDOW_S:.0f} s without "
-            "getting anything done: it is in quarantine, its opening orders are taken back, its stops stay"
+            f"ALARM: worker {watched.spec.name} ended again and again without getting anything done: it is in "
+            "quarantine, its opening orders are taken back, its stops stay"
         )
 
     def _progress(self, watched: Watched) -> tuple[tuple[int, int], ...]:

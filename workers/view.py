@@ -12,6 +12,7 @@ from typing import IO, Any, Protocol, cast
 import numpy as np
 import orjson
 
+from bot4.adapters.files.breaker import breaker_lines, breaker_table
 from bot4.adapters.files.report_facts import clock_object
 from bot4.adapters.files.shut import shut_ways
 from bot4.adapters.system.instance import SessionLabel
@@ -75,6 +76,7 @@ def snapshot(
         "breaker_open": bool(execution[w.GAUGE_EXEC_BREAKER]),
         "losing_streak": bool(execution[w.GAUGE_EXEC_STREAK]),
         "shut": shut_ways(wires),
+        "breakers": breaker_table(wires, label.venues, now),
         "tightened": tightened(wires),
         "rejects": {
             REJECT_NAMES.get(int(code), f"CODE_{code}"): int(counts[code]) for code in np.flatnonzero(counts) if code
@@ -330,7 +332,8 @@ def live_page(shot: Mapping[str, Any]) -> Any:
         f"   drawdown {shot['drawdown_ratio']:.2%}   {shot['intents']:,} intents   {shot['orders']:,} orders   "
         f"{shot['fills']:,} fills   {shot['unknown_orders']} unknown",
     )  # fmt: skip
-    ways = Text("\n".join(f"{row['limit']}: {row['why']}" for row in shot["shut"]), style="bold red")
+    alarms = [f"{row['limit']}: {row['why']}" for row in shot["shut"]] + breaker_lines(shot["breakers"])
+    ways = Text("\n".join(alarms), style="bold red")
     stages = table("stage", "p50 ns", "p99 ns")
     for stage, values in (shot["latency_ns"] or {}).items():
         stages.add_row(stage, f"{values['p50']:,}", f"{values['p99']:,}")
@@ -356,7 +359,7 @@ def live_page(shot: Mapping[str, Any]) -> Any:
         workers.add_row(name, str(row["pid"]), core, age if row["alive"] else "dead", str(row["restarts"]))
     if shot["dead_man"]:
         money.append(f"   dead-man's switch: {shot['dead_man']}")
-    parts: list[Any] = [market, head, money, *([ways] if shot["shut"] else []), positions]
+    parts: list[Any] = [market, head, money, *([ways] if alarms else []), positions]
     if shot["latency_ns"]:
         parts.append(stages)
     if told:
@@ -401,6 +404,7 @@ def status_lines(found: Mapping[str, Any]) -> list[str]:
         return [*lines, "starting: the kernels are being loaded, or compiled if the cache is empty (or just ending)"]
     lines.append(plain_line(shot))
     lines += [f"shut: {row['limit']}: {row['why']}" for row in shot["shut"]]
+    lines += breaker_lines(shot["breakers"])
     for name, row in shot["tightened"].items():
         lines.append(f"limit {name}: {row['in_force']}, tightened from {row['begun']}")
     for name, row in shot["positions"].items():

@@ -29,6 +29,7 @@ from bot4.engine.venue_event import mark_position, note_second, on_event
 from bot4.jit import inlined, kernel
 from bot4.kernels.risk.drawdown import check_ruin, is_lost
 from bot4.kernels.risk.portfolio import is_priced
+from bot4.model.breaker import CHANGED_NS, CLOSED, HALF_OPEN, OPEN, TRIPS, UNTIL_NS, WORD, breaker_row
 from bot4.model.enums import (
     INT64_MAX,
     OK,
@@ -97,6 +98,7 @@ from bot4.shm.wires import (
 )
 
 LATEST_NS = 2**61  # later than any moment, the year 2043; twice that and all records there will be fit into 64 bits
+VENUE_BREAKER = breaker_row("venue", 0)
 
 
 @kernel
@@ -377,6 +379,28 @@ def _publish_position(x, wires, instrument):
     out[POSITION_STOP_LOTS] = 0 if stop < 0 else x.orders[stop]["qty_lots"] - x.orders[stop]["cum_lots"]
 
 
+@inlined
+def _publish_breaker(row, account):
+    """The venue's breaker, which is a function of the journal, for whoever looks on."""
+    now = account["now_ns"]
+    until_ns = account["breaker_open_until_ns"]
+    openings = row[WORD] >> 2
+    state = np.int64(CLOSED)
+    if now < until_ns:
+        state = np.int64(OPEN)
+        if row[UNTIL_NS] != until_ns:
+            openings += 1
+    elif account["breaker_trips"] > 0:
+        state = np.int64(HALF_OPEN)
+    word = openings << 2 | state
+    if word != row[WORD]:
+        row[UNTIL_NS] = until_ns
+        row[TRIPS] = account["breaker_trips"]
+        row[CHANGED_NS] = now
+        # SYNC POINT: who sees the word sees the rest.
+        store_release(row, WORD, word)
+
+
 @kernel
 def _publish(x, wires, session, items):
     """Gauges for whoever looks on, and the first time all positions."""
@@ -400,6 +424,7 @@ def _publish(x, wires, session, items):
     row[GAUGE_EXEC_DRAWDOWN_PPM] = account["drawdown_ppm"]
     row[GAUGE_EXEC_OPEN_ORDERS] = account["open_orders"]
     row[GAUGE_EXEC_BREAKER] = is_breaker_open(account)
+    _publish_breaker(wires.breakers[VENUE_BREAKER], account)
     row[GAUGE_EXEC_STREAK] = 1 if account["now_ns"] < account["streak_until_ns"] else 0
     row[GAUGE_EXEC_STREAK_UNTIL_NS] = account["streak_until_ns"]
     row[GAUGE_EXEC_DAY_SHUT_UNTIL_NS] = account["day_shut_until_ns"]

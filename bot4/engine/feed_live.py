@@ -77,6 +77,7 @@ CONNECTION = np.dtype(
         ("silent", "i8"),  # good ones without market data
         ("passed_over", "i8"),  # of a connection that has been replaced, or a repeat by number
         ("unreadable", "i8"),  # that no instrument could be told of
+        ("refused", "i8"),  # that could not be read, those among them
         ("holes", "i8"),  # in the numbers
         ("old", "i8"),  # messages in a row whose number had been before
         ("parted", "i8"),  # 1: a message in parts has begun and not ended
@@ -134,6 +135,7 @@ def _take(live, wires, instruments, session, slot, ts_ns, reason):
     feed = live.feed
     row = live.connections[slot]
     message = feed.message
+    row["refused"] += reason != INPUT_OK
     number = message[SEQUENCE]
     if number >= 0:
         last = row["sequence"]

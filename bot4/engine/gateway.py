@@ -67,6 +67,7 @@ from bot4.engine.gateway_log import (
     trade_key,
 )
 from bot4.engine.gateway_order import Known, known_of, number_of
+from bot4.model.breaker import BREAKER_WORDS
 from bot4.model.enums import (
     ACTION_AMEND,
     ACTION_CANCEL,
@@ -125,6 +126,7 @@ from bot4.ports.gateway import (
     TradeRow,
 )
 from bot4.ports.venue import Done, Refused
+from bot4.shm.breaker import Breaker
 from bot4.shm.layout import CONTROL_KILL, RING_HEAD, RING_TAIL
 from bot4.shm.spsc_ring import consume, peek_order
 from bot4.shm.wires import (
@@ -184,6 +186,7 @@ class GatewayAgent:
     has_lost : a power cut may have taken records of the log since its last start
     guard_s : timeout of the venue's dead-man's switch, 0: it is not wanted
     clock, wall : monotonic and wall clock, ns
+    breaker : of the calls; None: one that never opens
     """
 
     def __init__(
@@ -202,6 +205,7 @@ class GatewayAgent:
         clock: Callable[[], int] = time.monotonic_ns,
         wall: Callable[[], int] = time.time_ns,
         logger: logging.Logger | None = None,
+        breaker: Breaker | None = None,
     ) -> None:
         self._wires, self._instruments, self._session = wires, instruments, session
         self._log, self._private, self._caller, self._listener = log, private, caller, listener
@@ -239,7 +243,8 @@ class GatewayAgent:
         self._equal_since_ns = self._equal_ns = 0  # first and last comparison in a row that agreed
         self.differs = False
         self.stats = {"places": 0, "never_landed": 0, "catch_ups": 0}
-        self._calls = calls = Calls(private, caller, self, clock, self._event_ns, self._logger)
+        self._breaker = breaker or Breaker(np.zeros(BREAKER_WORDS, np.int64), clock)
+        self._calls = calls = Calls(private, caller, self, clock, self._event_ns, self._logger, self._breaker)
         self._guard = Guard(private, guard_s, listener, self._open.values)
         self._events = events = Events(wires.events, log, clock, self._event_ns)
         self._begin, self._queue, self._tell, self._answer = calls.begin, calls.queue, events.tell, events.answer
@@ -475,7 +480,7 @@ class GatewayAgent:
             return VENUE_DIFFERS
         if not self._calls.is_timely:
             return VENUE_TIME
-        return 0 if self._synced else VENUE_DOWN
+        return 0 if self._synced and self._breaker.lets_through() else VENUE_DOWN
 
     def _check(self, request: OrderIntent) -> int:
         kind, tif, flags = request.type, request.tif, request.flags

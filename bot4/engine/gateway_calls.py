@@ -14,9 +14,11 @@ from typing import Any, NamedTuple, Protocol
 from bot4.crash import AT_ANSWER, AT_CANCEL_SENT, AT_SENT, die_here
 from bot4.engine.gateway_budget import NS, Budget
 from bot4.engine.gateway_order import Known
+from bot4.model.breaker import DONE, FAILED, VOID
 from bot4.model.enums import REPORT_REJECT, VENUE_DOWN, VENUE_KEY, VENUE_RATE, VENUE_TIME
 from bot4.ports.gateway import CALL_CANCEL, CALL_PLACE, CALL_QUERY, N_CALLS, Call, Caller, Outcome, Private, Reply
 from bot4.ports.venue import Done, Refused, Unknown
+from bot4.shm.breaker import Breaker, GuardedCall
 
 MS = 1_000_000
 PLACE_S, CALL_S = 2.5, 5.0  # an answer that takes longer is none
@@ -49,6 +51,14 @@ class Orders(Protocol):
         ...
 
 
+def fate_of(outcome: Outcome) -> int:
+    """What an outcome says of the venue: a refusal in clear words is an answer, unless it only answers for us."""
+    if isinstance(outcome, Unknown) or (isinstance(outcome, Refused) and outcome.code == VENUE_DOWN):
+        return FAILED
+    own = isinstance(outcome, Refused) and outcome.code in (VENUE_RATE, VENUE_TIME, VENUE_KEY)
+    return VOID if own else DONE
+
+
 class _Waiting(NamedTuple):
     call: Call
     owner: Owner
@@ -65,6 +75,7 @@ class Calls:
     orders : is asked and told about new orders
     clock : monotonic, ns
     event_ns : event time, ns
+    breaker : is told what becomes of each call; whom it holds back is for `orders` to say
     """
 
     def __init__(
@@ -75,13 +86,15 @@ class Calls:
         clock: Callable[[], int],
         event_ns: Callable[[], int],
         logger: logging.Logger,
+        breaker: Breaker,
     ) -> None:
+        self._breaker = breaker
         self._private, self._caller, self._orders = private, caller, orders
         self._clock, self._event_ns, self._logger = clock, event_ns, logger
         self._budget = Budget(private.limits, private.total)
         self._waiting: list[list[deque[_Waiting]]] = [[deque() for _ in range(N_CALLS)] for _ in (True, False)]
         self._tokens = count(1)
-        self._under_way: dict[int, tuple[Call, Owner, int]] = {}
+        self._under_way: dict[int, tuple[Call, Owner, int, GuardedCall]] = {}
         self._timers: list[tuple[int, int, Task]] = []
         self._unclear: dict[str, str] = {}
         self.offset_ns = 0  # the venue's clock less ours of events
@@ -154,7 +167,7 @@ class Calls:
 
     def _send(self, call: Call, owner: Owner) -> None:
         token = next(self._tokens)
-        self._under_way[token] = (call, owner, self._clock())
+        self._under_way[token] = (call, owner, self._clock(), self._breaker.watch())
         data = self._private.sign(call, self.venue_ns // MS)
         if not self._caller.send(token, data, PLACE_S if call.kind == CALL_PLACE else CALL_S):
             self._replied(token, Reply(0, {}, b"", "no connection"))
@@ -165,10 +178,11 @@ class Calls:
             die_here(AT_CANCEL_SENT)
 
     def _replied(self, token: int, reply: Reply) -> None:
-        call, owner, sent_ns = self._under_way.pop(token)
+        call, owner, sent_ns, guarded = self._under_way.pop(token)
         if call.kind == CALL_PLACE:
             die_here(AT_ANSWER)
         outcome = self._private.judge(call, reply)
+        guarded.end(fate_of(outcome))
         most = self._private.limit_of(reply)
         if most:
             self._budget.learn(call.kind, most)

@@ -43,10 +43,12 @@ from bot4.jit import JIT
 from bot4.kernels.scan.directory import directory_of
 from bot4.kernels.scan.frame import BINARY, CLOSE, CONTINUATION, TEXT
 from bot4.kernels.scan.scanned import INSTRUMENT, KIND, SEQUENCE, Scanned
+from bot4.model.breaker import CLOSED
 from bot4.model.enums import INPUT_OK, INPUT_UNPARSABLE, INPUT_WRONG_SYMBOL, TICK_STATUS
 from bot4.ports.feed import Decoder, MessageError, Status
 from bot4.ports.store import NUMBERS_APART
 from bot4.ports.stream import Closed, Connection, Fetcher, Opened, Pool, Readable, VenueStreams
+from bot4.shm.breaker import Breaker
 from bot4.shm.layout import CLOCK_FEED, RING_DROPPED, RING_HEAD
 from bot4.shm.spsc_ring import ring_recover
 from bot4.shm.wires import (
@@ -113,6 +115,8 @@ class LiveFeed:
     silence_ns : int64[n] after so long without a change a book is stale
     restarts : how many feeds have numbered records of this session before
     clock : monotonic time in ns
+    parsers : by venue: the breaker of what its connections send; whose is open loses the connection that opened it, and
+        the pool opens none until it is tried
     """
 
     waits_itself = True  # for its sockets: the work loop need not rest
@@ -131,7 +135,11 @@ class LiveFeed:
         *,
         restarts: int = 0,
         clock: Callable[[], int] = time.monotonic_ns,
+        parsers: Mapping[str, Breaker] | None = None,
     ) -> None:
+        self._parsers = parsers or {}
+        self._judged: dict[int, tuple[int, int]] = {}  # by connection: messages taken and refused when last looked at
+        self._trying: set[int] = set()  # connections that were opened while that breaker was not closed
         self.wires, self.instruments, self.session = wires, instruments, session
         self.symbols, self.streams, self.decoders = symbols, streams, decoders
         self.pool, self.fetcher, self.silence_ns = pool, fetcher, silence_ns
@@ -221,6 +229,7 @@ class LiveFeed:
             self._looked_ns = now_ns
             check_silence(self.memory, self.wires, self.instruments, self.session, np.int64(now_ns), self.silence_ns)
             self._ask(now_ns)
+            self._judge()
             self._show()
         if now_ns - self._balanced_ns >= BALANCE_NS:
             self._balance(now_ns)
@@ -245,6 +254,24 @@ class LiveFeed:
                 row[VENUE_SINCE_NS] = self._clock()
             row[VENUE_HEARD], row[VENUE_WHOLE] = count, int(whole[own].sum())
 
+    def _judge(self) -> None:
+        """What could not be read of each connection, for the breaker of its venue's parser.
+
+        While that is not closed only connections that were opened since say something: the others have not done it.
+        """
+        for connection in list(self._connections.values()):
+            breaker = self._parsers.get(connection.venue)
+            if breaker is None:
+                continue
+            row, slot = self.memory.connections[connection.id], connection.id
+            found = int(row["messages"]), int(row["refused"])
+            before, self._judged[slot] = self._judged.get(slot, (0, 0)), found
+            if breaker.state == CLOSED or slot in self._trying:
+                messages = found[0] - before[0]
+                failures = min(messages, found[1] - before[1])  # a message may be several events
+                if breaker.note_many(messages, failures, source=slot):
+                    self._drop(connection, "too much that cannot be read")
+
     # --- connections -------------------------------------------------------------------------------------------------
 
     def _open(self, connection: Connection) -> None:
@@ -253,6 +280,8 @@ class LiveFeed:
         row = self.memory.connections[connection.id]
         row["scanner"], row["venue"] = SCANNERS[connection.venue], self._venues.index(connection.venue)
         row["sequence"] = -1
+        if connection.venue in self._parsers and self._parsers[connection.venue].state != CLOSED:
+            self._trying.add(connection.id)
         hears = HEARS_BOOK if self.streams[connection.venue].has_book(connection.topics) else HEARS
         for symbol in connection.symbols:
             index = self._index[symbol, connection.venue]
@@ -264,6 +293,8 @@ class LiveFeed:
         """The pool has closed it."""
         if self._connections.pop(slot, None) is not None:
             self._parts.pop(slot, None)
+            self._judged.pop(slot, None)
+            self._trying.discard(slot)
             self._left.discard(slot)
             self._behind.pop(slot, None)
             forget_connection(

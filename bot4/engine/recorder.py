@@ -3,7 +3,8 @@
 It has two rings of its own, so whatever it does nobody waits for it on a wall clock: what finds them full is a gap in
 the recording, counted in the ring and seen in the numbers of the records. Its memory is one block of records and one of
 raw text, taken at the start; a part is written when one of them is full or old. What cannot be written is lost, counted
-and said; nothing is kept for later, since a disk that was full once may stay so.
+and said; nothing is kept for later, since a disk that was full once may stay so. A store that fails again and again, or
+takes too long, is left alone for a while: its breaker is open, and parts are dropped unwritten.
 """
 
 import time
@@ -12,9 +13,11 @@ from collections.abc import Callable
 import numpy as np
 
 from bot4.jit import kernel
+from bot4.model.breaker import BREAKER_WORDS
 from bot4.model.errors import RecordingError
 from bot4.model.records import TICK, TICK_WORDS, words
 from bot4.ports.store import Raw, Store, Written
+from bot4.shm.breaker import Breaker
 from bot4.shm.byte_ring import N_TAKE, N_TAKEN, PIECE_BYTES, TAKE_BYTES, TAKE_MESSAGES, take_messages
 from bot4.shm.layout import RING_CAPACITY_WORD
 from bot4.shm.spsc_ring import consume, peek_tick
@@ -70,6 +73,7 @@ class RecorderAgent:
     part_s : seconds after which a part is written though it is not full
     tell : takes a line about what went wrong
     clock : monotonic ns
+    breaker : of the store; None: one that never opens
     """
 
     def __init__(
@@ -80,7 +84,9 @@ class RecorderAgent:
         part_s: float,
         tell: Callable[[str], None],
         clock: Callable[[], int] = time.monotonic_ns,
+        breaker: Breaker | None = None,
     ) -> None:
+        self._breaker = breaker or Breaker(np.zeros(BREAKER_WORDS, np.int64), clock)
         self._wires, self._store, self._tell, self._clock = wires, store, tell, clock
         self._gauges = wires.gauges[wires.gauges.shape[0] - N_OTHER_ROWS + RECORDER_ROW]
         self._block = np.zeros(rows, TICK)
@@ -124,10 +130,15 @@ class RecorderAgent:
         messages = int(self._take[TAKE_MESSAGES])
         if not self._filled and not messages:
             return
-        try:
-            self._store.write(self._block[: self._filled], Raw(self._text, self._table[:messages]))
-        except RecordingError as error:
-            self._fail(error)
+        guarded = self._breaker.begin()
+        if guarded is None:  # a store that fails or is slow: what comes meanwhile has to find room in the rings
+            self._gauges[GAUGE_RECORDER_FAILURES] += 1
+        else:
+            try:
+                with guarded:
+                    self._store.write(self._block[: self._filled], Raw(self._text, self._table[:messages]))
+            except RecordingError as error:
+                self._fail(error)
         self._count()
         self._filled = 0
         self._take[:] = 0

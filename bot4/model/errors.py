@@ -34,6 +34,10 @@ class HaltedError(Bot4Error):
     exit_code = 3
 
 
+class BreakerOpenError(Bot4Error):
+    """A component is not called: its circuit breaker is open, or somebody else is just trying it."""
+
+
 class SegmentError(Bot4Error):
     """A shared-memory segment is missing, foreign, stale or of another layout."""
 

@@ -10,6 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
+from bot4.model.breaker import (
+    BREAKER_WORDS,
+    LIMIT_CALLS,
+    LIMIT_DOUBLINGS,
+    LIMIT_FAILURE_BPS,
+    LIMIT_FAILURES,
+    LIMIT_OPEN_NS,
+    LIMIT_PROBES,
+    LIMIT_SLOW_BPS,
+    LIMIT_SLOW_NS,
+    LIMIT_WINDOW_NS,
+)
 from bot4.model.errors import InputError, SettingsError, UnitError
 from bot4.model.latency import Latency, constant, interpolated, log_normal, recorded
 from bot4.model.queue import AVERSE, QUEUE_FORM, QueueModel, read_queue
@@ -22,6 +34,8 @@ from bot4.settings.schema import (
     MAX_SHARDS,
     SPOT_VENUES,
     TRADED_VENUES,
+    Breaker,
+    Breakers,
     Instrument,
     Session,
     Settings,
@@ -56,6 +70,52 @@ def limits_record(settings: Settings) -> np.ndarray:
     row["capital_e8"] = to_e8(limits.capital, "limits.toml: capital")
     row["day_offset_ns"] = limits.day_offset_minutes * NS_PER_MINUTE
     return record
+
+
+def breaker_words(settings: Settings) -> dict[str, np.ndarray]:
+    """By component: the second line of its row in `Wires.breakers`. SettingsError where fields do not fit together.
+
+    The journal's is no setting: what could not be synced once may be lost, whatever comes after.
+    """
+    file = settings.path.with_name("limits.toml")
+    found = {"journal": np.zeros(LINE_WORDS, np.int64)}
+    found["journal"][[LIMIT_FAILURES - LINE_WORDS, LIMIT_WINDOW_NS - LINE_WORDS]] = 1, NS_PER_MS
+    for name in Breakers.__struct_fields__:
+        one: Breaker = getattr(settings.breakers, name)
+        _check_breaker(f"{file}: breaker.{name}", name, one)
+        line = found[name] = np.zeros(LINE_WORDS, np.int64)
+        for field, (column, unit) in BREAKER_COLUMNS.items():
+            line[column - LINE_WORDS] = (getattr(one, field) or 0) * unit
+    return found
+
+
+LINE_WORDS = BREAKER_WORDS // 2
+BREAKER_COLUMNS = {
+    "failures": (LIMIT_FAILURES, 1), "window_ms": (LIMIT_WINDOW_NS, NS_PER_MS), "calls": (LIMIT_CALLS, 1),
+    "failure_bps": (LIMIT_FAILURE_BPS, 1), "slow_ms": (LIMIT_SLOW_NS, NS_PER_MS), "slow_bps": (LIMIT_SLOW_BPS, 1),
+    "open_ms": (LIMIT_OPEN_NS, NS_PER_MS), "doublings": (LIMIT_DOUBLINGS, 1), "probes": (LIMIT_PROBES, 1),
+}  # fmt: skip
+_UNWATCHED = {  # fields that a component has no use for
+    "shard": ("failure_bps", "slow_ms", "slow_bps", "calls", "open_ms", "doublings", "probes"),  # quarantine has no end
+    "model": ("failure_bps", "slow_ms", "slow_bps", "calls"),
+    "parser": ("failures", "slow_ms", "slow_bps"),
+}
+_TOGETHER = (("failure_bps", "calls"), ("slow_bps", "calls"), ("slow_bps", "slow_ms"), ("slow_ms", "slow_bps"),
+             ("doublings", "open_ms"), ("probes", "open_ms"))  # fmt: skip
+
+
+def _check_breaker(at: str, name: str, one: Breaker) -> None:
+    for field in _UNWATCHED.get(name, ()):
+        if getattr(one, field) is not None:
+            raise SettingsError(f"{at}.{field}: the breaker of the {name} does not go by it; remove it")
+    for field, needed in _TOGETHER:
+        if getattr(one, field) is not None and getattr(one, needed) is None:
+            raise SettingsError(f"{at}.{needed}: missing; add it, {field} needs it, or remove {field}")
+    if one.open_ms is None and name != "shard":
+        raise SettingsError(f"{at}.open_ms: missing; add it, or what opens it would end the {name} for good")
+    if one.failures is None and one.failure_bps is None and one.slow_bps is None:
+        watched = "failure_bps" if name == "parser" else "failures"
+        raise SettingsError(f"{at}.{watched}: missing; add it, or nothing would ever open this breaker")
 
 
 def limit_field(name: str) -> str:

@@ -19,7 +19,17 @@ import msgspec
 from bot4.model.errors import SettingsError
 from bot4.settings.bound import Bound, shown
 from bot4.settings.conversion import check_instruments, check_mode, check_profile, check_stop_time
-from bot4.settings.schema import STATE_FOLDER, Instrument, Instruments, Limits, Session, Settings, Table, Topology
+from bot4.settings.schema import (
+    STATE_FOLDER,
+    Instrument,
+    Instruments,
+    Limits,
+    LimitsFile,
+    Session,
+    Settings,
+    Table,
+    Topology,
+)
 
 LIMITS_FILE = "limits.toml"
 INSTRUMENTS_FILE = "instruments.toml"
@@ -38,7 +48,8 @@ class _Where(Table, frozen=True):
 def load(path: Path) -> Settings:
     """The settings of the session file `path` and of the three files beside it, checked field by field."""
     session = load_session(path)
-    limits = _decode(path.with_name(LIMITS_FILE), Limits)
+    file = _decode(path.with_name(LIMITS_FILE), LimitsFile)
+    limits = Limits(**{name: getattr(file, name) for name in Limits.__struct_fields__})
     instruments = load_instruments(path.with_name(INSTRUMENTS_FILE))
     topology = _decode(path.with_name(TOPOLOGY_FILE), Topology)
     settings = Settings(
@@ -52,6 +63,7 @@ def load(path: Path) -> Settings:
         profile=session.profile,
         recorder=session.recorder,
         limits=limits,
+        breakers=file.breaker,
         instruments=instruments,
         topology=topology,
     )

@@ -75,6 +75,13 @@ SILENCE_MS = Integer("SILENCE_MS", 1, 600_000, "milliseconds")
 LAG_MS = Integer("LAG_MS", 1, 10_000, "milliseconds")
 BREAKER_FAILURES = Integer("BREAKER_FAILURES", 1, 1_000, "failures")
 BREAKER_MS = Integer("BREAKER_MS", 1, 3_600_000, "milliseconds")
+WATCHED_FAILURES = Integer("WATCHED_FAILURES", 1, 1_000, "failures")
+WATCHED_BPS = Integer("WATCHED_BPS", 1, 10_000, "1/10000 of the calls")
+WATCHED_CALLS = Integer("WATCHED_CALLS", 1, 100_000, "calls")
+SLOW_MS = Integer("SLOW_MS", 1, 600_000, "milliseconds")
+WATCHED_MS = Integer("WATCHED_MS", 100, 3_600_000, "milliseconds")
+DOUBLINGS = Integer("DOUBLINGS", 0, 8, "doublings")
+PROBES = Integer("PROBES", 1, 1_000, "calls")
 EXPOSURE_BPS = Integer("EXPOSURE_BPS", 1, 10_000, "basis points of equity")  # nothing is bought with borrowed money
 KILL_BPS = Integer("KILL_BPS", 1, 10_000, "basis points")  # 10000: never before all is lost
 STREAK_LOSSES = Integer("STREAK_LOSSES", 1, 1_000, "losses in a row")
@@ -220,7 +227,7 @@ class Session(Table, frozen=True):
 
 
 class Limits(Table, frozen=True):
-    """`limits.toml`: what no order and no loss may exceed."""
+    """What no order and no loss may exceed."""
 
     position_bps: Annotated[int, POSITION_BPS]
     order_notional: Annotated[str, ORDER_NOTIONAL]
@@ -268,6 +275,37 @@ class Limits(Table, frozen=True):
     shortfall_bps: Annotated[int, VAR_BPS]
     var_confidence_bps: Annotated[int, VAR_CONFIDENCE_BPS]
     var_horizon_s: Annotated[int, VAR_HORIZON_S]
+
+
+class Breaker(Table, frozen=True):
+    """The circuit breaker of one component: what is left out is not watched, and without an open time it stays open."""
+
+    window_ms: Annotated[int, WATCHED_MS]
+    failures: Annotated[int | None, WATCHED_FAILURES] = None
+    failure_bps: Annotated[int | None, WATCHED_BPS] = None
+    slow_ms: Annotated[int | None, SLOW_MS] = None
+    slow_bps: Annotated[int | None, WATCHED_BPS] = None
+    calls: Annotated[int | None, WATCHED_CALLS] = None
+    open_ms: Annotated[int | None, WATCHED_MS] = None
+    doublings: Annotated[int | None, DOUBLINGS] = None
+    probes: Annotated[int | None, PROBES] = None
+
+
+class Breakers(Table, frozen=True):
+    """Those whose settings are a person's; a failed sync of the journal is final, and the venue's are limits."""
+
+    execution: Breaker
+    recorder: Breaker
+    feed: Breaker
+    parser: Breaker
+    shard: Breaker
+    model: Breaker
+
+
+class LimitsFile(Limits, frozen=True):
+    """`limits.toml`: the limits, and the breakers' table."""
+
+    breaker: Breakers
 
 
 class Instrument(Table, frozen=True):
@@ -341,5 +379,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     profile: Profile | None
     recorder: Recorder | None
     limits: Limits
+    breakers: Breakers
     instruments: tuple[Instrument, ...]
     topology: Topology

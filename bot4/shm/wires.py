@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bot4.model.breaker import BREAKER_WORDS, breaker_rows
 from bot4.model.enums import N_CODES, N_INPUT_REASONS, N_KINDS
 from bot4.model.records import LIMIT_WORDS, ORDER_WORDS, TICK_WORDS
 from bot4.shm.histogram import HISTOGRAM_WORDS
@@ -147,6 +148,7 @@ class Wires(NamedTuple):
     gapped: np.ndarray  # [n_instruments, 2] a writer per word: the instrument's shard, the venue
     histograms: np.ndarray  # [len(STAGES), HISTOGRAM_WORDS]
     calibration: np.ndarray  # [LINE] seqlock slot: the time-stamp counter in ns; written by the template
+    breakers: np.ndarray  # [breaker_rows, BREAKER_WORDS] circuit breakers, see model/breaker: a writer per line
     waiters: np.ndarray  # [(n_shards + 3) * LINE] who sleeps, a line per agent, rows as in gauges
     kept: np.ndarray  # [n_instruments, words] what a restarted shard goes on from; no rows: nothing is kept
 
@@ -185,6 +187,7 @@ def plain_shapes(n_shards: int, n_instruments: int) -> dict[str, tuple[int, ...]
         "gapped": (n_instruments, 2),
         "histograms": (len(STAGES), HISTOGRAM_WORDS),
         "calibration": (LINE,),
+        "breakers": (breaker_rows(n_shards), BREAKER_WORDS),
         "waiters": (rows * LINE,),
     }
 

@@ -15,6 +15,8 @@ from bot4.jit import kernel
 from bot4.model.enums import INT64_MAX
 from bot4.model.errors import JournalError, RecordingError
 from bot4.model.records import INSTRUMENT, LIMITS, SESSION, TICK, TICK_WORDS, words
+from bot4.settings.conversion import breaker_words
+from bot4.settings.loader import load
 from bot4.shm.layout import (
     CLOCK_EXEC_VENUE,
     CLOCK_FEED,
@@ -171,6 +173,7 @@ BUILDERS = {
     "bot": f"{__name__}:Still",
     "quarantine": "workers.quarantine:build",
 }
+CONFIG = Path(__file__).resolve().parents[2] / "config" / "paper.toml"
 WORKERS = tuple(WorkerSpec(name=name, agents=(name,), core=None) for name in ("venue", "execution", "shard-0", "feed"))
 
 
@@ -190,6 +193,7 @@ def ring_pair_plan(instance: str, state: Path, **parameters: float) -> Plan:
         strategy_params=np.array(json.dumps(parameters)),
         state_folder=state,
         session_folder=state / "sessions" / "1",
+        breakers=breaker_words(load(CONFIG)),
         builders=BUILDERS,
         warm=f"{__name__}:warm",
     )

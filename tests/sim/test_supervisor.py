@@ -16,11 +16,13 @@ from sim.ring_pair import WORKERS, WRONG, ring_pair_plan
 
 from bot4.adapters.system.latch import KillLatch
 from bot4.adapters.system.process import ProcessId, open_process
+from bot4.model.breaker import FAILURES, NEVER, OPEN, UNTIL_NS, WORD, breaker_row
 from bot4.shm.calibration import calibration_of
 from bot4.shm.layout import CONTROL_KILL, CONTROL_STOP, RING_HEAD, RING_TAIL
 from bot4.shm.wires import FEED_ROW, GAUGE_HEARTBEAT_NS, GAUGE_ITEMS
 from bot4.shm.wiring import create_wires, unlink_leftovers
 from workers import supervisor as module
+from workers.breaker import set_breakers
 from workers.plan import WorkerSpec
 from workers.supervisor import STORM_RESTARTS, SYSTEM_STORM, Supervisor
 
@@ -38,6 +40,7 @@ class Run:
         self.plan = ring_pair_plan(name, folder, **parameters)
         self.shared = create_wires(name, 1, 1)
         self.wires = self.shared.wires
+        set_breakers(self.plan, self.wires)
         self.notes = []
         self.on_look = lambda: None
         self.looks = 0
@@ -218,7 +221,10 @@ def test_a_shard_that_gets_nothing_done_is_put_into_quarantine(start):
     outcome = run.run()
     assert (outcome.exit_code, outcome.state) == (0, "stopped"), (outcome, run.notes)
     (alarm,) = (note for note in run.notes if "quarantine" in note)
-    assert alarm.startswith(f"ALARM: worker shard-0 ended {STORM_RESTARTS + 1} times within 60 s")
+    assert alarm.startswith("ALARM: worker shard-0 ended again and again")
+    row = run.wires.breakers[breaker_row("shard", 1)]
+    assert row[WORD] == 1 << 2 | OPEN and row[UNTIL_NS] == NEVER and row[FAILURES] == STORM_RESTARTS + 1
+    assert "breaker of shard-0: open: 4 failures in 60 s, for good" in run.notes
     assert run.restarts("shard-0") == STORM_RESTARTS + 1 and run.restarts("feed") == 0
     assert not run.latch.read().tripped
 

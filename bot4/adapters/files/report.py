@@ -6,12 +6,14 @@ truth that survives a killed process. Money leaves as decimal strings, and no va
 
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 
+from bot4.adapters.files.breaker import breaker_table
 from bot4.adapters.files.digest import bodies, session_digest
 from bot4.adapters.files.report_account import equity_object, position_object, result_object
 from bot4.adapters.files.report_assumption import assumptions
@@ -109,6 +111,7 @@ def session_object(
         "recorder": _recorder(wires, run),
         "digest": None if free else session_digest(records),
         "exit": _exit(wires, run),
+        "breakers": breaker_table(wires, [v for _, v in symbols] if run.source == "live" else (), time.monotonic_ns()),
         "warnings": [*run.warnings, *_warnings(wires, instruments, keys, rejects, run)],
         "strategy": {"name": run.strategy, "params": _plain_all(run.strategy_params)},
         "assumptions": assumptions(instruments, keys, run),

@@ -28,8 +28,10 @@ from bot4.adapters.net.dial import contexts_of, plain, split_url
 from bot4.adapters.net.slot import ATTEMPT_NS, NS, STEADY_NS, Opening, PooledConnection, Slot
 from bot4.adapters.net.split import heaviest, matched, split, topics_by_route
 from bot4.adapters.net.websocket import ClosedError
+from bot4.model.breaker import DONE, FAILED
 from bot4.model.errors import InputError
 from bot4.ports.stream import MAX_CONNECTIONS, Closed, Connection, Event, Key, Opened, Readable, VenueStreams
+from bot4.shm.breaker import Breaker
 
 OPEN_S = 10.0  # for name, TCP, TLS and handshake together
 OVERLAP_S = 5.0  # that a connection and its successor both speak; a snapshot of megabytes comes within
@@ -60,6 +62,8 @@ class StreamPool:
     ca_file : the only roots that are trusted, for all venues or by venue; None: the system's
     open_s : for one opening
     overlap_s : that an old connection lives beside its successor
+    breakers : by venue: those that each let another connection be opened, the first of them told how that went; a
+        venue without any is always tried
 
     InputError for addresses, symbols or files that cannot be used, naming them.
     """
@@ -74,7 +78,9 @@ class StreamPool:
         ca_file: Path | Mapping[str, Path] | None = None,
         open_s: float = OPEN_S,
         overlap_s: float = OVERLAP_S,
+        breakers: Mapping[str, Sequence[Breaker]] | None = None,
     ) -> None:
+        self._breakers = breakers or {}
         self._contexts = contexts_of((one.streams.venue for one in wanted), ca_file)
         self._rng, self._clock = rng, clock
         self._silence_ns, self._overlap_ns = int(silence_s * NS), int(overlap_s * NS)
@@ -250,6 +256,8 @@ class StreamPool:
             return
         slot.current = None
         slot.failures = 0 if now_ns - connection.opened_ns >= STEADY_NS else slot.failures + 1
+        if slot.failures and (breakers := self._breakers.get(slot.streams.venue)):
+            breakers[0].note(FAILED)  # lost young
         slot.back_off(self._rng, now_ns)
         self._due_ns = 0
 
@@ -330,8 +338,15 @@ class StreamPool:
             at_ns = max(at_ns, attempts[0] + within_ns)
         if not self._free:
             at_ns = max(at_ns, now_ns + ATTEMPT_NS)
+        breakers = self._breakers.get(slot.streams.venue, ())
+        at_ns = max([at_ns, *(breaker.until_ns for breaker in breakers)])
         if now_ns < at_ns:
             return at_ns
+        if not all(breaker.lets_through() for breaker in breakers[1:]):
+            return now_ns + ATTEMPT_NS  # somebody is trying the venue
+        slot.guarded = breakers[0].begin() if breakers else None
+        if breakers and slot.guarded is None:
+            return now_ns + ATTEMPT_NS
         attempts.append(now_ns)
         slot.last_attempt_ns = now_ns
         slot.attempts += 1
@@ -344,6 +359,7 @@ class StreamPool:
 
     def _failed(self, slot: Slot, reason: str, now_ns: int) -> None:
         """An attempt came to nothing."""
+        slot.end_call(FAILED)
         slot.failures += 1
         slot.count(reason)
         slot.back_off(self._rng, now_ns)
@@ -361,6 +377,7 @@ class StreamPool:
         if socket is None:
             self._failed(slot, opening.error, now_ns)
             return []
+        slot.end_call(DONE)
         if opening.symbols != slot.symbols or not self._free:
             socket.close()  # something else is wanted by now
             slot.count("not wanted any more")

@@ -10,6 +10,7 @@ from bot4.adapters.net.dial import Cancel, plain
 from bot4.adapters.net.websocket import ClosedError, Websocket, open_websocket
 from bot4.model.errors import Bot4Error
 from bot4.ports.stream import VenueStreams
+from bot4.shm.breaker import GuardedCall
 
 NS = 1_000_000_000
 ATTEMPT_NS = NS  # at least so long between two attempts of a slot
@@ -126,6 +127,7 @@ class Slot:
         self.current: PooledConnection | None = None
         self.leaving: list[PooledConnection] = []  # replaced, and still needed until the successors speak
         self.opening: Opening | None = None
+        self.guarded: GuardedCall | None = None  # that opening, as the venue's breaker knows it
         self.next_attempt_ns = 0
         self.last_attempt_ns = -ATTEMPT_NS
         self.failures = 0  # in a row
@@ -146,6 +148,12 @@ class Slot:
         if current is None or current.symbols != self.symbols:
             return True
         return 0 < current.renew_ns <= now_ns
+
+    def end_call(self, outcome: int) -> None:
+        """What has become of the opening, for the venue's breaker."""
+        guarded, self.guarded = self.guarded, None
+        if guarded is not None:
+            guarded.end(outcome)
 
     def count(self, reason: str) -> None:
         """Why a connection ended, or did not come about."""
