@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from bot4.model.breaker import breaker_names
+from bot4.model.breaker import LIMIT_FAILURES, LIMIT_PROBES, breaker_names, rows_of_component
 from bot4.shm.breaker import Breaker
 from bot4.shm.wires import Wires
 from workers.plan import Plan
@@ -17,11 +17,9 @@ def rows_in_use(plan: Plan) -> dict[str, int]:
 
 def set_breakers(plan: Plan, wires: Wires) -> None:
     """What every breaker goes by, before anybody reads it; the venue's are limits of execution."""
-    for name, row in rows_in_use(plan).items():
-        component = name.replace("-", " ").partition(" ")[0]
-        if component in plan.breakers:
-            line = plan.breakers[component]
-            wires.breakers[row, -len(line) :] = line
+    for component, line in plan.breakers.items():
+        for row in rows_of_component(component, plan.n_shards):
+            wires.breakers[row, LIMIT_FAILURES : LIMIT_PROBES + 1] = line
 
 
 def breaker_of(

@@ -117,7 +117,7 @@ class Plan:
     tightened: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int64))  # int64[n, 3], played again
     history: np.ndarray | None = None  # float64[seconds, n], mids of before the session; None: nothing is known
     silence_ns: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # int64[n] of a live feed
-    breakers: dict[str, np.ndarray] = field(default_factory=dict)  # by component, the second line of its row
+    breakers: dict[str, np.ndarray] = field(default_factory=dict)  # by component, as in `Wires.breakers`
     builders: dict[str, str] = field(default_factory=lambda: dict(BUILDERS))
     warm: str = WARM
 

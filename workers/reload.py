@@ -13,10 +13,18 @@ import numpy as np
 
 from bot4.adapters.system.instance import InstanceFile, running_instance
 from bot4.kernels.risk.tightening import AT_THE_START, DOWNWARDS, TIGHTER
+from bot4.model.breaker import LIMIT_FAILURES, LIMIT_PROBES, rows_of_component
 from bot4.model.enums import INT64_MAX
 from bot4.model.errors import Bot4Error, SegmentError, SettingsError
 from bot4.model.records import LIMITS, words
-from bot4.settings.conversion import check_limits, limit_field, limit_text, limits_record
+from bot4.settings.conversion import (
+    BREAKER_COLUMNS,
+    breaker_words,
+    check_limits,
+    limit_field,
+    limit_text,
+    limits_record,
+)
 from bot4.settings.loader import LIMITS_FILE, load
 from bot4.settings.schema import Settings
 from bot4.shm.layout import CLOCK_EXEC_VENUE, CONTROL_FEED_DONE, LINE
@@ -54,7 +62,12 @@ def reload(config: Path, state: Path | None) -> dict[str, str]:
             raise Bot4Error("the session is starting; try again")
         wanted = words(limits_record(settings))
         changed = _changed(settings, in_force.copy(), wanted)
-        if changed:
+        rows = breaker_words(settings)
+        changed |= _tighter_breakers(settings, shared.wires.breakers, rows, found.n_shards)
+        for component, line in rows.items():
+            for row in rows_of_component(component, found.n_shards):  # whoever keeps a breaker reads them each time
+                shared.wires.breakers[row, LIMIT_FAILURES : LIMIT_PROBES + 1] = line
+        if not np.array_equal(in_force, wanted):
             wires = shared.wires
             if wires.control[CONTROL_FEED_DONE] and wires.clocks[CLOCK_EXEC_VENUE] == INT64_MAX:  # no event takes it
                 raise Bot4Error("the feed has ended, nothing is decided any more; a start reads limits.toml by itself")
@@ -93,6 +106,29 @@ def _changed(settings: Settings, in_force: np.ndarray, wanted: np.ndarray) -> di
             text = f"{limit_text(name, then)} is looser than the {limit_text(name, now)} in force"
             raise _refusal(settings, field, f"{text}; write {way} {limit_text(name, now)}")
         found[field] = limit_text(name, then)
+    return found
+
+
+def _tighter_breakers(
+    settings: Settings, table: np.ndarray, rows: dict[str, np.ndarray], n_shards: int
+) -> dict[str, str]:
+    """The same of the breakers. 0 is never where a failure is watched, and for good where time is."""
+    found = {}
+    for component, line in rows.items():
+        now = table[rows_of_component(component, n_shards)[0], LIMIT_FAILURES : LIMIT_PROBES + 1]
+        for field, (column, unit) in BREAKER_COLUMNS.items():
+            is_now, then = int(now[column - LIMIT_FAILURES]), int(line[column - LIMIT_FAILURES])
+            name = f"breaker.{component}.{field}"
+            if is_now == then:
+                continue
+            if component == "model":  # an input of decisions
+                raise _refusal(settings, name, "is set at the start alone; write it as it was")
+            grows = field in ("window_ms", "open_ms", "doublings", "probes")
+            endless = 0 if field in ("doublings", "probes") else INT64_MAX
+            if ((then or endless) > (is_now or endless)) != grows:
+                text = f"{then // unit} is looser than the {is_now // unit} in force"
+                raise _refusal(settings, name, f"{text}; write it as it was")
+            found[name] = str(then // unit)
     return found
 
 

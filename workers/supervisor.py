@@ -26,7 +26,7 @@ from bot4.adapters.system.affinity import pinned_core
 from bot4.adapters.system.latch import KillLatch
 from bot4.adapters.system.process import Handle, ProcessId, identify, memory_mb, open_process, run_state
 from bot4.engine.shard import BUILT_IN
-from bot4.model.breaker import FAILED, OPEN
+from bot4.model.breaker import FAILED, OPEN, STATES, WORD
 from bot4.model.enums import INT64_MAX
 from bot4.model.errors import Bot4Error
 from bot4.shm.breaker import Breaker
@@ -68,6 +68,8 @@ WARM_LIMIT_S = 600.0  # compiling everything on one slow core
 TELL_WARM_S = 10.0  # between two words about it: from the cache it takes a second or two
 STORM_RESTARTS = 3  # restarts of a worker, but for a shard (its breaker), that got nothing done ...
 STORM_WINDOW_S = 60.0  # ... within this time: the next ends the session
+FLOOD_OPENINGS = 10  # of all breakers ...
+FLOOD_WINDOW_S = 60.0  # ... within this time are a flood: alarm
 SYSTEM_STORM = 6  # such restarts of all workers within that time set the kill switch
 EXEC_HALTED = 3
 RECORDER = "recorder"
@@ -189,6 +191,10 @@ class Supervisor:
             ]
             for spec in workers
         }
+        self._breakers = rows_in_use(plan)
+        self._words: dict[str, int] = {}  # of breakers, as they were last seen
+        self._openings: deque[int] = deque()  # times of all of them
+        self._flooded = False
         self._storm: deque[int] = deque()  # times of restarts of any worker before which nothing was done
 
     # --- the session ---------------------------------------------------------------------------------------------
@@ -263,6 +269,7 @@ class Supervisor:
                 self._check_kill()
                 self._check_heartbeats()
                 self._check_recorder()
+                self._check_breakers()
             if now >= next_look:
                 next_look = now + self._look_s
                 self._look()
@@ -489,6 +496,29 @@ class Supervisor:
         if row[GAUGE_RECORDER_FAILURES] and not self._recorder_told:
             self._recorder_told = True
             self._note(f"ALARM: the recording cannot be written; see {self.plan.log_folder / RECORDER}.log")
+
+    def _check_breakers(self) -> None:
+        """Tell of each change of a breaker, and of a flood of openings; of shards their own breakers tell."""
+        now = time.monotonic_ns()
+        table = self.wires.breakers
+        for name, row in self._breakers.items():
+            word, before = int(table[row, WORD]), self._words.get(name, 0)
+            if word == before:
+                continue
+            self._words[name] = word
+            self._openings += [now] * ((word >> 2) - (before >> 2))
+            if not name.startswith("shard-"):
+                times = f", opened {word >> 2} times" if word >> 2 != before >> 2 else ""
+                self._note(f"breaker of {name}: {STATES[word & 3]}{times}")
+        while self._openings and now - self._openings[0] > FLOOD_WINDOW_S * 1e9:
+            self._openings.popleft()
+        flooded = len(self._openings) >= FLOOD_OPENINGS
+        if flooded and not self._flooded:
+            self._note(
+                f"ALARM: breakers have opened {len(self._openings)} times within {FLOOD_WINDOW_S:.0f} s: something "
+                "that they share has failed"
+            )
+        self._flooded = flooded
 
     def _check_heartbeats(self) -> None:
         now = time.monotonic_ns()

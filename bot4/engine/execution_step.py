@@ -29,7 +29,7 @@ from bot4.engine.venue_event import mark_position, note_second, on_event
 from bot4.jit import inlined, kernel
 from bot4.kernels.risk.drawdown import check_ruin, is_lost
 from bot4.kernels.risk.portfolio import is_priced
-from bot4.model.breaker import CHANGED_NS, CLOSED, HALF_OPEN, OPEN, TRIPS, UNTIL_NS, WORD, breaker_row
+from bot4.model.breaker import CLOSED, HALF_OPEN, JOURNALED, OPEN, WORD, breaker_row
 from bot4.model.enums import (
     INT64_MAX,
     OK,
@@ -40,11 +40,13 @@ from bot4.model.enums import (
     TICK_STATUS,
 )
 from bot4.model.records import (
+    JOURNAL_BREAKER,
     JOURNAL_DAY_SHUT,
     JOURNAL_SAMPLE,
     ORDER_WORDS,
     TICK_WORDS,
 )
+from bot4.shm.breaker_word import show_breaker
 from bot4.shm.layout import (
     CLOCK_EXEC_SHARD,
     CLOCK_EXEC_VENUE,
@@ -154,6 +156,20 @@ def _on_tick(x, wires, instruments, limits, session):
 
 
 @kernel
+def _journal_breakers(x, wires, n_shards):
+    """Breakers that go by the clock and have changed; the venue's and the models' follow from the rest."""
+    for row in range(len(wires.breakers) - n_shards):
+        words = wires.breakers[row]
+        # SYNC POINT: pairs with the store of whoever keeps the breaker.
+        word = load_acquire(words, WORD)
+        if word != words[JOURNALED] and row != VENUE_BREAKER and journal_room(x.header) >= ITEM_RECORDS:
+            words[JOURNALED] = word
+            clear_report(x)
+            x.report[0]["cash_e8"] = word
+            write_journal(x, JOURNAL_BREAKER, x.account[0]["now_ns"], np.int64(-1), np.int64(row), x.report_words)
+
+
+@kernel
 def _on_time(x, wires, instruments, limits, session):
     """What is due at this event time: a new day, totals, samples, protection that is late."""
     account = x.account[0]
@@ -173,6 +189,7 @@ def _on_time(x, wires, instruments, limits, session):
         for shard in range(session[0]["n_shards"]):
             if x.lost[shard] == 0 and has_space(wires.reports[shard], REPORT_RESERVE):
                 send_totals(x, wires, session, shard)
+        _journal_breakers(x, wires, session[0]["n_shards"])
         if now >= account["next_sample_ns"]:
             account["next_sample_ns"] = (now // SAMPLE_NS + 1) * SAMPLE_NS
             has_room = journal_room(x.header) > 4 * PROTECTIVE_RESERVE  # the rest is for orders
@@ -382,23 +399,12 @@ def _publish_position(x, wires, instrument):
 @inlined
 def _publish_breaker(row, account):
     """The venue's breaker, which is a function of the journal, for whoever looks on."""
-    now = account["now_ns"]
-    until_ns = account["breaker_open_until_ns"]
-    openings = row[WORD] >> 2
     state = np.int64(CLOSED)
-    if now < until_ns:
+    if account["now_ns"] < account["breaker_open_until_ns"]:
         state = np.int64(OPEN)
-        if row[UNTIL_NS] != until_ns:
-            openings += 1
     elif account["breaker_trips"] > 0:
         state = np.int64(HALF_OPEN)
-    word = openings << 2 | state
-    if word != row[WORD]:
-        row[UNTIL_NS] = until_ns
-        row[TRIPS] = account["breaker_trips"]
-        row[CHANGED_NS] = now
-        # SYNC POINT: who sees the word sees the rest.
-        store_release(row, WORD, word)
+    show_breaker(row, state, account["breaker_open_until_ns"], account["breaker_trips"], 0, account["now_ns"])
 
 
 @kernel

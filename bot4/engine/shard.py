@@ -22,9 +22,11 @@ from bot4.engine.shard_keep import kept_words, restore
 from bot4.engine.shard_loop import ShardMemory
 from bot4.jit import JIT, cache_root, source_digest
 from bot4.kernels.book import BOOK
+from bot4.kernels.breaker import BREAKER, LIMITS_TAKEN
 from bot4.kernels.parameter import parameters, refuse_bars, refuse_sizing
 from bot4.kernels.risk.view import RISK_VIEW
 from bot4.kernels.state import SHARD_STATE, SHARD_STATUS, VIEW
+from bot4.model.breaker import breaker_row
 from bot4.model.enums import FLAG_SNAPSHOT
 from bot4.model.errors import InputError, SettingsError
 from bot4.model.records import EXEC_REPORT, ORDER_INTENT, PORTFOLIO_TOTALS, TICK, words
@@ -286,6 +288,7 @@ def shard_memory(
         limits=limits,
         limit_words=words(limits),
         status=aligned(SHARD_STATUS, 1),
+        model=aligned(BREAKER, 1),
         kept=kept,
         state_words=states.view(np.int64).reshape(n, -1),
         view_words=views.view(np.int64).reshape(n, -1),
@@ -339,6 +342,9 @@ class ShardAgent:
         # a report alone is enough to make it a restart: it may have told of a position that this life would not know
         fresh = bool(ring[RING_TAIL] == 0 and wires.reports[k][RING_TAIL] == 0 and wires.intents[k][RING_HEAD] == 0)
         self.memory = shard_memory(loop_module, strategy_params, instruments, limits, session, k, fresh, wires.kept)
+        row = wires.breakers[breaker_row("model", int(session[0]["n_shards"]), k)]
+        for field, column in LIMITS_TAKEN.items():  # once: who decides looks at no word that anybody may change
+            self.memory.model[field] = row[column]
         self._run = loop_module.shard_run
         self._arguments = (wires, instruments, limits, session, k)
         ring_recover(wires.intents[k])

@@ -27,6 +27,7 @@ from bot4.kernels.book import (
     top_bid,
     top_bid_lots,
 )
+from bot4.kernels.breaker import is_shut, note_outcome
 from bot4.kernels.data_check import check_sequence, check_values
 from bot4.kernels.decision.gate import check_gate
 from bot4.kernels.decision.score import target_of
@@ -38,6 +39,7 @@ from bot4.kernels.indicators.vwap import vwap_init, vwap_update
 from bot4.kernels.risk.order_checks import check_order, note_done, note_fill, note_order, note_protective_fill
 from bot4.kernels.sizing.entry import size_entry
 from bot4.kernels.sizing.stop_price import stop_price_ticks
+from bot4.model.breaker import breaker_row
 from bot4.model.enums import (
     ACTION_CANCEL,
     ACTION_PLACE,
@@ -45,6 +47,7 @@ from bot4.model.enums import (
     DATA_STALE,
     DECISION_BAD_SCORE,
     DECISION_GATE_SHUT,
+    DECISION_MODEL_SHUT,
     DECISION_NO_QUOTE,
     DECISION_WARMING,
     EXEC_RING_FULL,
@@ -78,6 +81,7 @@ from bot4.model.enums import (
     TYPE_MARKET,
 )
 from bot4.model.records import ORDER_WORDS, TICK_WORDS
+from bot4.shm.breaker_word import show_breaker
 from bot4.shm.histogram import histogram_record
 from bot4.shm.layout import (
     CLOCK_EXEC_SHARD,
@@ -111,6 +115,7 @@ STEP_CANCEL = -2  # `shard.intent` holds a cancel of our resting entry
 CANCEL_RETRY_NS = 1_000_000_000  # a cancel that nothing came of is sent again; execution ignores one too many
 REFUSAL_PAUSE_NS = 100_000_000  # after a refusal by execution or venue: asking at every tick would only repeat it
 LOW_HALF = 0xFFFF_FFFF
+MODEL_BREAKERS = breaker_row("model", 0)
 MOST_TICKS = 2**31 - 1  # of a distance in an intent
 
 
@@ -130,6 +135,7 @@ class ShardMemory(NamedTuple):
     limits: np.ndarray  # LIMITS[1], in force for this shard
     limit_words: np.ndarray  # int64[LIMIT_WORDS]: the same memory
     status: np.ndarray  # SHARD_STATUS[1]
+    model: np.ndarray  # BREAKER[1], of the strategy
     kept: np.ndarray  # int64[n_instruments, words]: what the next life goes on from, see engine/shard_keep.py
     state_words: np.ndarray  # int64[n_instruments, words]: the same memory as states, views
     view_words: np.ndarray
@@ -365,8 +371,12 @@ def _decide(shard, instruments, limits, session, i, tick):
     view["microprice"] = microprice(bid, bid_lots, ask, ask_lots)
     view["imbalance"] = imbalance(book, params["imbalance_levels"], bid_lots, ask_lots)
     score = on_tick(params, shard.strategies[i], view)
+    model = shard.model[0]
     if score - score != 0.0:  # NaN or infinite
+        note_outcome(model, True, now_ns)
         return DECISION_BAD_SCORE
+    if is_shut(model):
+        note_outcome(model, False, now_ns)
     state["last_score"] = score
     if state["order_active"]:
         if state["order_leg"] != LEG_ENTRY or params["entry_style"] == 0:
@@ -393,6 +403,8 @@ def _decide(shard, instruments, limits, session, i, tick):
         if cold:  # the score means nothing yet: the stop guards the position meanwhile
             return DECISION_WARMING
         return _exit(shard, instruments, limits, session, i, tick)
+    if is_shut(model):
+        return DECISION_MODEL_SHUT
     return _entry(shard, instruments, limits, session, i, tick, target)
 
 
@@ -812,6 +824,9 @@ def shard_step(shard, wires, instruments, limits, session, k, max_items):
         wires.gauges[k, GAUGE_EVENT_TIME_NS] = max(wires.gauges[k, GAUGE_EVENT_TIME_NS], last_ns)
         wires.gauges[k, GAUGE_SHARD_GATE_OPEN] = _count_open_gates(shard, instruments, k)
         _tell_gaps(shard, wires, instruments, k)
+        model = shard.model[0]
+        row = wires.breakers[MODEL_BREAKERS + run["n_shards"] + k]
+        show_breaker(row, model["state"], model["until_ns"], model["trips"], model["failures"], last_ns)
         if not paced:
             tick_ns = next_time(ticks, TICK_WORDS)
             if tick_ns > promised:

@@ -29,6 +29,7 @@ LIMIT_SLOW_BPS = 21
 LIMIT_OPEN_NS = 22  # 0: it stays open
 LIMIT_DOUBLINGS = 23  # of that time at most, one with each try that fails
 LIMIT_PROBES = 24  # calls that try it, and have to be done to close it
+JOURNALED = 31  # the word that execution has journaled last; its own
 BREAKER_WORDS = 32
 
 COMPONENTS = ("execution", "venue", "journal", "recorder", "feed", "parser", "shard", "model")
@@ -45,6 +46,22 @@ def breaker_row(component: str, n_shards: int, number: int = 0) -> int:
     """The row of a component; `number` is that of the venue or the shard, where there is one each."""
     first = {"feed": _FEED, "parser": _PARSER, "shard": _SHARD, "model": _SHARD + n_shards}
     return first[component] + number if component in first else COMPONENTS.index(component)
+
+
+def rows_of_component(component: str, n_shards: int) -> range:
+    """All rows of a component, those in use among them."""
+    count = {"feed": MOST_VENUES, "parser": MOST_VENUES, "shard": n_shards, "model": n_shards}.get(component, 1)
+    first = breaker_row(component, n_shards)
+    return range(first, first + count)
+
+
+def row_label(row: int) -> str:
+    """What a row that is journaled speaks of; models are not."""
+    if row < _FEED:
+        return COMPONENTS[row]
+    if row >= _SHARD:
+        return f"shard-{row - _SHARD}"
+    return f"{'feed' if row < _PARSER else 'parser'} of venue {(row - _FEED) % MOST_VENUES + 1}"
 
 
 def breaker_names(n_shards: int, venues: list[str]) -> dict[str, int]:

@@ -117,6 +117,7 @@ DECISION_WARMING = 201
 DECISION_NO_QUOTE = 202
 DECISION_GATE_SHUT = 203
 DECISION_BAD_SCORE = 204
+DECISION_MODEL_SHUT = 205
 
 RISK_KILLED = 301
 RISK_BREAKER_OPEN = 302
@@ -197,6 +198,7 @@ REJECTS = (
     (DECISION_NO_QUOTE, "DECISION_NO_QUOTE", "no valid best bid and ask"),
     (DECISION_GATE_SHUT, "DECISION_GATE_SHUT", "the instrument's gate is shut"),
     (DECISION_BAD_SCORE, "DECISION_BAD_SCORE", "the strategy's score is not a finite number"),
+    (DECISION_MODEL_SHUT, "DECISION_MODEL_SHUT", "the strategy's breaker is open: too many scores were no numbers"),
     (RISK_KILLED, "RISK_KILLED", "the kill switch is set"),
     (RISK_BREAKER_OPEN, "RISK_BREAKER_OPEN", "the circuit breaker is open"),
     (RISK_POSITION, "RISK_POSITION", "resulting position, open orders included, exceeds the share of equity allowed"),

@@ -243,6 +243,7 @@ JOURNAL_SAMPLE = 6  # once per second of event time and instrument: what it was 
 JOURNAL_LIMIT = 7  # a limit is tightened; code: its word in LIMITS, the body is what the shards are told
 JOURNAL_DAY_SHUT = 8  # the loss of the day reached its limit; the body's cash_e8: the event time until which it holds
 JOURNAL_DAY = 9  # a trading day has begun with `day_start_e8`; the body's cash_e8: its number
+JOURNAL_BREAKER = 10  # the breaker of a component has changed; code: its row, the body's cash_e8: its word
 
 WORD = 8
 TICK_WORDS = TICK.itemsize // WORD

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from bot4.model.breaker import (
-    BREAKER_WORDS,
     LIMIT_CALLS,
     LIMIT_DOUBLINGS,
     LIMIT_FAILURE_BPS,
@@ -73,23 +72,23 @@ def limits_record(settings: Settings) -> np.ndarray:
 
 
 def breaker_words(settings: Settings) -> dict[str, np.ndarray]:
-    """By component: the second line of its row in `Wires.breakers`. SettingsError where fields do not fit together.
+    """By component: its settings as they stand in its rows of `Wires.breakers`.
 
-    The journal's is no setting: what could not be synced once may be lost, whatever comes after.
+    SettingsError where fields do not fit together. The journal's is no setting: what could not be synced once may be
+    lost, whatever comes after.
     """
     file = settings.path.with_name("limits.toml")
-    found = {"journal": np.zeros(LINE_WORDS, np.int64)}
-    found["journal"][[LIMIT_FAILURES - LINE_WORDS, LIMIT_WINDOW_NS - LINE_WORDS]] = 1, NS_PER_MS
+    found = {"journal": np.zeros(LIMIT_PROBES + 1 - LIMIT_FAILURES, np.int64)}
+    found["journal"][[0, LIMIT_WINDOW_NS - LIMIT_FAILURES]] = 1, NS_PER_MS
     for name in Breakers.__struct_fields__:
         one: Breaker = getattr(settings.breakers, name)
         _check_breaker(f"{file}: breaker.{name}", name, one)
-        line = found[name] = np.zeros(LINE_WORDS, np.int64)
+        line = found[name] = np.zeros(LIMIT_PROBES + 1 - LIMIT_FAILURES, np.int64)
         for field, (column, unit) in BREAKER_COLUMNS.items():
-            line[column - LINE_WORDS] = (getattr(one, field) or 0) * unit
+            line[column - LIMIT_FAILURES] = (getattr(one, field) or 0) * unit
     return found
 
 
-LINE_WORDS = BREAKER_WORDS // 2
 BREAKER_COLUMNS = {
     "failures": (LIMIT_FAILURES, 1), "window_ms": (LIMIT_WINDOW_NS, NS_PER_MS), "calls": (LIMIT_CALLS, 1),
     "failure_bps": (LIMIT_FAILURE_BPS, 1), "slow_ms": (LIMIT_SLOW_NS, NS_PER_MS), "slow_bps": (LIMIT_SLOW_BPS, 1),

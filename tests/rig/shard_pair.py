@@ -8,8 +8,10 @@ import numpy as np
 from reference.engine.shard import Record, RefShard, RefStrategy
 from rig.shard import Rig
 
+from bot4.kernels.breaker import LIMITS_TAKEN
 from bot4.kernels.risk.view import RISK_VIEW
 from bot4.kernels.state import SHARD_STATE, VIEW
+from bot4.model.breaker import STATES, TRIPS, WORD, breaker_row
 from bot4.model.records import ORDER_INTENT
 from bot4.shm.layout import (
     CLOCK_EXEC_SHARD,
@@ -66,6 +68,14 @@ class ShardPair:
         self.drained = 0
         self.measured = bool(self.twin.session["measure"] and not self.twin.session["paced"])
 
+    def watch_model(self, **limits: int) -> None:
+        """The strategy's breaker goes by these, from the start of the session on."""
+        row = self.rig.wires.breakers[breaker_row("model", len(self.rig.wires.ticks), self.rig.k)]
+        for name, value in limits.items():
+            row[LIMITS_TAKEN[f"limit_{name}"]] = value
+        self.twin.model_limits = limits
+        self.rig.start()
+
     def tick(self, *arguments: Any, **more: Any) -> None:
         """One record of the feed."""
         self.twin.ticks.append(plain(self.rig.tick(*arguments, run=False, **more)))
@@ -92,7 +102,7 @@ class ShardPair:
         self.twin.kill = int(wires.control[CONTROL_KILL])
         handled = self.rig.work(most)
         assert handled == self.twin.work(most)
-        self.compare()
+        self.compare(handled)
         return handled
 
     # --- comparison -------------------------------------------------------------------------------------------------
@@ -113,7 +123,7 @@ class ShardPair:
         self.drained = len(self.twin.sent)
         return expected
 
-    def compare(self) -> None:
+    def compare(self, handled: int) -> None:
         """Promise, requests, counters, and what is known of every instrument."""
         wires, k, twin = self.rig.wires, self.rig.k, self.twin
         gauges = wires.gauges[k].tolist()
@@ -133,6 +143,12 @@ class ShardPair:
         status = self.rig.agent.memory.status[0]
         assert (status["execution_gate"] != 0, status["resyncing"] != 0) == (twin.gate, twin.resyncing)
         assert status["snapshot_wanted"] == 0  # passed on at once
+        model = self.rig.agent.memory.model[0]
+        assert STATES[model["state"]] == twin.model and model["trips"] == twin.model_trips
+        assert twin.model == "closed" or model["until_ns"] == twin.model_until
+        if handled:
+            row = wires.breakers[breaker_row("model", len(wires.ticks), k)]
+            assert STATES[int(row[WORD]) & 3] == twin.model and row[TRIPS] == twin.model_trips
         for i in twin.lines:
             self.compare_line(i)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from rig.breaker import row_of, state_of
 from rig.execution import ASK, BID, T0, Rig
 from rig.shard import DOWN, UP
 from rig.shard import Rig as ShardRig
@@ -329,11 +330,14 @@ def test_a_breaker_that_is_half_open_lets_one_order_at_a_time_try_the_venue(tmp_
     at = 5
     assert all(refused_by_the_venue(rig, at + 2 * number) for number in range(3))
     at += 5  # the last failure
-    for doubled in (0, 1, 2, 3, 4, 5, 5):
+    row = row_of(rig.wires, "venue")
+    assert state_of(row) == ("open", 1)
+    for count, doubled in enumerate((0, 1, 2, 3, 4, 5, 5), 2):
         over = at + (SECOND << doubled)
         assert not refused_by_the_venue(rig, over - 1)
         at = over + 5
         assert refused_by_the_venue(rig, at), "a single failure opens it again"
+        assert state_of(row) == ("open", count)
         at += 1
     at += (SECOND << 5) + 1
     rig.quote(at - 1)
@@ -341,12 +345,13 @@ def test_a_breaker_that_is_half_open_lets_one_order_at_a_time_try_the_venue(tmp_
     rig.intent(at + 1, qty_lots=10)  # a second one has to wait for what becomes of the first
     rig.run()
     (probe,) = rig.requests()
+    assert state_of(row) == ("half-open", 8)
     rig.ack(at + 2, probe)
     rig.intent(at + 3, qty_lots=10)
     rig.intent(at + 4, qty_lots=10)
     rig.run()
     assert len(rig.requests()) == 2
-    assert rig.rejects[RISK_BREAKER_OPEN] == 8
+    assert rig.rejects[RISK_BREAKER_OPEN] == 8 and state_of(row) == ("closed", 8)
     assert all(refused_by_the_venue(rig, at + 10 + 2 * number) for number in range(3)), "counted anew"
 
 

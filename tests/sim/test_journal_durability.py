@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rig.breaker import row_of, set_limits, state_of
 from rig.execution import BID, Rig
 from rig.journal import other_boot, wait_for
 from rig.tables import MS, SECOND
@@ -19,6 +20,7 @@ from bot4.engine.execution import OWN_NUMBERS_BITS
 from bot4.engine.journal import FAILED_WORD, STRICT_WORD, SYNCED_WORD
 from bot4.engine.journal_mark import read_mark
 from bot4.engine.portfolio import STATE_ACTIVE, STATE_HALTED, STATE_RECOVERING
+from bot4.model.breaker import NEVER, OPEN, UNTIL_NS
 from bot4.model.enums import (
     ACTION_CANCEL,
     ACTION_PLACE,
@@ -203,12 +205,20 @@ def test_a_journal_that_fails_trips_the_latch(tmp_path):
     rig, *_ = opened(tmp_path, synced=True)
     runner = LatchRunner(rig.agent, rig.wires, tmp_path / FILE_NAME, rig.agent)
     runner.run(ONE_POLL, NOBODY)
-    assert not latch.read().tripped
+    row = row_of(rig.wires, "journal", failures=1, window_ms=1)
+    assert not latch.read().tripped and state_of(row) == ("closed", 0)
     break_the_disk(rig)
     rig.intent(10 * MS, qty_lots=10, **RESTING)
     wait_for(lambda: runner.run(ONE_POLL, NOBODY) >= 0 and latch.read().tripped)
     assert latch.read().reason == "the journal cannot be synced: Invalid argument"
     assert rig.wires.control[CONTROL_KILL] == 1 and rig.agent.memory.account["state"] == STATE_HALTED
+    assert state_of(row) == ("open", 1) and row[UNTIL_NS] == NEVER
+    set_limits(row, open_ms=1)  # whatever anybody sets: it is open for the life of this process
+    time.sleep(0.05)
+    for _ in range(3):
+        runner.run(ONE_POLL, NOBODY)
+    assert state_of(row) == ("open", 1) and runner._journal.state == OPEN
+    runner.close()
 
 
 def private_volume(size):

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from rig import puppet
+from rig.breaker import row_of, state_of
 from rig.puppet import INFINITE_LOTS, NOT_A_NUMBER_LOTS
 from rig.shard import ASK, BID, DOWN, FLAT, T0, UP, Rig
 from rig.tables import MS, SECOND
@@ -9,6 +11,7 @@ from rig.tables import MS, SECOND
 from bot4.engine.shard import MAX_BATCH
 from bot4.engine.shard_keep import COPIES, NUMBER
 from bot4.model import enums
+from bot4.model.breaker import FAILURES
 from bot4.model.enums import (
     ACTION_CANCEL,
     ACTION_PLACE,
@@ -334,6 +337,32 @@ def test_risk_killed():
     rig.wires.control[CONTROL_KILL] = 1
     rig.quote(at, UP)
     refused(rig, enums.RISK_KILLED)
+
+
+def test_a_strategy_without_numbers_is_shut_tried_and_opened_again():
+    rig = Rig()
+    row = row_of(rig.wires, "model", failures=3, window_ms=1_000, open_ms=1_000, doublings=1, probes=2)
+    rig.start()
+    at = rig.warm_up()
+
+    def score(after_ms, sizes):
+        nonlocal at
+        at += after_ms * MS
+        rig.quote(at, sizes)
+        return state_of(row)
+
+    nan = (puppet.NOT_A_NUMBER_LOTS, 5)
+    assert [score(10, nan), score(10, nan)] == [("closed", 0)] * 2
+    assert score(1_000, nan) == ("closed", 0)  # the window of the first two is over
+    assert [score(10, nan), score(10, nan)] == [("closed", 0), ("open", 1)]
+    assert score(10, UP) == ("open", 1) and rig.intents() == []
+    assert rig.rejects() == {enums.DECISION_BAD_SCORE: 5, enums.DECISION_MODEL_SHUT: 1}
+    assert score(1_000, UP) == ("half-open", 1) and rig.intents() == []
+    assert score(10, nan) == ("open", 2)  # twice as long
+    assert score(1_500, UP) == ("open", 2)
+    assert score(500, UP) == ("half-open", 2) and rig.intents() == []
+    assert score(10, UP) == ("closed", 2) and [one["side"] for one in rig.intents()] == [enums.SIDE_BUY]
+    assert row[FAILURES] == 6
 
 
 def test_risk_breaker_open():

@@ -11,14 +11,14 @@ import numpy as np
 from bot4.adapters.files.digest import bodies
 from bot4.model import enums as e
 from bot4.model import records as r
+from bot4.model.breaker import STATES, row_label
 from bot4.model.units import decimal_string, from_e8
 from bot4.settings.conversion import limit_field, limit_text
 
 KINDS = {
     r.JOURNAL_START: "start", r.JOURNAL_INTENT: "order", r.JOURNAL_DENIED: "refused", r.JOURNAL_EVENT: "venue",
     r.JOURNAL_REQUEST: "request", r.JOURNAL_SAMPLE: "sample", r.JOURNAL_LIMIT: "limit",
-    r.JOURNAL_DAY: "day begins",
-    r.JOURNAL_DAY_SHUT: "day shut",
+    r.JOURNAL_DAY: "day begins", r.JOURNAL_DAY_SHUT: "day shut", r.JOURNAL_BREAKER: "breaker",
 }  # fmt: skip
 ACTIONS = {
     e.ACTION_PLACE: "place", e.ACTION_CANCEL: "cancel", e.ACTION_AMEND: "amend", e.ACTION_CANCEL_ALL: "cancel all",
@@ -65,10 +65,13 @@ def journal_lines(records: np.ndarray, sizes: Sequence[tuple[str, Decimal, Decim
             said["begins_with"] = from_e8(int(record["day_start_e8"]))
         elif kind == r.JOURNAL_DAY_SHUT:
             said["until"] = _time(reports[i]["cash_e8"])
-        if record["code"] and kind != r.JOURNAL_LIMIT:
+        elif kind == r.JOURNAL_BREAKER:
+            word = int(reports[i]["cash_e8"])
+            said |= {"of": row_label(int(record["code"])), "is": STATES[word & 3], "opened": word >> 2}
+        if record["code"] and kind not in (r.JOURNAL_LIMIT, r.JOURNAL_BREAKER):
             said["code"] = e.REJECT_NAMES.get(int(record["code"]), int(record["code"]))
             said["because"] = e.REJECT_REASONS.get(int(record["code"]), "not in the table of codes")
-        if kind not in (r.JOURNAL_START, r.JOURNAL_LIMIT, r.JOURNAL_DAY, r.JOURNAL_DAY_SHUT):
+        if kind not in (r.JOURNAL_START, r.JOURNAL_LIMIT, r.JOURNAL_DAY, r.JOURNAL_DAY_SHUT, r.JOURNAL_BREAKER):
             said["position_before"] = _quantity(record["position_lots"], int(record["instrument"]), sizes)
             said["equity_before"] = from_e8(int(record["equity_e8"]))
         yield said

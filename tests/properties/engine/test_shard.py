@@ -114,6 +114,12 @@ class Stream:
         grid = (0, 0, 100 * MS, 100 * MS, 500 * MS)
         self.steps = pick((grid, (0, 0, 1, MS, MS, 3 * MS, 3 * MS, 10 * MS, 10 * MS, 60 * MS, leap)))
         self.drained = pick((0.02, 0.3))
+        if seed % 3 == 0:
+            dice = random.Random(f"model {seed}").choice
+            self.pair.watch_model(
+                failures=dice((1, 3)), window_ns=dice((SECOND, 60 * SECOND)), open_ns=dice((5 * MS, SECOND)),
+                doublings=dice((0, 2)), probes=dice((1, 4)),
+            )  # fmt: skip
         self.limits_dice = random.Random(f"limits {seed}") if seed in TIGHTENED else None
 
     @staticmethod
@@ -404,6 +410,7 @@ PATHS = {
     "timed out", "result won", "result lost",
     "bar over", "bar over without a trade", "cancel again", "cancel aged", "cancel out", "cancel unwanted", "entry",
     "entry at rest", "exit", "exit in a picture", "exit on a cold score", "fill missed",
+    "model opens from closed", "model opens from half-open", "model shut", "model works again",
     "fill of another order", "filled", "filled in part", "hold", "idle", "late", "limit",
     "order adopted", "order out", "order over", "order refused", "pause", "position adopted", "reopened",
     "report of a foreign instrument", "report without effect", "restart", "rests", "resynced", "sees again", "shut",

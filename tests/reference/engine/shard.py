@@ -30,6 +30,7 @@ ENTRY, EXIT = 0, 1
 REJECT, FILL, CANCELED, EXPIRED, ORDER, QUERY_END, POSITION, DENIED, TOTALS = 2, 3, 4, 5, 9, 11, 12, 14, 15
 TIGHTER = 20
 BAD_KIND, LATE, WARMING, NO_QUOTE, GATE_SHUT, BAD_SCORE, SIZE_ZERO, RING_FULL = 106, 103, 201, 202, 203, 204, 314, 401
+MODEL_SHUT = 205
 END_NS = 2**63 - 1
 DAY_NS = 86_400 * 10**9
 CANCEL_AGAIN_NS = 10**9
@@ -306,10 +307,13 @@ class RefShard:
         self.clock_ns = self.snapshots = self.resyncs = 0
         self.items = self.event_ns = self.steps = self.intents = self.open_gates = 0
         self.seen: Counter[str] = Counter()
+        self.model_limits: Record = {"failures": 0}
         self.start(fresh=True)
 
     def start(self, fresh: bool) -> None:
         """New memory. After a restart everything is unknown, so books, positions and orders are asked for."""
+        self.model, self.model_until, self.model_trips, self.model_done = "closed", 0, 0, 0
+        self.bad_scores: list[int] = []
         self.gate, self.resyncing, self.late, self.far_ns, self.open_gates = fresh, not fresh, False, 0, 0
         before = {} if fresh else self.lines
         self.lines: dict[int, RefLine] = {}
@@ -439,6 +443,7 @@ class RefShard:
             "imbalance": line.book.imbalance(depth) if depth > 1 else indicators.imbalance(bid_lots, ask_lots),
         }  # fmt: skip
         score = line.strategy.on_tick(line.view)
+        self.judge(now, math.isfinite(score))
         if not math.isfinite(score):
             return BAD_SCORE
         line.score = score
@@ -454,6 +459,9 @@ class RefShard:
             self.seen["pause"] += 1
             return None
         if not held:
+            if self.model != "closed":
+                self.seen["model shut"] += 1
+                return MODEL_SHUT
             return self.enter(line, target, tick)
         if now - line.entry_ns < p["min_hold_ns"] and not timed_out:
             self.seen["hold"] += 1
@@ -465,6 +473,31 @@ class RefShard:
             self.seen["exit on a cold score"] += 1
             return WARMING
         return self.leave(line, tick)
+
+    def judge(self, now: int, is_number: bool) -> None:
+        """What the strategy's breaker makes of a score."""
+        p = self.model_limits
+        if self.model == "open" and now >= self.model_until:
+            self.model, self.model_done = "half-open", 0
+        if is_number:
+            if self.model == "half-open":
+                self.model_done += 1
+                if self.model_done >= p["probes"]:
+                    self.model, self.model_trips = "closed", 0
+                    self.seen["model works again"] += 1
+            return
+        if self.model == "open" or not p["failures"]:
+            return
+        if self.model == "closed":
+            if self.bad_scores and now >= self.bad_scores[0] + p["window_ns"]:
+                self.bad_scores = []
+            self.bad_scores.append(now)
+            if len(self.bad_scores) < p["failures"]:
+                return
+        self.seen[f"model opens from {self.model}"] += 1
+        self.model_until = now + p["open_ns"] * 2 ** min(self.model_trips, p["doublings"])
+        self.model, self.bad_scores = "open", []
+        self.model_trips += 1
 
     def rethink(self, line: RefLine, order: Order, tick: Record) -> Record | None:
         """One order at a time; a resting entry goes when it is too old or not wanted any more."""

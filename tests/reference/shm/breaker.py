@@ -1,4 +1,4 @@
-"""Circuit breaker, slow and plain: every outcome is kept, and everything is counted anew whenever something is asked."""
+"""Circuit breaker, slow and plain: every outcome is kept, and all is counted anew whenever something is asked."""
 
 CLOSED, HALF_OPEN, OPEN = "closed", "half-open", "open"
 DONE, FAILED, VOID = "done", "failed", "void"

@@ -26,6 +26,7 @@ from bot4.engine.recorder import RecorderAgent
 from bot4.model.enums import STATUS_STALE, STATUS_WHOLE, TICK_STATUS
 from bot4.model.records import TICK
 from bot4.ports.store import NUMBERS_APART
+from bot4.shm.breaker import Breaker
 from bot4.shm.byte_ring import push_message
 from bot4.shm.layout import CONTROL_NO_RECORDER, RING_DROPPED, RING_HEAD, RING_TAIL
 from bot4.shm.wires import (
@@ -66,12 +67,29 @@ class Rig:
         self.wires = private_wires(1, 2, 64, record=slots, raw=raw)
         self.rows, self.part_s = rows, part_s
         self.pushed = []
+        self.store_takes_ns = self.begun = 0
         self.start()
 
     def start(self):
         """A recorder, also one after another that was killed."""
         store = RecordingWriter(self.folder, head())
         self.agent = RecorderAgent(self.wires, store, self.rows, self.part_s, self.told.append, lambda: self.now_ns)
+
+    def watch(self, row):
+        """The same recorder with a breaker of this row, and a store that takes as long as the test says."""
+        recorder = RecordingWriter(self.folder, head())
+        write = recorder.write
+
+        def slowly(*part):
+            self.begun += 1
+            self.now_ns += self.store_takes_ns
+            return write(*part)
+
+        recorder.write = slowly
+        breaker = Breaker(row, lambda: self.now_ns, None, "recorder")
+        self.agent = RecorderAgent(
+            self.wires, recorder, self.rows, self.part_s, self.told.append, lambda: self.now_ns, breaker
+        )
 
     def push(self, records):
         """As the feed does; what finds no room is dropped and counted."""
