@@ -208,9 +208,9 @@ class _Client:
 class Replayer:
     """Serves a plan; `serve` starts it in a thread, `serve_apart` in a process."""
 
-    def __init__(self, plan: Plan, context: ssl.SSLContext) -> None:
+    def __init__(self, plan: Plan, context: ssl.SSLContext, port: int = 0) -> None:
         self.plan, self._context = plan, context
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=128)
         self._listener.setblocking(False)
         self.port = int(self._listener.getsockname()[1])
         self.log: list[Struck] = []
@@ -537,9 +537,9 @@ def _answers(venue: str, said: dict[str, Any], topics: Sequence[str]) -> Iterato
 
 
 @contextmanager
-def serve(plan: Plan, context: ssl.SSLContext) -> Iterator[Replayer]:
-    """A replayer in a thread of this process."""
-    replayer = Replayer(plan, context)
+def serve(plan: Plan, context: ssl.SSLContext, port: int = 0) -> Iterator[Replayer]:
+    """A replayer in a thread of this process, on a port of its own choice unless one is named."""
+    replayer = Replayer(plan, context, port)
     thread = threading.Thread(target=replayer.run, name="replayer")
     thread.start()
     try:

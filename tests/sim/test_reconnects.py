@@ -6,11 +6,13 @@ forced end of a connection after a day costs neither the book nor a trade.
 """
 
 import random
+import socket
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rig.breaker import changes, row_of, state_of
 from rig.feed import instruments_of
 from rig.hand import MS, SECOND, Clock
 from rig.live import ReaderBook
@@ -20,14 +22,17 @@ from rig.replayer import Fault, Plan, Recorded, certificates, serve
 from bot4.adapters.net.pool import StreamPool, Wanted
 from bot4.adapters.net.rest import RestFetcher
 from bot4.engine.live import LiveFeed
+from bot4.model import breaker as b
 from bot4.model.enums import FLAG_LAST, STATUS_STALE, STATUS_WHOLE, TICK_STATUS, TICK_TRADE
 from bot4.model.records import SESSION, TICK, words
 from bot4.ports.stream import MAX_CONNECTIONS
+from bot4.shm.breaker import Breaker
 from bot4.shm.spsc_ring import consume, peek_tick
 from bot4.shm.wires import private_wires
 
 pytestmark = pytest.mark.compiled
 VENUE = "bybit_linear"
+NAMES = ("feed", "parser")
 TURNS = 400_000  # far more than anything needs
 
 
@@ -61,19 +66,26 @@ class Tape:
 class Rig:
     """The feed on the tape's venue, by a clock of its own."""
 
-    def __init__(self, port, tape, ca_file, lifetime_s=0.0):
-        self.clock, self.tape = Clock(), tape
+    def __init__(self, port, tape, ca_file, lifetime_s=0.0, breakers=()):
+        """`breakers` : limits of the venue's feed and parser, if there are any."""
+        self.clock, self.tape, self.told = Clock(), tape, []
         streams = MARKETS[VENUE].streams(ws_url=f"wss://localhost:{port}")
         streams.lifetime_s = lifetime_s
         session = np.zeros(1, SESSION)
         session[0]["n_shards"] = session[0]["n_instruments"] = 1
         self.wires = private_wires(1, 1)
         symbol = tape.listing.symbol
-        self.pool = StreamPool([Wanted(streams, [symbol])], 1e6, random.Random(1), self.clock, ca_file=ca_file)
+        self.rows = [
+            row_of(self.wires, name, **limits) for name, limits in zip(NAMES[: len(breakers)], breakers, strict=True)
+        ]
+        made = tuple(Breaker(row, self.clock, self.told.append, "x") for row in self.rows)
+        self.pool = StreamPool(
+            [Wanted(streams, [symbol])], 1e6, random.Random(1), self.clock, ca_file=ca_file, breakers={VENUE: made}
+        )
         self.feed = LiveFeed(
             self.wires, instruments_of([tape.listing]), session, [(symbol, VENUE)], {VENUE: streams},
             {VENUE: tape.decoder()}, self.pool, RestFetcher([streams], self.clock, ca_file=ca_file),
-            np.full(1, 1 << 60, np.int64), clock=self.clock,
+            np.full(1, 1 << 60, np.int64), clock=self.clock, parsers={VENUE: made[1]} if made else {},
         )  # fmt: skip
         self.feed.warm()
         self.book, self.states, self.trades, self.compared = ReaderBook(), [], 0, 0
@@ -155,6 +167,72 @@ def test_the_end_of_a_connection_after_a_day_costs_neither_the_book_nor_a_trade(
                 rig.turn()
             assert slot.opened == 2 and slot.closed == 1 and rig.states == [STATUS_WHOLE] * len(rig.states)
             assert rig.trades == sum(number < 5_900 for number in tape.trades), "none is lost, none comes twice"
+        finally:
+            rig.feed.close()
+
+
+NO_LIMITS = {"open_ms": 1_000}
+
+
+def test_a_venue_that_cannot_be_reached_is_left_alone_until_it_is_tried(tmp_path):
+    """Connections are refused; after so many the venue is not even called, then once, and again once it is there."""
+    made, tape = certificates(tmp_path), Tape(200)
+    with socket.create_server(("localhost", 0)) as taken:
+        port = taken.getsockname()[1]
+    limits = {"failures": 4, "window_ms": 600_000, "open_ms": 60_000, "doublings": 1, "probes": 1}
+    rig = Rig(port, tape, made.ca_file, breakers=(limits, NO_LIMITS))
+    slot, row = rig.pool.slots[0], rig.rows[0]
+
+    def wait():
+        rig.clock.ns += SECOND if slot.opening is None else 0
+
+    try:
+        rig.until(lambda: state_of(row) == ("open", 1), wait)
+        assert slot.attempts == slot.failures == row[b.FAILURES] == 4
+        begun = rig.clock.ns
+        rig.until(lambda: slot.attempts == 5 and slot.opening is None, wait)
+        assert state_of(row) == ("open", 2) and 60 <= (rig.clock.ns - begun) / SECOND < 100
+        begun = rig.clock.ns
+        with serve(Plan(VENUE, tape.messages, greet=tape.greet), made.server, port) as server:
+            rig.until(lambda: rig.book.whole, wait)
+            assert 120 <= (rig.clock.ns - begun) / SECOND < 160 and slot.attempts == 6
+            assert state_of(row) == ("closed", 2) and server.position > 0
+        assert changes(rig.told) == ["open", "half-open", "open", "half-open", "closed"]
+    finally:
+        rig.feed.close()
+
+
+def test_a_connection_that_sends_what_cannot_be_read_is_closed_and_the_next_one_is_tried(tmp_path):
+    made, tape = certificates(tmp_path), Tape(3_000)
+    for number in range(500, 1_000):
+        message = tape.messages[number]
+        tape.messages[number] = message._replace(payload=b'{"topic":' + message.payload[:40])
+    limits = {"failure_bps": 1_000, "calls": 50, "window_ms": 600_000, "open_ms": 60_000, "doublings": 1, "probes": 20}
+    with serve(Plan(VENUE, tape.messages, greet=tape.greet), made.server) as server:
+        server.until = 490
+        rig = Rig(server.port, tape, made.ca_file, breakers=({"open_ms": 1_000}, limits))
+        slot, row = rig.pool.slots[0], rig.rows[1]
+
+        def go_on():
+            rig.clock.ns += 25 * MS
+            if server.position >= server.until and slot.current is not None:
+                server.until = min(server.until + 10, 2_900)
+
+        try:
+            rig.until(lambda: rig.book.whole and server.position >= 490)
+            rig.until(lambda: state_of(row) == ("open", 1), go_on)
+            assert slot.closed == 1 and slot.current is None and 0 < row[b.FAILURES] < 200
+            assert rig.feed.counts[f"{VENUE}: too much that cannot be read"] == 1 and not rig.book.whole
+            begun = rig.clock.ns
+            rig.until(lambda: state_of(row) == ("open", 2), go_on)  # the next one is no better
+            assert 60 <= (rig.clock.ns - begun) / SECOND < 70 and slot.closed == slot.opened == 2
+            assert row[b.FAILURES] < 400
+            server.until = 1_000
+            rig.until(lambda: state_of(row) == ("closed", 2), go_on)
+            assert 180 <= (rig.clock.ns - begun) / SECOND < 200
+            rig.until(lambda: rig.book.whole and server.position >= 2_000, go_on)
+            assert slot.opened == 3 and slot.closed == 2
+            assert changes(rig.told) == ["open", "half-open", "open", "half-open", "closed"]
         finally:
             rig.feed.close()
 

@@ -16,13 +16,13 @@ from sim.ring_pair import WORKERS, WRONG, ring_pair_plan
 
 from bot4.adapters.system.latch import KillLatch
 from bot4.adapters.system.process import ProcessId, open_process
-from bot4.model.breaker import FAILURES, NEVER, OPEN, UNTIL_NS, WORD, breaker_row
+from bot4.model.breaker import CLOSED, FAILURES, HALF_OPEN, NEVER, OPEN, UNTIL_NS, WORD, breaker_row
 from bot4.shm.calibration import calibration_of
 from bot4.shm.layout import CONTROL_KILL, CONTROL_STOP, RING_HEAD, RING_TAIL
 from bot4.shm.wires import FEED_ROW, GAUGE_HEARTBEAT_NS, GAUGE_ITEMS
 from bot4.shm.wiring import create_wires, unlink_leftovers
 from workers import supervisor as module
-from workers.breaker import set_breakers
+from workers.breaker import rows_in_use, set_breakers
 from workers.plan import WorkerSpec
 from workers.supervisor import STORM_RESTARTS, SYSTEM_STORM, Supervisor
 
@@ -227,6 +227,36 @@ def test_a_shard_that_gets_nothing_done_is_put_into_quarantine(start):
     assert "breaker of shard-0: open: 4 failures in 60 s, for good" in run.notes
     assert run.restarts("shard-0") == STORM_RESTARTS + 1 and run.restarts("feed") == 0
     assert not run.latch.read().tripped
+
+
+def test_each_change_of_a_breaker_is_told_and_a_flood_of_openings_once(start):
+    """The words are those of components elsewhere; nine openings are none, the tenth within a minute is a flood."""
+    run = start(ticks=ENDLESS)
+    rows = rows_in_use(run.plan)
+    words = [("feed synthetic", n << 2 | state) for n in range(1, 10) for state in (OPEN, HALF_OPEN)]
+    words += [("recorder", 1 << 2 | OPEN), ("recorder", 1 << 2 | CLOSED), ("parser synthetic", 1 << 2 | OPEN)]
+    floods = []
+
+    def look():
+        floods.append(sum("breakers have opened" in note for note in run.notes))
+        if run.looks <= len(words) * 8 and run.looks % 8 == 0:  # slower than the supervisor looks
+            name, word = words[run.looks // 8 - 1]
+            run.wires.breakers[rows[name], WORD] = word
+        elif run.looks > len(words) * 8 + 20:
+            run.supervisor.request_stop()
+
+    run.on_look = look
+    assert run.run().exit_code == 0
+    told = [note for note in run.notes if note.startswith("breaker of ")]
+    assert told[:3] == [
+        "breaker of feed synthetic: open, opened 1 times", "breaker of feed synthetic: half-open",
+        "breaker of feed synthetic: open, opened 2 times",
+    ]  # fmt: skip
+    assert told[-3:] == ["breaker of recorder: open, opened 1 times", "breaker of recorder: closed",
+                         "breaker of parser synthetic: open, opened 1 times"]  # fmt: skip
+    assert len(told) == len(words) and floods[9 * 16] == 0 and floods[-1] == 1
+    (alarm,) = (note for note in run.notes if "breakers have opened" in note)
+    assert alarm.startswith("ALARM: breakers have opened 10 times within 60 s")
 
 
 def test_a_storm_of_restarts_sets_the_kill_switch(start):

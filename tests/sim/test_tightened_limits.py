@@ -226,6 +226,14 @@ def change(config, name, value):
     file.write_text(text)
 
 
+def change_breaker(config, old, new):
+    """The first line of the breakers' table that has the old text."""
+    file = config.with_name("limits.toml")
+    head, mark, table = file.read_text().partition("[breaker]")
+    assert old in table
+    file.write_text(head + mark + table.replace(old, new, 1))
+
+
 @pytest.mark.compiled
 def test_the_command_tightens_a_running_session_and_refuses_by_name(tmp_path):
     config = settings_folder(tmp_path)
@@ -238,8 +246,25 @@ def test_the_command_tightens_a_running_session_and_refuses_by_name(tmp_path):
         assert (same.returncode, same.stdout) == (0, "limits.toml says what is in force\n")
         change(config, "position_bps", 3)
         change(config, "cool_down_ms", 700)
+        change_breaker(config, "feed = { failures = 20,", "feed = { failures = 10,")
         done = run_command("reload", "--config", config)
-        assert (done.returncode, done.stdout) == (0, "tighter now: position_bps = 3, cool_down_ms = 700\n"), done.stderr
+        tighter = "tighter now: position_bps = 3, cool_down_ms = 700, breaker.feed.failures = 10\n"
+        assert (done.returncode, done.stdout) == (0, tighter), done.stderr
+        for good, bad, said in (
+            ("feed = { failures = 10,", "feed = { failures = 11,", "breaker.feed.failures: 11 is looser than the 10"),
+            (
+                "slow_ms = 2000, slow_bps = 5000",
+                "slow_ms = 2001, slow_bps = 5000",
+                "slow_ms: 2001 is looser than the 2000",
+            ),
+            ("window_ms = 600000", "window_ms = 599999", "breaker.recorder.window_ms: 599999 is looser"),
+            ("model = { failures = 10", "model = { failures = 9", "breaker.model.failures: is set at the start alone"),
+            ("doublings = 2, probes = 1", "probes = 1, slow_ms = 5", "breaker.feed.slow_bps: missing; add it"),
+        ):
+            change_breaker(config, good, bad)
+            refused = run_command("reload", "--config", config)
+            assert refused.returncode == 2 and said in refused.stderr and refused.stderr.count("\n") == 1, refused
+            change_breaker(config, bad, good)
         for name, value, was, words_ in (
             ("position_bps", 4, 3, "position_bps: 4 is looser than the 3 in force; write at most 3"),
             ("cool_down_ms", 699, 700, "cool_down_ms: 699 is looser than the 700 in force; write at least 700"),

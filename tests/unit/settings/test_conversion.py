@@ -1,5 +1,6 @@
 """Settings to records: units, exactness, and what is refused at start."""
 
+import re
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from bot4.engine.feed_memory import listing
 from bot4.model.errors import InputError, SettingsError
 from bot4.model.records import INSTRUMENT, LIMITS, SESSION
 from bot4.settings.conversion import (
+    breaker_words,
     check_instruments,
     check_limits,
     check_profile,
@@ -69,6 +71,33 @@ def test_each_limit_reaches_a_word_of_its_own():
         assert len(differing) == 1, name
         reached.update(differing)
     assert reached == set(LIMITS.names)
+
+
+@pytest.mark.parametrize(
+    ("component", "fields", "words"),
+    [
+        ("shard", {"open_ms": 1_000}, "breaker.shard.open_ms: the breaker of the shard does not go by it; remove it"),
+        ("parser", {"failures": 3}, "breaker.parser.failures: the breaker of the parser does not go by it"),
+        ("model", {"slow_ms": 3, "slow_bps": 1, "calls": 1}, "breaker.model.slow_ms: the breaker of the model"),
+        ("feed", {"open_ms": None, "doublings": None, "probes": None}, "breaker.feed.open_ms: missing; add it"),
+        ("feed", {"open_ms": None}, "breaker.feed.open_ms: missing; add it, doublings needs it"),
+        ("feed", {"failures": None}, "breaker.feed.failures: missing; add it, or nothing would ever open"),
+        ("feed", {"failure_bps": 100}, "breaker.feed.calls: missing; add it, failure_bps needs it"),
+        ("execution", {"slow_bps": None}, "breaker.execution.slow_bps: missing; add it, slow_ms needs it"),
+        ("parser", {"failure_bps": None}, "breaker.parser.failure_bps: missing; add it"),
+    ],
+)
+def test_fields_of_a_breaker_that_do_not_fit_together_are_refused_by_name(component, fields, words):
+    changed = msgspec.structs.replace(getattr(SETTINGS.breakers, component), **fields)
+    with pytest.raises(SettingsError, match=re.escape(words)):
+        breaker_words(_changed(breakers={component: changed}))
+
+
+def test_the_settings_of_breakers_are_in_record_units():
+    found = breaker_words(SETTINGS)
+    assert set(found) == {"execution", "journal", "recorder", "feed", "parser", "shard", "model"}
+    assert found["execution"].tolist() == [5, 60 * 10**9, 10, 5_000, 2 * 10**9, 5_000, 10 * 10**9, 5, 2]
+    assert found["shard"].tolist() == [4, 60 * 10**9, *[0] * 7] and found["journal"][0] == 1
 
 
 def test_a_session_on_paper_is_held_shorter_and_never_longer():

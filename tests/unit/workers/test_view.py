@@ -10,6 +10,7 @@ from rich.console import Console
 
 from bot4.adapters.files.report import symbol_keys
 from bot4.adapters.system.instance import SessionLabel
+from bot4.model import breaker as b
 from bot4.model.enums import INT64_MAX, RISK_COLLAR
 from bot4.shm import wires as w
 from bot4.shm.histogram import histogram_record
@@ -89,6 +90,40 @@ def test_a_venue_of_a_live_feed_is_told_with_what_it_lacks(wires):
     assert [text for text in told if text.startswith("venue binance_spot: connected for 1")]
     row[: 2 * w.N_VENUE_GAUGES] = 0  # the feed has not looked yet
     assert snapshot(wires, live, WORKERS, 2.0)["venues"]["kraken"]["since_s"] is None
+
+
+def test_a_breaker_that_has_opened_is_told_whoever_looks(wires):
+    live = label(venues=("kraken", "binance_spot", "kraken"))
+    assert {row["state"] for row in snapshot(wires, live, WORKERS, 2.0)["breakers"].values()} == {"closed"}
+    now = time.monotonic_ns()
+    wires.gauges[EXECUTION, w.GAUGE_EVENT_TIME_NS] = 10**18
+    for component, number, state, times, until_ns in (
+        ("feed", 1, b.OPEN, 3, now + 90 * 10**9), ("shard", 0, b.OPEN, 1, b.NEVER),
+        ("recorder", 0, b.CLOSED, 2, 0), ("venue", 0, b.OPEN, 1, 10**18 + 25 * 10**9),
+    ):  # fmt: skip
+        row = wires.breakers[b.breaker_row(component, 1, number)]
+        row[[b.WORD, b.UNTIL_NS, b.CALLS, b.FAILURES]] = times << 2 | state, until_ns, 40 * number, 7 * number
+    found = snapshot(wires, live, WORKERS, 2.0)
+    kraken = dict(found["breakers"]["feed kraken"])
+    assert 80 < kraken.pop("tried_in_s") <= 90
+    assert kraken == {"state": "open", "openings": 3, "calls": 40, "failures": 7, "slow": 0, "refused": 0}
+    assert found["breakers"]["venue"]["tried_in_s"] == 25 and found["breakers"]["shard-0"]["tried_in_s"] is None
+    assert set(found["breakers"]) == {
+        "execution", "venue", "journal", "recorder", "shard-0", "model-0",
+        *(f"{name} {venue}" for name in ("feed", "parser") for venue in ("binance_spot", "kraken")),
+    }  # fmt: skip
+    told = status_lines(
+        {"latch": None, "running": True, "pid": 1, "report_folder": "r", "state_folder": "s", "session": found | {
+            "breakers": found["breakers"] | {"feed kraken": kraken | {"tried_in_s": 81.5}}}}
+    )  # fmt: skip
+    assert [text for text in told if text.startswith("breaker ")] == [
+        "breaker venue: open, tried in 25.0 s, opened once", "breaker recorder: closed, opened 2 times",
+        "breaker feed kraken: open, tried in 81.5 s, opened 3 times; 7 of 40 calls failed, 0 were slow",
+        "breaker shard-0: open, for good, opened once",
+    ]  # fmt: skip
+    file = io.StringIO()
+    Console(file=file, width=120).print(live_page(Rates().add(found)))
+    assert "breaker shard-0: open, for good" in file.getvalue()
 
 
 def test_a_snapshot_says_what_the_wires_hold(wires):
