@@ -7,6 +7,7 @@ compares the page with what would be written, and looks for each test and each m
 """
 
 import re
+import tomllib
 from pathlib import Path
 from typing import NamedTuple, get_type_hints
 
@@ -300,6 +301,82 @@ CHECKS = (
     ),
 )
 
+
+class Guarded(NamedTuple):
+    """One circuit breaker: of what, what counts as a failure, what is done while it is open, test and mutants."""
+
+    component: str
+    fails: str
+    happens: str
+    test: str
+    mutants: str
+
+
+BREAKERS_IN, RECONNECTS = "tests/sim/test_breakers.py", "tests/sim/test_reconnects.py"
+BREAKERS = (
+    Guarded(
+        "feed",
+        "a connection of the venue that does not come about, or is lost within half a minute",
+        "no connection to the venue is opened",
+        f"{RECONNECTS}::test_a_venue_that_cannot_be_reached_is_left_alone_until_it_is_tried",
+        "feed_breaker_ignored",
+    ),
+    Guarded(
+        "parser",
+        "a message of one connection that cannot be read",
+        "that connection is closed, and none to the venue is opened; what cannot be read has cost the books before",
+        f"{RECONNECTS}::test_a_connection_that_sends_what_cannot_be_read_is_closed_and_the_next_one_is_tried",
+        "feed_parser_breaker_ignored",
+    ),
+    Guarded(
+        "shard",
+        "a death before anything was done",
+        "quarantine: its opening orders are taken back, stops stay, no try until the session ends",
+        "tests/sim/test_supervisor.py::test_a_shard_that_gets_nothing_done_is_put_into_quarantine",
+        "supervisor_stillborn_shard_never_in_quarantine supervisor_quarantines_nobody",
+    ),
+    Guarded(
+        "model",
+        "a score of the shard's strategy that is no finite number, in the time of events",
+        "the shard opens nothing (`DECISION_MODEL_SHUT`); scores try it",
+        "tests/sim/test_shard_wiring.py::test_a_strategy_without_numbers_is_shut_tried_and_opened_again",
+        "shard_model_breaker_ignored shard_model_never_tried shard_bad_scores_uncounted",
+    ),
+    Guarded(
+        "execution",
+        "a request to a real venue without a clear answer; a refusal in clear words is an answer",
+        "no order that opens is sent (`VENUE_DOWN`); exits, stops, cancels and questions go on, and try it",
+        f"{BREAKERS_IN}::test_calls_that_fail_or_are_slow_hold_back_what_opens_and_nothing_else",
+        "gateway_breaker_ignored gateway_failures_untold",
+    ),
+    Guarded(
+        "venue",
+        "an order that the venue refuses, but for what is the market's doing; a function of the journal",
+        "nothing is opened (`RISK_BREAKER_OPEN`), then one order at a time tries it",
+        f"{WIRING}::test_a_breaker_that_is_half_open_lets_one_order_at_a_time_try_the_venue",
+        "execution_breaker_unshown execution_breaker_never_half_open execution_breaker_without_back_off",
+    ),
+    Guarded(
+        "journal",
+        "a sync that fails",
+        "the kill switch is set; never tried again in that life of execution",
+        "tests/sim/test_journal_durability.py::test_a_journal_that_fails_trips_the_latch",
+        "journal_breaker_untold breaker_final_is_tried",
+    ),
+    Guarded(
+        "recorder",
+        "a part of the recording that cannot be written, or is written too slowly",
+        "parts are dropped unwritten and counted; nobody waits",
+        f"{BREAKERS_IN}::test_a_store_that_fails_or_is_slow_is_left_alone_until_it_is_tried",
+        "recorder_breaker_ignored",
+    ),
+)
+MACHINE = (
+    "breaker_share_ignored breaker_without_back_off breaker_tried_by_many breaker_place_leaks "
+    "breaker_place_is_lost_for_good breaker_judged_by_calls_of_before breaker_counts_the_callers_fault "
+    "breaker_clock_runs_back breaker_forgets_with_the_process breaker_ended_twice"
+)
+
 HEAD = """# Limits
 
 Written by `make checklist` from the settings and the tests; a test compares. Each limit is checked by a shard, so far
@@ -319,6 +396,18 @@ value at risk, shortfall and the breaker, of which the ledger knows nothing: the
 | setting | default, bounds | what is limited | refused as | at the limit | seen firing in | taken away by |
 |---|---|---|---|---|---|---|
 """
+BREAKERS_HEAD = """
+## Circuit breakers
+
+Each component that has failures of its own has one (`bot4/shm/breaker.py`; kernels keep theirs in the time of events):
+closed, open, half-open in one word, with the settings of the table `[breaker]`; the venue's are the limits
+`breaker_...` above, the journal's is no setting. `bot4-supervisor status`, the live view and the report show each of
+them, the supervisor tells of each change and of a flood of openings, execution journals what goes by the clock.
+`bot4-supervisor reload` tightens all but the model's while a session runs.
+
+| of | default | what fails | while it is open | seen opening, being tried and closing in | taken away by |
+|---|---|---|---|---|---|
+"""
 REASONS = """
 | code | reason |
 |---|---|
@@ -335,6 +424,23 @@ def fails_without(mutant: str) -> str:
     """The test that has to fail under a patch, from the patch's first line."""
     first = (MUTANTS / f"{mutant}.patch").read_text().partition("\n")[0]
     return first.removeprefix("# test: ")
+
+
+def breaker_rows() -> list[str]:
+    """The table of breakers, and what proves the machine that they share."""
+    table = tomllib.loads((REPOSITORY / "config" / "limits.toml").read_text())["breaker"]
+    rows = []
+    for one in BREAKERS:
+        shipped = "<br>".join(f"{name} = {value}" for name, value in table.get(one.component, {}).items()) or "-"
+        mutants = "<br>".join(f"`{name}`: `{fails_without(name)}`" for name in one.mutants.split())
+        cells = (f"`{one.component}`", shipped, one.fails, one.happens, f"`{one.test}`", mutants)
+        rows.append("| " + " | ".join(cells) + " |\n")
+    shared = ", ".join(f"`{name}`" for name in MACHINE.split())
+    rows.append(
+        "\nThe machine itself is held against a slow twin, step by step "
+        f"(`tests/properties/shm/test_breaker.py`); taken away there: {shared}.\n"
+    )
+    return rows
 
 
 def page() -> str:
@@ -357,7 +463,7 @@ def page() -> str:
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
     named = {code for check in CHECKS for code in check.codes.split()}
     reasons = [f"| `{name}` ({code}) | {reason} |\n" for code, name, reason in REJECTS if name in named]
-    return HEAD + "".join(rows) + REASONS + "".join(reasons)
+    return HEAD + "".join(rows) + REASONS + "".join(reasons) + BREAKERS_HEAD + "".join(breaker_rows())
 
 
 if __name__ == "__main__":

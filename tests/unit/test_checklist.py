@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
-from checklist import CHECKS, PAGE, defaults, fails_without, page
+from checklist import BREAKERS, CHECKS, MACHINE, PAGE, defaults, fails_without, page
 
+from bot4.model.breaker import COMPONENTS
 from bot4.model.enums import REJECT_NAMES
-from bot4.settings.schema import Limits
+from bot4.settings.schema import Breakers, Limits
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NOT_OF_AN_INTENT = {"RISK_SIZE_ZERO", "EXEC_RING_FULL", "EXEC_NEVER_LANDED"}
@@ -32,5 +33,17 @@ def test_every_code_that_refuses_an_intent_is_in_it():
 def test_each_check_has_its_test_and_mutants_that_take_it_away(check):
     assert check.mutants
     for test in (check.test, *map(fails_without, check.mutants.split())):
+        file, name = re.fullmatch(r"(tests/\S+\.py)::(test_\w+)(?:\[\S+\])?", test).groups()
+        assert re.search(rf"^def {name}\(", (REPOSITORY / file).read_text(), re.MULTILINE), test
+
+
+def test_every_breaker_is_in_it():
+    assert sorted(one.component for one in BREAKERS) == sorted(COMPONENTS)
+    assert {one.component for one in BREAKERS} - set(Breakers.__struct_fields__) == {"venue", "journal"}
+
+
+@pytest.mark.parametrize("one", BREAKERS, ids=lambda one: one.component)
+def test_each_breaker_has_its_test_and_mutants_that_take_it_away(one):
+    for test in (one.test, *map(fails_without, (one.mutants + " " + MACHINE).split())):
         file, name = re.fullmatch(r"(tests/\S+\.py)::(test_\w+)(?:\[\S+\])?", test).groups()
         assert re.search(rf"^def {name}\(", (REPOSITORY / file).read_text(), re.MULTILINE), test
