@@ -28,7 +28,7 @@ from bot4.adapters.net.dial import contexts_of, plain, split_url
 from bot4.adapters.net.slot import ATTEMPT_NS, NS, STEADY_NS, Opening, PooledConnection, Slot
 from bot4.adapters.net.split import heaviest, matched, split, topics_by_route
 from bot4.adapters.net.websocket import ClosedError
-from bot4.model.breaker import DONE, FAILED
+from bot4.model.breaker import DONE, FAILED, VOID
 from bot4.model.errors import InputError
 from bot4.ports.stream import MAX_CONNECTIONS, Closed, Connection, Event, Key, Opened, Readable, VenueStreams
 from bot4.shm.breaker import Breaker
@@ -353,6 +353,7 @@ class StreamPool:
         try:
             slot.opening = Opening(slot, self._contexts[slot.streams.venue], self._open_s, self._bring)
         except (OSError, RuntimeError) as error:  # no file descriptor or thread is left: perhaps later
+            slot.end_call(VOID)  # the venue has not been asked
             self._failed(slot, f"{type(error).__name__}: {plain(error)}", now_ns)
             return slot.next_attempt_ns
         return _NEVER_NS
