@@ -339,7 +339,8 @@ def test_risk_killed():
     refused(rig, enums.RISK_KILLED)
 
 
-def test_a_strategy_without_numbers_is_shut_tried_and_opened_again():
+def test_decision_model_shut():
+    """A strategy whose scores are no numbers is shut, tried and opened again."""
     rig = Rig()
     row = row_of(rig.wires, "model", failures=3, window_ms=1_000, open_ms=1_000, doublings=1, probes=2)
     rig.start()
