@@ -63,7 +63,7 @@ def reload(config: Path, state: Path | None) -> dict[str, str]:
         wanted = words(limits_record(settings))
         changed = _changed(settings, in_force.copy(), wanted)
         rows = breaker_words(settings)
-        changed |= _tighter_breakers(settings, shared.wires.breakers, rows, found.n_shards)
+        changed |= tighter_breakers(settings, shared.wires.breakers, rows, found.n_shards)
         for component, line in rows.items():
             for row in rows_of_component(component, found.n_shards):  # whoever keeps a breaker reads them each time
                 shared.wires.breakers[row, LIMIT_FAILURES : LIMIT_PROBES + 1] = line
@@ -109,10 +109,13 @@ def _changed(settings: Settings, in_force: np.ndarray, wanted: np.ndarray) -> di
     return found
 
 
-def _tighter_breakers(
+def tighter_breakers(
     settings: Settings, table: np.ndarray, rows: dict[str, np.ndarray], n_shards: int
 ) -> dict[str, str]:
-    """The same of the breakers. 0 is never where a failure is watched, and for good where time is."""
+    """What is to be tighter of the breakers, by field; SettingsError names the first that cannot be.
+
+    0 is never where a failure is watched, and for good where time is.
+    """
     found = {}
     for component, line in rows.items():
         now = table[rows_of_component(component, n_shards)[0], LIMIT_FAILURES : LIMIT_PROBES + 1]

@@ -6,6 +6,7 @@ import shutil
 import signal
 from decimal import Decimal
 
+import msgspec
 import numpy as np
 import pytest
 from rig.execution import T0, Rig
@@ -20,6 +21,7 @@ from bot4.adapters.system.instance import running_instance
 from bot4.adapters.system.latch import KillLatch
 from bot4.engine.journal import read_journal
 from bot4.kernels.risk.tightening import AT_THE_START, DOWNWARDS, TIGHTER
+from bot4.model.breaker import BREAKER_WORDS, LIMIT_FAILURES, LIMIT_PROBES, breaker_rows, rows_of_component
 from bot4.model.enums import (
     ACTION_PLACE,
     INT64_MAX,
@@ -32,10 +34,11 @@ from bot4.model.enums import (
     SIDE_SELL,
     TYPE_MARKET,
 )
+from bot4.model.errors import SettingsError
 from bot4.model.records import JOURNAL_LIMIT, LIMITS, words
-from bot4.settings.conversion import limit_field, limits_record
+from bot4.settings.conversion import breaker_words, limit_field, limits_record
 from bot4.settings.loader import load
-from bot4.settings.schema import Limits
+from bot4.settings.schema import Breaker, Breakers, Limits
 from bot4.shm.layout import (
     CLOCK_EXEC_SHARD,
     CLOCK_EXEC_VENUE,
@@ -46,10 +49,11 @@ from bot4.shm.layout import (
     LINE,
 )
 from bot4.shm.wiring import attach_wires
-from workers.reload import reload
+from workers.reload import reload, tighter_breakers
 from workers.session import Session, StartOptions, prepare
 from workers.verify_session import verify_session
 
+SETTINGS = load(REPOSITORY / "config" / "paper.toml")
 LEAVE = {"side": SIDE_SELL, "type": TYPE_MARKET, "price_ticks": 0, "stop_ticks": 0, "leg": LEG_EXIT,
          "flags": ORDER_REDUCE_ONLY}  # fmt: skip
 
@@ -215,6 +219,36 @@ def test_each_limit_of_the_file_has_its_words():
             bound = Limits.__annotations__[limit_field(name)].__metadata__[0]
             assert TIGHTER[word] == bound.high * (MS if name.endswith("_ns") else 1), name
             assert record[name][0] <= TIGHTER[word]
+
+
+BREAKER_FIELDS = [
+    (component, field)
+    for component in Breakers.__struct_fields__
+    for field in Breaker.__struct_fields__
+    if getattr(getattr(SETTINGS.breakers, component), field) is not None
+]
+
+
+@pytest.mark.parametrize(("component", "field"), BREAKER_FIELDS)
+def test_no_breaker_becomes_looser_by_any_field(component, field):
+    """Each field has one tighter side; a strategy's breaker is an input of decisions and has none."""
+    table = np.zeros((breaker_rows(1), BREAKER_WORDS), np.int64)
+    for name, line in breaker_words(SETTINGS).items():
+        for row in rows_of_component(name, 1):
+            table[row, LIMIT_FAILURES : LIMIT_PROBES + 1] = line
+    own = getattr(SETTINGS.breakers, component)
+    grows = field in ("window_ms", "open_ms", "doublings", "probes")
+    for step in (-1, 1):
+        changed = msgspec.structs.replace(own, **{field: getattr(own, field) + step})
+        wanted = msgspec.structs.replace(
+            SETTINGS, breakers=msgspec.structs.replace(SETTINGS.breakers, **{component: changed})
+        )
+        if component == "model" or (step > 0) != grows:
+            with pytest.raises(SettingsError, match=f"breaker.{component}.{field}: "):
+                tighter_breakers(wanted, table, breaker_words(wanted), 1)
+        else:
+            told = tighter_breakers(wanted, table, breaker_words(wanted), 1)
+            assert told == {f"breaker.{component}.{field}": str(getattr(changed, field))}
 
 
 # --- the command, on running processes -------------------------------------------------------------------------------
