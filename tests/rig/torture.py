@@ -61,7 +61,7 @@ from workers.session import Prepared, Session, StartOptions, prepare
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ORDERS = 50  # sent between two blows
-ARMED_S = 20.0  # that a point is waited for
+ARMED_S = 60.0  # that a point is waited for
 WHILE_STARTING = range(START_FOLDING, len(CRASH_POINTS))
 FOLDING = (START_FOLDING, AT_FOLDING)  # come by once for each record
 MOST_PASSES = {"record_word": 300, "slot_word": 200, "recovery_answer": 3, "kill_cancel": 12}
