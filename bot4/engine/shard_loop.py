@@ -839,7 +839,8 @@ def _told(wires, k):
     """Changes with whatever this shard has published: an intent, a promise, a question."""
     line = k * LINE
     asked = wires.control[CONTROL_SNAPSHOT + line] + wires.control[CONTROL_RESYNC + line]
-    return wires.intents[k, RING_HEAD] + wires.clocks[CLOCK_SHARD + line] + asked
+    promised = min(wires.clocks[CLOCK_SHARD + line], 2**62)  # the last one, for good, is the largest number there is
+    return wires.intents[k, RING_HEAD] + promised + asked
 
 
 @kernel

@@ -482,7 +482,7 @@ def test_every_code_of_data_decision_and_risk_is_fired_above():
     names = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
     of_execution_alone = {
         "risk_correlation", "risk_value_at_risk", "risk_shortfall", "risk_shard_rate", "risk_order_rate",
-        "risk_message_rate", "risk_repeat", "risk_self_trade",
+        "risk_message_rate", "risk_repeat", "risk_self_trade", "risk_reduce_only",
     }  # fmt: skip
     assert {name.lower() for code, name, _ in enums.REJECTS if code < 400} - of_execution_alone <= names
 
