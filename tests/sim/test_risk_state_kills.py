@@ -123,3 +123,19 @@ def test_what_limits_are_measured_by_survives_kills(tmp_path, kills):
     days = life.seen["days"] - begun
     print(f"{kills} deaths over {days} days; steps while the day was shut, in a pause, above the start: {life.seen}")
     assert min(life.seen.values()) > 0 and days > 1
+
+
+def test_a_mark_that_no_record_has_seen_is_kept(tmp_path):
+    """A quote between two samples brings the highest equity ever, and the next one takes it back: then death."""
+    rig = Rig(tmp_path)
+    rig.open_market()
+    _, (stop,) = rig.enter()
+    rig.ack(4 * MS, stop)
+    rig.quote(SECOND)
+    rig.quote(SECOND + MS, bid=BID + 90_000, ask=ASK + 90_000)
+    rig.run()
+    mark = int(rig.agent.memory.account["high_water_e8"][0])
+    rig.quote(SECOND + 2 * MS)
+    rig.run()
+    assert mark > 100_000 * 10**8 and rig.agent.journal.table["high_water_e8"].max() < mark
+    assert rig.build().memory.account["high_water_e8"][0] == mark
