@@ -402,7 +402,7 @@ def test_batches_of_steps_equal_the_twin(seed):
 # The gate or the data check is first; the others execution alone knows.
 NEVER = {
     enums.EXEC_NO_QUOTE, enums.RISK_CORRELATION, enums.RISK_VALUE_AT_RISK, enums.RISK_SHORTFALL, enums.RISK_SHARD_RATE,
-    enums.RISK_ORDER_RATE, enums.RISK_MESSAGE_RATE, enums.RISK_REPEAT, enums.RISK_SELF_TRADE,
+    enums.RISK_ORDER_RATE, enums.RISK_MESSAGE_RATE, enums.RISK_REPEAT, enums.RISK_SELF_TRADE, enums.RISK_REDUCE_ONLY,
 }  # fmt: skip
 CODES = {name for code, name, _ in enums.REJECTS if code < enums.EXEC_RING_FULL + 1 and code not in NEVER}
 PATHS = {
