@@ -33,8 +33,10 @@ from bot4.adapters.net.dial import verified_context
 from bot4.cli.measure.harness import Case, Samples, run_pinned, scratch
 from bot4.engine.gateway import GatewayAgent
 from bot4.engine.gateway_log import GatewayLog
+from bot4.engine.gateway_order import link_of
 from bot4.model.enums import ACTION_PLACE, TIF_GTC, TYPE_LIMIT
 from bot4.model.errors import Bot4Error
+from bot4.model.intent import intent_of
 from bot4.model.records import EXEC_REPORT, INSTRUMENT, ORDER_INTENT, SESSION, words
 from bot4.ports.gateway import Reply
 from bot4.shm.spsc_ring import consume, peek_order, push_order
@@ -205,9 +207,8 @@ def _native(n: int, port: int, folder: Path, ca: Path, samples: np.ndarray) -> N
 def _sample(n: int, port: int, folder: Path, ca: Path) -> bytes:
     """The bytes of one order, as the gateway signs it."""
     private = private_side(f"https://127.0.0.1:{port}")
-    request = _order(1)[0]
-    link = f"{int(request['id_hi']):016x}{int(request['id_lo']):016x}"
-    return private.sign(private.place(request, link), time.time_ns() // 1_000_000)
+    order = intent_of(_order(1))
+    return private.sign(private.place(order, link_of(order.id_hi, order.id_lo)), time.time_ns() // 1_000_000)
 
 
 def _raw(n: int, port: int, folder: Path, ca: Path, samples: np.ndarray) -> None:
