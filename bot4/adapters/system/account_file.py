@@ -5,7 +5,8 @@
 
 A change writes the older slot with the next generation, so a death at any instruction leaves the last word whole, and
 of a torn write the one before. Writing does not sync, since execution must not wait for a disk: the page cache survives
-the death of any process, and the supervisor syncs. A file without one whole slot is never taken for a new account's.
+the death of any process, and the supervisor syncs. A file without one whole slot is never taken for a new account's;
+a new one appears under its name when its first slots are in it, so who dies before leaves none.
 """
 
 import hashlib
@@ -67,10 +68,16 @@ class AccountFile:
     """The file of one account, open for its one writer."""
 
     def __init__(self, folder: Path, account: int, venue: str = "") -> None:
-        """Open it, or make it. Bot4Error if that cannot be."""
+        """Open it, or make room for a new one. Bot4Error if that cannot be."""
         self._path, self._account = account_path(folder, account, venue), account
+        self._new: Path | None = None  # what it is called until something is in it
         try:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                self._new = self._path.with_suffix(".new")
+                flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+                self._descriptor = os.open(self._new, flags, 0o600)
             content = os.pread(self._descriptor, 2 * SLOT_BYTES, 0)
         except OSError as error:
             raise Bot4Error(f"{self._path}: cannot be written: {error.strerror}") from None
@@ -89,6 +96,9 @@ class AccountFile:
         slot = _pack(self._account, self._generation, state)
         try:
             os.pwrite(self._descriptor, slot * 2 if first else slot, 0 if first else self._next * SLOT_BYTES)
+            if self._new is not None:
+                self._new.rename(self._path)
+                self._new = None
         except OSError as error:
             raise Bot4Error(f"{self._path}: cannot be written: {error.strerror}") from None
         self._next = 1 - self._next
@@ -98,6 +108,8 @@ class AccountFile:
         try:
             os.fdatasync(self._descriptor)
             os.close(self._descriptor)
+            if self._new is not None:
+                self._new.unlink()
         except OSError as error:
             raise Bot4Error(f"{self._path}: cannot be written: {error.strerror}") from None
 

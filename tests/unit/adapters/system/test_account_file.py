@@ -61,6 +61,15 @@ def test_another_account_inherits_nothing(tmp_path):
     sync_account(tmp_path, 5)  # nothing there: nothing to do
 
 
+def test_a_session_without_an_event_leaves_no_file_and_one_that_dies_then_none_under_its_name(tmp_path):
+    write(tmp_path)
+    assert not list(tmp_path.iterdir()) and read_account(tmp_path, 5) is None
+    AccountFile(tmp_path, 5)  # and nobody closes it
+    assert read_account(tmp_path, 5) is None
+    write(tmp_path, STATE)
+    assert read_account(tmp_path, 5) == STATE and [path.suffix for path in tmp_path.iterdir()] == [".state"]
+
+
 def test_what_is_the_same_is_not_written_again(tmp_path):
     file = AccountFile(tmp_path, 5)
     file.write(STATE)
