@@ -147,7 +147,7 @@ class ExecutionAgent:
         for mids in history:
             known.fresh[:] = ~np.isnan(mids)
             known.mids[:] = np.nan_to_num(mids)
-            note_moves(known, decay)
+            note_moves(known, decay, 1)
         known.before[:] = 0.0
         return memory
 

@@ -199,7 +199,7 @@ def _on_time(x, wires, instruments, limits, session):
                 fresh = np.int64(1 if priced else 0)
                 if has_room:
                     write_journal(x, JOURNAL_SAMPLE, now, np.int64(instrument), fresh, x.report_words)
-                note_second(x, limits, np.int64(instrument), fresh)
+                note_second(x, limits, np.int64(instrument), fresh, now)
     if now >= account["next_deadline_ns"]:
         account["next_deadline_ns"] = INT64_MAX
         for instrument in range(len(x.positions)):

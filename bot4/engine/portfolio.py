@@ -55,6 +55,7 @@ ACCOUNT = np.dtype(
         ("started", "i8"),  # 1 once the first day has begun
         ("next_grid_ns", "i8"),
         ("next_sample_ns", "i8"),
+        ("sampled_s", "i8"),  # second of the last sample; 0: none yet
         ("next_deadline_ns", "i8"),
         ("last_event_seq", "i8"),
         ("open_orders", "i8"),

@@ -192,7 +192,7 @@ def execution_fold(x, wires, instruments, limits, session, first, count):
                 if x.orders[row]["base"] != BASE_FREE and is_open(x.orders[row]):
                     transition(x.orders[row], EV_AMBIGUOUS)
         elif kind == JOURNAL_SAMPLE:
-            note_second(x, limits, instrument, record["code"])
+            note_second(x, limits, instrument, record["code"], record["ts_ns"])
         elif kind == JOURNAL_LIMIT:
             for word in range(ORDER_WORDS):
                 x.event_words[word] = x.record_words[body + word]

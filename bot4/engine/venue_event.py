@@ -6,6 +6,7 @@
 import numpy as np
 
 from bot4.crash import EVENT_APPLIED, EVENT_JOURNALED, EVENT_PROTECTED, EVENT_READ, crash_here
+from bot4.engine.execution_memory import SAMPLE_NS
 from bot4.engine.order_out import release_row
 from bot4.engine.order_state import (
     APPLY_ALARM,
@@ -155,7 +156,7 @@ def _note_success(account, order):
 
 
 @kernel
-def note_second(x, limits, instrument, is_fresh):
+def note_second(x, limits, instrument, is_fresh, now_ns):
     """An instrument's mid of the second in hand; with the last instrument's the second is over.
 
     Notes
@@ -166,7 +167,11 @@ def note_second(x, limits, instrument, is_fresh):
     x.known.mids[instrument] = float(position["bid_ticks"] + position["ask_ticks"])
     x.known.fresh[instrument] = is_fresh
     if instrument == len(x.positions) - 1:
-        note_moves(x.known, limits[0]["correlation_decay_ppb"] * 1e-9)
+        account = x.account[0]
+        second = now_ns // SAMPLE_NS
+        passed = second - account["sampled_s"] if account["sampled_s"] > 0 else 1
+        account["sampled_s"] = second
+        note_moves(x.known, limits[0]["correlation_decay_ppb"] * 1e-9, max(passed, 1))
 
 
 @inlined

@@ -26,7 +26,7 @@ def session(folder: Path, call: str, nth: int, number: int) -> dict:
     """Trade until the disk has failed, and what came of it."""
     disk = ctypes.CDLL(None)
     disk.fault_path.restype = ctypes.c_char_p
-    rig = Rig(folder, synced=True, every=8, one_segment=False, limit_changes={"cool_down_ns": 0, "open_orders": 90})
+    rig = Rig(folder, synced=True, every=12, one_segment=False, limit_changes={"cool_down_ns": 0, "open_orders": 90})
     rig.open_market()
     _, (stop,) = rig.enter()
     rig.ack(4 * MS, stop)

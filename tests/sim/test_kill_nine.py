@@ -223,7 +223,7 @@ def test_a_shard_that_is_killed_trades_again(tmp_path, data_dir, repository, pac
     assert Session(calm, Killer(0, "nobody")).run()[0].exit_code == 0
     expected = intents_from(calm.plan.journal_path, killer.at_ns)
     print(f"{found} orders after the kill, {expected} undisturbed; refused: {report['rejects']}")
-    assert expected > 100 and 2 * found >= expected
+    assert expected > 30 and 2 * found >= expected
 
 
 class Stall(OneShot):

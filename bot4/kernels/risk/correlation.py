@@ -48,24 +48,29 @@ def moves_memory(n: int) -> Moves:
 
 
 @kernel
-def note_moves(known, decay):
+def note_moves(known, decay, seconds):
     """Learn from the second in hand (`mids`, `fresh`), which then is the one before.
+
+    What moved in several seconds, since nothing came between, counts as the move of one that adds up to as much risk:
+    divided by the root of their number.
 
     Parameters
     ----------
     known : Moves, changed
     decay : float64 in 0 .. 1, weight of a second against the next one
+    seconds : int64 >= 1, since the one before
 
     Notes
     -----
     Complexity: O(n**2). Twin: tests/reference/kernels/risk/correlation.py
     """
     n = len(known.mids)
+    root = math.sqrt(float(seconds))
     place = known.seconds[0] % known.window.shape[1]
     known.seconds[0] += 1
     for i in range(n):
         known.moved[i] = 1 if known.fresh[i] != 0 and known.before[i] > 0.0 else 0
-        known.moves[i] = known.mids[i] / known.before[i] - 1.0 if known.moved[i] != 0 else 0.0
+        known.moves[i] = (known.mids[i] / known.before[i] - 1.0) / root if known.moved[i] != 0 else 0.0
         known.before[i] = known.mids[i] if known.fresh[i] != 0 else 0.0
         known.window[i, place] = known.moves[i] if known.moved[i] != 0 else math.nan
     for i in range(n):

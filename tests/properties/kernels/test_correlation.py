@@ -24,14 +24,15 @@ def walk(rng, seconds, share, gaps=0.0):
     return mids
 
 
-def learned(mids, decay=DECAY):
+def learned(mids, decay=DECAY, steps=False):
     """Kernel and twin after the same seconds."""
     known, twin = moves_memory(N), RefMoves(N, decay)
     for row in mids:
         known.fresh[:] = ~np.isnan(row)
         known.mids[:] = np.nan_to_num(row, nan=7.0)
-        note_moves(known, decay)
-        twin.note([None if math.isnan(mid) else float(mid) for mid in row])
+        seconds = 1 + int(row[0]) % 3 if steps and not math.isnan(row[0]) else 1
+        note_moves(known, decay, seconds)
+        twin.note([None if math.isnan(mid) else float(mid) for mid in row], seconds)
     return known, twin
 
 
@@ -44,7 +45,7 @@ def learned(mids, decay=DECAY):
 )
 def test_equal_to_the_twin_to_the_last_bit(seed, share, gaps, side):
     rng = np.random.default_rng(seed)
-    known, twin = learned(walk(rng, int(rng.integers(2, 300)), share, gaps))
+    known, twin = learned(walk(rng, int(rng.integers(2, 300)), share, gaps), steps=True)
     views = np.zeros(N, RISK_VIEW)
     views["position_lots"] = rng.integers(-1, 2, N)
     views["pending_buy_lots"], views["pending_sell_lots"] = rng.integers(0, 2, N), rng.integers(0, 2, N)

@@ -39,7 +39,7 @@ def learned(rng, seconds, gaps):
     fresh = rng.random((seconds, N)) >= gaps
     for row, there in zip(mids, fresh, strict=True):
         known.mids[:], known.fresh[:] = row, there
-        note_moves(known, 0.97)
+        note_moves(known, 0.97, 1)
         twin.note([float(mid) if ok else None for mid, ok in zip(row, there, strict=True)])
     return known, twin
 

@@ -252,7 +252,7 @@ class RefExecution:
         self.high_water = max(session["start_equity_e8"], session["high_water_e8"])
         self.day, self.day_start = session["day"], session["day_start_e8"]
         self.day_begun = self.day > 0
-        self.next_grid = self.next_sample = 0
+        self.next_grid = self.next_sample = self.sampled = 0
         self.deadlines: list[int] = []
         self.breaker_until = self.breaker_since = self.failures = 0
         self.trips = self.probe_until = 0
@@ -624,7 +624,7 @@ class RefExecution:
                     fresh = int(self.is_live(holding))
                     if plenty:
                         self.write("sample", self.now, instrument, fresh, {})
-                    self.note_second(instrument, fresh)
+                    self.note_second(instrument, fresh, self.now)
         if self.deadlines and self.now >= min(self.deadlines):
             self.deadlines = []
             for instrument, holding in enumerate(self.holdings):
@@ -635,11 +635,12 @@ class RefExecution:
                 if holding.retry or holding.naked_since:
                     self.protect(instrument)
 
-    def note_second(self, index: int, fresh: int) -> None:
+    def note_second(self, index: int, fresh: int, time_ns: int) -> None:
         """The mids of a second, one instrument after the other."""
         self.second[index] = self.holdings[index].bid + self.holdings[index].ask if fresh else None
         if index == len(self.holdings) - 1:
-            self.moves.note(self.second)
+            before, self.sampled = self.sampled, time_ns // SECOND_NS
+            self.moves.note(self.second, max(1, self.sampled - before) if before else 1)
 
     def ask_about_silent_orders(self) -> None:
         """What the venue does not answer makes an order unknown: it is asked again and again; nothing else ends it."""
@@ -1249,7 +1250,7 @@ class RefExecution:
 
     def fold_sample(self, record: Record) -> None:
         """A figure for the report, and a mid to learn from."""
-        self.note_second(record.instrument, record.code)
+        self.note_second(record.instrument, record.code, record.ts_ns)
 
     def fold_denied(self, record: Record) -> None:
         """An intent that went nowhere."""

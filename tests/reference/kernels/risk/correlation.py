@@ -16,10 +16,11 @@ class RefMoves:
         self.window = []  # the moves of the last seconds, the oldest replaced in its place
         self.seconds = 0
 
-    def note(self, mids):
-        """One second: a mid, or None, of each instrument."""
+    def note(self, mids, seconds=1):
+        """One second: a mid, or None, of each instrument; so many seconds after the one before."""
         moves = [
-            mid / last - 1.0 if mid is not None and last else None for mid, last in zip(mids, self.last, strict=True)
+            (mid / last - 1.0) / math.sqrt(seconds) if mid is not None and last else None
+            for mid, last in zip(mids, self.last, strict=True)
         ]
         self.last = list(mids)
         self.window[self.seconds % WINDOW : self.seconds % WINDOW + 1] = [moves]
