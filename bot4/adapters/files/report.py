@@ -112,7 +112,7 @@ def session_object(
         "digest": None if free else session_digest(records),
         "exit": _exit(wires, run),
         "breakers": breaker_table(wires, [v for _, v in symbols] if run.source == "live" else (), time.monotonic_ns()),
-        "warnings": [*run.warnings, *_warnings(wires, instruments, keys, rejects, run)],
+        "warnings": [*run.warnings, *_silence(records, rejects), *_warnings(wires, instruments, keys, rejects, run)],
         "strategy": {"name": run.strategy, "params": _plain_all(run.strategy_params)},
         "assumptions": assumptions(instruments, keys, run),
         "workers": {name: _worker(facts) for name, facts in run.workers.items()},
@@ -221,6 +221,15 @@ def _stale(wires: w.Wires) -> np.ndarray:
     """By instrument: was the book whole once, but not at the end?"""
     stale: np.ndarray = (wires.levels > 0) & (wires.positions[:, w.POSITION_WHOLE] == 0)
     return stale
+
+
+def _silence(records: np.ndarray, rejects: Mapping[str, int]) -> list[str]:
+    """Why not a single order went out, where a limit is why."""
+    limits = sorted((count, name) for name, count in rejects.items() if name.startswith("RISK_") and count)
+    if not limits or (records["type"] == JOURNAL_INTENT).any():
+        return []
+    told = "; ".join(f"{name} {count:,} times, {_reason(name)}" for count, name in reversed(limits[-3:]))
+    return [f"no order went out, for every intent was refused: {told}. LIMITS.md names the field of each."]
 
 
 def _warnings(

@@ -21,6 +21,7 @@ BARS = [
     ("time of a bar's prices", "begin, thirds, end", "nothing is known of the prices between them"),
     ("quote of a bar", "a tick below and above", "of each price; in fact the spread may be wider"),
     ("quantity of a bar", "a quarter of its volume", "is displayed and traded at each of the four prices"),
+    ("funding", "none", "bars tell of none; a perpetual pays it in fact"),
 ]
 
 

@@ -320,6 +320,7 @@ def test_what_must_not_be_overlooked_is_said_last_and_on_the_page(session: sampl
         report = report_of(late, run)
         words = [
             "5.0 h without data",
+            "no order went out, for every intent was refused: RISK_",
             "never a whole book",
             "opened on: BTCUSDT.",
             "decided on: ETHUSDT.",
