@@ -402,8 +402,8 @@ BREAKERS_HEAD = """
 Each component that has failures of its own has one (`bot4/shm/breaker.py`; kernels keep theirs in the time of events):
 closed, open, half-open in one word, with the settings of the table `[breaker]`; the venue's are the limits
 `breaker_...` above, the journal's is no setting. `bot4-supervisor status --json` and the report show each of them,
-`status` and the live view each that is not closed; the supervisor tells of each change and of a flood of openings, execution journals what goes by the clock.
-`bot4-supervisor reload` tightens all but the model's while a session runs.
+`status` and the live view each that is not closed; the supervisor tells of each change and of a flood of openings,
+execution journals what goes by the clock. `bot4-supervisor reload` tightens all but the model's while a session runs.
 
 | of | default | what fails | while it is open | seen in | taken away by |
 |---|---|---|---|---|---|

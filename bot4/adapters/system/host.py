@@ -76,7 +76,7 @@ def cores(root: Path) -> Finding:
         return Finding("cores", UNKNOWN, "the kernel does not tell which are online")
     if len(online) >= MIN_CORES:
         return Finding("cores", OK, f"{len(online)} online")
-    fix = f'take a machine with {MIN_CORES} or more, or let workers wait: `backoff` for each of the table [idle] in topology.toml'
+    fix = f"take a machine with {MIN_CORES} or more, or let workers wait: backoff in topology.toml's table [idle]"
     return Finding("cores", MIND, f"{len(online)} online; feed, shard and execution share them with everything", fix)
 
 
