@@ -153,7 +153,7 @@ REACH_S = 30.0
 BATCH = 64
 PAGES = 500  # of a list
 DAY_MS = 86_400_000
-PROVE_S = 0.1  # between two attempts at the same proof
+PROVE_S, QUICK_TRIES = 0.1, 10  # between the first attempts at the same proof
 FEW = 10  # orders that are asked for one by one ...
 AGAIN_NS = NS  # ... and not sooner again, whoever wants to know
 MASS_NS = NS // 2  # that a call which takes everything back has, before orders are taken back by name
@@ -1136,7 +1136,9 @@ class GatewayAgent:
             if not known.sent_ns or self._may_be_proven(known, known.negatives):
                 if (yield from self._prove(known)):
                     break
-                delay_s = PROVE_S  # others' fills came between; it is all but proven
+                known.tries += 1
+                if known.tries < QUICK_TRIES:
+                    delay_s = PROVE_S  # others' fills came between; it is all but proven
             elif known.sent_ns:
                 delay_s = min(delay_s, max(PROVE_S, (self._proof_ns(known) - self._clock()) / NS))
         known.look_ns = 0
@@ -1190,7 +1192,9 @@ class GatewayAgent:
         if not isinstance(positions, Done):
             return False
         held = {row.instrument: row.lots for row in positions.value}
-        if held.get(known.instrument, 0) != self._lots[known.instrument] or told != self._events.seq or known.ended:
+        if held.get(known.instrument, 0) != self._lots[known.instrument] or told != self._events.seq:
+            return False
+        if known.ended or known.is_acked:  # the trades have told of it
             return False
         self.stats["never_landed"] += 1
         self._end(known, REPORT_NOT_FOUND, 0)  # an event, so that the next life knows that it has been given up

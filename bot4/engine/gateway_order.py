@@ -67,6 +67,7 @@ class Known:
     look_no: int = 0  # of who looks for it; whoever has another number does no more
     look_ns: int = 0  # when it asks next, 0: nobody looks
     asked_ns: int = 0  # when the venue was asked last
+    tries: int = 0  # to prove that it never landed
     negatives: list[int] = field(default_factory=list)  # when the venue was asked that does not know it
     wants_cancel: bool = False
     is_stray: bool = False  # execution does not know it, or has given it up; it works all the same, and is to end

@@ -429,3 +429,52 @@ def test_a_strangers_trade_that_reduces_is_told_as_a_close(tmp_path):
         rig.venue.fill("of-somebody-else", 5)
         rig.until(lambda: rig.lots() == 0)
         assert [int(one["leg"]) for one in rig.events if one["kind"] == e.REPORT_FILL] == [e.LEG_ENTRY, e.LEG_FLATTEN]
+
+
+def fill_part(rig, link, lots, row):
+    """An order that the venue has not shown until now rests, filled in part; the stream does not tell."""
+    row["cumExecQty"] = f"{lots / 1000:.3f}"
+    rig.venue.orders[link] = row
+    rig.venue.lots += lots
+    now_ms = (EPOCH_NS + rig.clock.ns) // 1_000_000
+    rig.venue.trades.append(
+        {"symbol": "BTCUSDT", "category": "linear", "execType": "Trade", "execId": "t0", "orderLinkId": link,
+         "side": "Buy", "execPrice": row["price"], "execQty": f"{lots / 1000:.3f}", "execFee": "0",
+         "execTime": str(now_ms)}
+    )  # fmt: skip
+
+
+def test_a_fill_that_a_proof_has_told_itself_ends_the_proof(tmp_path):
+    """The venue's lists lag: the order's own trades are none yet, and a moment later those of all hold one."""
+    with ScriptRig(tmp_path).ready() as rig:
+        rig.venue.lost.add("order/create")
+        order = rig.place(1, 5, price=600_000, wait=False)
+        link = rig.link(order)
+        rig.until(lambda: link in rig.venue.orders)
+        row = rig.venue.orders.pop(link)
+        struck = []
+
+        def look(after_its_own):
+            whose = rig.venue.calls[-1][1].get("orderLinkId")
+            if after_its_own and not whose:
+                struck.append(1)
+                fill_part(rig, link, 2, row)
+            else:
+                rig.venue.before["execution/list"] = lambda: look(whose == link)
+
+        rig.venue.before["execution/list"] = lambda: look(False)
+        rig.go_on(30.0)
+        assert struck and rig.kinds(order) == ["ack", "fill"] and rig.agent.stats["never_landed"] == 0
+
+
+def test_who_cannot_prove_anything_asks_less_and_less_often(tmp_path):
+    with ScriptRig(tmp_path).ready() as rig:
+        rig.venue.lost.add("order/create")
+        order = rig.place(1, 5, price=600_000, wait=False)
+        rig.until(lambda: rig.link(order) in rig.venue.orders)
+        rig.venue.orders.clear()
+        rig.venue.lots = 7  # somebody else's, whose trades are not listed
+        rig.go_on(30.0)
+        before = len(rig.venue.calls)
+        rig.go_on(30.0)
+        assert len(rig.venue.calls) - before < 300
