@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -327,10 +328,11 @@ def _begins_with_time(line: bytes) -> bool:
 def _second_form(path: Path) -> Iterator[RawMessage]:
     """Bodies may hold line breaks: what begins as none of the known lines goes on with the one before."""
     url, venue, opened, pending, more, size = "", "", 0, None, [b""], 0
+    told = cache(lambda: origin_of(_bodies_of_second(path))[0])  # once, whatever it is
     for line in _lines(path):
         found: RawMessage | None = None
         if match := _RECEIVED.match(line):
-            venue = venue if url or venue else origin_of(_bodies_of_second(path))[0]
+            venue = venue if url or venue else told()
             found = RawMessage(_ns(match[1]), _numbered(path.name, opened), venue, False, url, match[2])
         elif match := _REST.match(line):
             address = match[1].decode(errors="replace")
@@ -345,7 +347,7 @@ def _second_form(path: Path) -> Iterator[RawMessage]:
                 if size > LINE_BYTES or len(more) > _MORE_LINES:
                     raise RecordingError(f"{path}: a message of more than {_MORE_LINES:,} lines; that is no capture")
             elif line.strip():  # the rest of a message whose beginning was cut off
-                yield RawMessage(0, path.name, venue or origin_of(_bodies_of_second(path))[0], False, url, line)
+                yield RawMessage(0, path.name, venue or told(), False, url, line)
             continue
         if pending is not None:
             yield pending._replace(body=pending.body + b"".join(more))
@@ -369,9 +371,10 @@ def _third_form(path: Path) -> Iterator[RawMessage]:
     venues: dict[str, str] = {}
     opened: Counter[str] = Counter()
     venue, ts_ns = "", 0  # of the message before
+    told = cache(lambda: origin_of(_bodies_of_third(path))[0])  # once, whatever it is
     for text, line in _lines_of_third(path):
         if line is None:
-            venue = venue or origin_of(_bodies_of_third(path))[0]
+            venue = venue or told()
             yield RawMessage(ts_ns, "", venue, False, "", text)
         elif line.t == "connect":
             addresses[line.conn] = line.addr
@@ -395,7 +398,7 @@ def _lines_of_third(path: Path) -> Iterator[tuple[bytes, _Line | None]]:
         if not text.strip():
             continue
         line = None
-        with suppress(msgspec.MsgspecError):
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError):
             line = decoder.decode(text)
         if line and line.t in ("http", "recv") and not 0 < line.ts < _LATEST_S:
             line = None

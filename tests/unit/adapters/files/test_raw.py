@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 
 import pytest
 
@@ -214,3 +215,30 @@ def test_a_body_of_many_lines_is_read_in_one_go_or_refused(tmp_path):
     path.write_bytes(head + b"1,\n" * 60_000)
     with pytest.raises(RecordingError, match="lines"):
         list(find_captures([path])[0].messages())
+
+
+def read_in(path, number, line):
+    """Seconds for so many lines that tell no venue, the best of three."""
+    path.write_bytes(b"".join(line % (1_700_000_000 + at) for at in range(number)) + LAST[path.suffix])
+    (capture,) = find_captures([path])
+    times = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        assert len(list(capture.messages())) == number + 1
+        times.append(time.perf_counter() - begun)
+    return min(times)
+
+
+LAST = {".1": b'1.5: {"b":1}\n', ".jsonl": b'{"t":"recv","conn":"b","ts":1700000000.0,"data":"{}"}\n'}
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("X.ws.1", b'%d.5: {"a":1}\n'),
+        ("x.jsonl", b'{"t":"recv","conn":"a\x96","ts":%d.0,"data":"{}"}\n'),  # a byte that is no text
+    ],
+)
+def test_a_file_that_tells_no_venue_takes_as_long_as_it_has_lines(tmp_path, name, line):
+    few, many = read_in(tmp_path / name, 200, line), read_in(tmp_path / name, 1_600, line)
+    assert many < 24 * few, "eight times as many lines"
