@@ -100,6 +100,20 @@ def _parse(source: bytes) -> tuple[list[str], list[tuple[int, str, list[str]]]]:
     return names, relative
 
 
+def _is_parsed(found: Any) -> bool:
+    """Whether this is what `_parse` returns, as it comes back from JSON."""
+    if not (isinstance(found, list | tuple) and len(found) == 2 and all(isinstance(part, list) for part in found)):
+        return False
+    names, relative = found
+    return all(isinstance(name, str) for name in names) and all(
+        isinstance(one, list | tuple)
+        and [type(part) for part in one] == [int, str, list]
+        and 0 < one[0] < _MOST_LEVELS
+        and all(isinstance(alias, str) for alias in one[2])
+        for one in relative
+    )
+
+
 class _Parsed:
     """What sources import, by their hash: beside the compiled kernels, since to parse them takes a warm start 0.2 s."""
 
@@ -111,11 +125,11 @@ class _Parsed:
         """As `_parse`."""
         if not self._is_read:
             self._is_read = True
-            with suppress(OSError, ValueError):  # none yet, or not whole: it is made anew
+            with suppress(OSError, ValueError, RecursionError):  # none yet, or not whole: it is made anew
                 known = json.loads((cache_root() / _PARSED_FILE).read_bytes())
                 self._known = known if isinstance(known, dict) else {}
         found = self._known.get(digest)
-        if not (isinstance(found, list | tuple) and len(found) == 2):
+        if not _is_parsed(found):
             if len(self._known) >= _MOST_PARSED:  # of sources that have been edited since
                 self._known.clear()
             found = self._known[digest] = _parse(source)
@@ -127,13 +141,17 @@ class _Parsed:
         if not self._is_new:
             return
         self._is_new = False
-        with suppress(OSError):
-            file = cache_root() / f"{_PARSED_FILE}.{os.getpid()}"
+        file = cache_root() / f"{_PARSED_FILE}.{os.getpid()}"
+        try:
             file.write_text(json.dumps(self._known))
             file.replace(cache_root() / _PARSED_FILE)
+        except OSError:
+            with suppress(OSError):
+                file.unlink()
 
 
-_PARSED_FILE, _MOST_PARSED = "imports.json", 4_096
+_PARSED_FILE = "imports-1.json"  # the number is that of what `_parse` returns
+_MOST_PARSED, _MOST_LEVELS = 4_096, 32
 _parsed = _Parsed()
 
 
@@ -143,8 +161,11 @@ def _source(path: str) -> tuple[bytes, tuple[str, ...], tuple[str, ...]]:
     digest = hashlib.sha256(source)
     names, relative = _parsed.of(source, digest.hexdigest())
     stems: list[Path] = []
+    parents = Path(path).parents
     for level, module, aliases in relative:
-        stem = Path(path).parents[level - 1].joinpath(*module.split("."))
+        if level > len(parents):
+            continue  # there is nothing above: the import fails by itself
+        stem = parents[level - 1].joinpath(*module.split("."))
         stems += [stem, *(stem / alias for alias in aliases)]
     files = [file for stem in stems for file in (stem.with_suffix(".py"), stem / "__init__.py")]
     return digest.digest(), tuple(names), tuple(str(file) for file in files if file.is_file())

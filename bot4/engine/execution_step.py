@@ -162,7 +162,7 @@ def _journal_breakers(x, wires, n_shards):
         words = wires.breakers[row]
         # SYNC POINT: pairs with the store of whoever keeps the breaker.
         word = load_acquire(words, WORD)
-        if word != words[JOURNALED] and row != VENUE_BREAKER and journal_room(x.header) >= ITEM_RECORDS:
+        if word != words[JOURNALED] and row != VENUE_BREAKER and journal_room(x.header) > 2 * PROTECTIVE_RESERVE:
             words[JOURNALED] = word
             clear_report(x)
             x.report[0]["cash_e8"] = word

@@ -16,6 +16,8 @@ from unit.engine.test_recorder import Rig as RecorderRig
 from unit.engine.test_recorder import ticks
 
 from bot4.adapters.files.journal_lines import journal_lines
+from bot4.engine.execution_memory import PROTECTIVE_RESERVE
+from bot4.engine.journal import journal_room
 from bot4.model import breaker as b
 from bot4.model import enums as e
 from bot4.model.records import JOURNAL_BREAKER
@@ -145,3 +147,16 @@ def test_execution_journals_each_change_of_a_breaker_that_goes_by_the_clock(tmp_
     rig.quote(600 * MS)
     rig.run()
     assert np.count_nonzero(rig.agent.journal.table["type"] == JOURNAL_BREAKER) == 4
+
+
+def test_breakers_that_flap_leave_the_journals_room_to_stops_and_closes(tmp_path):
+    rig = Rig(tmp_path)
+    rig.open_market()
+    for turn in range(1, 700):
+        for venue in range(b.MOST_VENUES):
+            for component in ("feed", "parser"):
+                row_of(rig.wires, component, venue)[b.WORD] = turn << 2 | b.OPEN
+        rig.quote(100 * turn * MS)
+        rig.run()
+    room, told = journal_room(rig.agent.memory.header), rig.agent.journal.table["type"] == JOURNAL_BREAKER
+    assert abs(int(room) - 2 * PROTECTIVE_RESERVE) < 100 and np.count_nonzero(told) > 4_000

@@ -116,10 +116,10 @@ def test_an_import_within_a_statement_is_followed_too(package, line):
 PARSES = "import ast, bot4.jit; count = []; parse = ast.parse; ast.parse = lambda *a: count.append(1) or parse(*a); "
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"null", b'{"a": 1}', b"\xff\x00"])
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"null", b'{"a": 1}', b"\xff\x00", b"[" * 100_000])
 def test_what_sources_import_is_kept_and_found_anew_where_that_is_damaged(package, damage):
     script = PARSES + "from tmp_strategy.top import answer; print(answer(4), len(count))"
-    cache = package.parent / "cache" / "imports.json"
+    cache = package.parent / "cache" / "imports-1.json"
     value, parsed = map(int, run_script(package, script).split())
     assert value == 41 and parsed > 0
     assert run_script(package, script).split() == ["41", "0"]
@@ -128,8 +128,13 @@ def test_what_sources_import_is_kept_and_found_anew_where_that_is_damaged(packag
     cache.write_bytes(damage)
     assert int(run_script(package, script).split()[1]) == parsed
     assert json.loads(cache.read_bytes()).keys() >= entries.keys()
-    cache.write_text(json.dumps(dict.fromkeys(entries, 7)))
+    for strange in (7, [1, 2], [[], [[99, "", []]]], [["os"], [[1, "a", [None]]]], [[], [], []], [[1], []]):
+        cache.write_text(json.dumps(dict.fromkeys(entries, strange)))
+        assert int(run_script(package, script).split()[1]) == parsed, strange
+    cache.unlink()
+    cache.mkdir()
     assert int(run_script(package, script).split()[1]) == parsed
+    assert not [path for path in cache.parent.iterdir() if path.name.startswith("imports") and path != cache]
 
 
 def test_the_digest_covers_the_file_itself(package):
