@@ -7,7 +7,8 @@ What a bar does not say is assumed, and the report says so:
     quote      one tick below and one above the point's price, so that the mid is the price itself
     quantity   a quarter of the bar's volume, at least a lot: displayed on either side, and traded
 
-A bar without volume is no market: nothing is played, and the last quote grows old.
+So the path within a bar is certain, and its quantity known before its end: a strategy that decides between two closes
+earns here what nobody could. A bar without volume is no market: nothing is played, and the last quote grows old.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ import numpy as np
 
 from bot4.adapters.files.bars import BarFile, are_funding_rates, span_of
 from bot4.adapters.files.capture import check_named_once, gaps_between
+from bot4.kernels.risk.view import MAX_PRICE_TICKS, MAX_QTY_LOTS
 from bot4.model.errors import RecordingError
 from bot4.model.units import E8, decimal_string
 
@@ -144,7 +146,11 @@ def read_bars(path: Path, tick_e8: int, lot_e8: int) -> Iterator[Bar]:
         if min(ticks) < 2:
             raise RecordingError(f"{path}: row {number} has a price of one tick, below which nothing can be bid")
         first, high, low, last = map(int, ticks)
-        yield Bar(time_ms, first, high, low, last, int(volume * E8 / lot_e8))
+        lots = int(volume * E8 / lot_e8)
+        if high > MAX_PRICE_TICKS or lots > MAX_QTY_LOTS:
+            what = f"price of {high:,} ticks" if high > MAX_PRICE_TICKS else f"volume of {lots:,} lots"
+            raise RecordingError(f"{path}: row {number} has a {what}, which no market has; fetch it again")
+        yield Bar(time_ms, first, high, low, last, lots)
 
 
 def symbol_of(path: Path) -> str:
@@ -178,6 +184,10 @@ def open_bars(paths: Iterable[Path], instruments: dict[str, np.void]) -> list[Ba
         files = found.setdefault(symbol, [])
         check_named_once(path, [other for *_, other in files])
         span = span_of(times)
+        if min(later - earlier for earlier, later in pairwise(times)) < span["bar_ms"]:
+            raise RecordingError(
+                f"{path}: bars of several lengths, one begins before the other has ended; split the file"
+            )
         files.append((times[0], times[-1], span["bar_ms"], path))
         if span["gaps"]:
             told = f"{symbol}: {span['gaps']:,} bars are missing in {path.name}; position and stop are carried across."
@@ -185,8 +195,8 @@ def open_bars(paths: Iterable[Path], instruments: dict[str, np.void]) -> list[Ba
     sources = []
     for symbol, files in found.items():
         files.sort()
-        for (_, ended, _, before), (begins, *_, after) in pairwise(files):
-            if begins <= ended:
+        for (_, last, length, before), (begins, *_, after) in pairwise(files):
+            if begins < last + length:
                 raise RecordingError(f"{after}: begins before {before.name} has ended; leave one of them out")
         spans = [(first * _NS_PER_MS, last * _NS_PER_MS, path) for first, last, _, path in files]
         gaps = [*missing.get(symbol, []), *gaps_between(symbol, spans)]

@@ -19,6 +19,11 @@ RESTING = (
 BARS = [
     ("order of a bar's prices", "open, high or low, close", "first whichever of high and low is nearer to the open"),
     ("time of a bar's prices", "begin, thirds, end", "nothing is known of the prices between them"),
+    (
+        "path within a bar",
+        "certain",
+        "after one extreme comes the other: what is decided between two closes proves nothing",
+    ),
     ("quote of a bar", "a tick below and above", "of each price; in fact the spread may be wider"),
     ("quantity of a bar", "a quarter of its volume", "is displayed and traded at each of the four prices"),
     ("funding", "none", "bars tell of none; a perpetual pays it in fact"),

@@ -67,6 +67,11 @@ BAD = {
     "no bar": ("100,99,98,100,1", "row 2 is no bar"),
     "off the tick": ("100.005,101,99,100,1", "no multiple of tick_size = 0.01"),
     "one tick": ("0.01,0.01,0.01,0.01,1", "one tick"),
+    "no price of a market": (
+        "100,90000000000000,99,100,1",
+        "row 2 has a price of 9,000,000,000,000,000 ticks, which no",
+    ),
+    "no volume of a market": ("100,101,99,100,1e30", "row 2 has a volume of"),
 }
 
 
@@ -83,6 +88,13 @@ def test_rows_that_go_back_and_files_that_overlap_are_refused(tmp_path):
     first = written(tmp_path, name="BTCUSDT-a.csv")
     with pytest.raises(RecordingError, match=r"before BTCUSDT-a\.csv has ended"):
         opened(first, written(tmp_path, name="BTCUSDT-b.csv", begin=BEGIN + MINUTE))
+    with pytest.raises(RecordingError, match=r"before BTCUSDT-a\.csv has ended"):
+        opened(first, written(tmp_path, name="BTCUSDT-b.csv", begin=BEGIN + 2 * MINUTE + 30_000, step=30_000))
+    mixed = tmp_path / "BTCUSDT-c.csv"
+    times = [0, 60, 120, 180, 185, 190]  # hours, and then minutes
+    mixed.write_text(HEAD + "".join(f"{BEGIN + MINUTE * at},{ROWS[0]}\n" for at in times))
+    with pytest.raises(RecordingError, match="of several lengths"):
+        opened(mixed)
     with pytest.raises(RecordingError, match="named twice"):
         opened(first, first)
 
