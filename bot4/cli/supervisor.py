@@ -50,6 +50,9 @@ Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 DEFAULT_CONFIG = Path("config/paper.toml")
 
 
+_ANOTHER = "; is the one you mean started with other settings? Say so, with its --config or --state"
+
+
 @app.command(
     epilog="Example: bot4-supervisor start --feed replay:day1.gz,day2.gz --speed max --until-end --report report"
 )
@@ -143,7 +146,9 @@ def stop(
 
         folder = state_folder(config, state)
         stopped = end(folder, timeout)
-        _answer(json, {"stopped": stopped}, "stopped" if stopped else f"nothing runs on state folder {folder}")
+        _answer(
+            json, {"stopped": stopped}, "stopped" if stopped else f"nothing runs on state folder {folder}{_ANOTHER}"
+        )
 
 
 @app.command(epilog="Example: bot4-supervisor reload --config config/live.toml")
@@ -172,7 +177,7 @@ def kill(
         folder = state_folder(config, state)
         running = trip(folder, reason)
         stays = "; it stays up to guard its stops: end it with bot4-supervisor stop"
-        told = f"and the running session is told{stays}" if running else "and nothing runs"
+        told = f"and the running session is told{stays}" if running else f"and nothing runs on it{_ANOTHER}"
         _answer(json, {"tripped": True, "running": running}, f"the kill latch of {folder} is set, {told}")
 
 
