@@ -17,6 +17,8 @@ from rig.damage import cells, damage
 from rig.hand import MS, HandBot
 from rig.market import MARKETS
 
+from bot4.model.records import JOURNAL_WORDS
+
 
 def arrays_of(bot):
     """Every array of every state, by name; what is only scratch or names a process is not among them."""
@@ -24,9 +26,12 @@ def arrays_of(bot):
         "feed": bot.feed.memory.feed, "live": bot.feed.memory, "shard": bot.shard.memory,
         "execution": bot.execution.memory, "venue": bot.venue.memory.core, "wires": bot.wires,
     }  # fmt: skip
+    written = bot.execution.journal.count * JOURNAL_WORDS  # behind that lie gigabytes of addresses and nothing else
     for room, memory in memories.items():
         for name, array in memory._asdict().items():
-            if isinstance(array, np.ndarray) and name not in ("buffers", "histograms", "header"):
+            if (room, name) == ("execution", "records"):
+                yield "execution.records", array[:written]
+            elif isinstance(array, np.ndarray) and name not in ("buffers", "histograms", "header"):
                 yield f"{room}.{name}", array
 
 
