@@ -61,7 +61,7 @@ def result(tmp_path_factory):
 
 
 def check_figures(figures: dict) -> None:
-    assert figures["unit"] in ("ns", "ms", "MB", "messages/s", "steps/s", "commands/s", "fills/s")
+    assert figures["unit"] in ("ns", "ms", "MB", "messages/s", "steps/s", "commands/s", "fills/s", "intents/s")
     assert isinstance(figures["n"], int) and figures["n"] > 0
     if figures["unit"].endswith("/s"):
         assert figures["rate"] > 0 and not set(PERCENTILES) & set(figures)
