@@ -41,7 +41,8 @@ def chosen_instruments(feed: FeedSpec, settings: Settings) -> tuple[list[tuple[s
             raise InputError(f"instruments.toml: no instrument of venue {VENUE!r}, which the synthetic market needs")
         return chosen, []
     if feed.kind == "bars":
-        named = list(dict.fromkeys((symbol_of(path), feed.venue) for path in feed.paths))
+        known = [symbol for symbol, venue in configured if venue == feed.venue]
+        named = list(dict.fromkeys((symbol_of(path, known), feed.venue) for path in feed.paths))
         bars = open_bars(feed.paths, _by_symbol(named, instrument_records(settings, named, 1)))
         return named, [gap for source in bars for gap in source.gaps]
     chains = open_chains(feed.paths, configured)

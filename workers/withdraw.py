@@ -1,5 +1,6 @@
 """Wires `bot4-kill`: the latch on disk first, then a session of its own with the venue. Nothing compiled, no memory."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from workers.gateway import WORDS, check_gateway
 CONNECTIONS = 8
 
 
-def withdraw(config: Path, reason: str, flatten: bool, timeout_s: float) -> dict[str, Any]:
-    """Trip the latch, then take everything back at the venue. Limits and topology are not read.
+def withdraw(config: Path, reason: str, flatten: bool, timeout_s: float, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Trip the latch, then take everything back at the venue; what takes long is told. Reads no limits, no topology.
 
     Returns
     -------
@@ -48,7 +49,7 @@ def withdraw(config: Path, reason: str, flatten: bool, timeout_s: float) -> dict
         latch = str(error)  # a full or broken disk must not keep the orders alive
     try:
         instruments, file, sizes = _instruments(config.with_name(INSTRUMENTS_FILE), state)
-        venue, found, symbols = _take_back(config, instruments, file, flatten, timeout_s)
+        venue, found, symbols = _take_back(config, instruments, file, flatten, timeout_s, tell)
     except InputError as error:
         told = "is set" if latch == "tripped" else f"is NOT set ({latch})"
         raise InputError(f"the kill latch of {state} {told}, and nothing else was done: {error}") from None
@@ -71,7 +72,12 @@ def _instruments(path: Path, state: Path) -> tuple[tuple[Instrument, ...], Path,
 
 
 def _take_back(
-    config: Path, instruments: tuple[Instrument, ...], file: Path, flatten: bool, timeout_s: float
+    config: Path,
+    instruments: tuple[Instrument, ...],
+    file: Path,
+    flatten: bool,
+    timeout_s: float,
+    tell: Callable[[str], None],
 ) -> tuple[str, Withdrawn, list[str]]:
     session = load_session(config)
     venue = traded_venue(session)
@@ -87,7 +93,7 @@ def _take_back(
     caller = HttpCaller(str(gateway.rest_url), context, CONNECTIONS, only_loopback)
     try:
         private = WORDS[venue](keys, str(gateway.rest_url), symbols, records, whole=True)
-        return venue, Withdrawal(private, caller, flatten, timeout_s).run(), private.symbols
+        return venue, Withdrawal(private, caller, flatten, timeout_s, tell).run(), private.symbols
     finally:
         caller.close()
 

@@ -34,13 +34,21 @@ def kill(
     try:
         if not 0.0 < timeout <= MAX_TIMEOUT_S:
             raise InputError(f"--timeout {timeout:g}: write seconds, up to {MAX_TIMEOUT_S:.0f}")
-        found = withdraw(config, reason, flatten, timeout)
+        found = withdraw(config, reason, flatten, timeout, _silent if json else _tell_on)
     except Bot4Error as error:
         code = 2 if isinstance(error, InputError) else 1
         _tell({"error": str(error), "exit": code} if json else None, f"bot4-kill: {error}", json)
         raise typer.Exit(code) from None
     _tell(found, _sentence(found), json)
     raise typer.Exit(0 if found["proven"] and found["latch"] == "tripped" else 1)
+
+
+def _tell_on(word: str) -> None:
+    standard_error().line(f"bot4-kill: {word}", GIVE_UP_S)
+
+
+def _silent(_: str) -> None:
+    """JSON comes once, at the end."""
 
 
 def _tell(found: dict[str, Any] | None, sentence: str, json: bool) -> None:

@@ -50,9 +50,6 @@ Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 DEFAULT_CONFIG = Path("config/paper.toml")
 
 
-_ANOTHER = "; is the one you mean started with other settings? Say so, with its --config or --state"
-
-
 @app.command(
     epilog="Example: bot4-supervisor start --feed replay:day1.gz,day2.gz --speed max --until-end --report report"
 )
@@ -134,6 +131,7 @@ def status(config: Config = DEFAULT_CONFIG, state: State = None, json: Json = Fa
 
 @app.command(epilog="Example: bot4-supervisor stop --timeout 60")
 def stop(
+    ctx: typer.Context,
     config: Config = DEFAULT_CONFIG,
     state: State = None,
     timeout: Annotated[float, typer.Option("--timeout", min=0.0, help="Seconds to wait for the end.")] = 30.0,
@@ -146,9 +144,8 @@ def stop(
 
         folder = state_folder(config, state)
         stopped = end(folder, timeout)
-        _answer(
-            json, {"stopped": stopped}, "stopped" if stopped else f"nothing runs on state folder {folder}{_ANOTHER}"
-        )
+        told = "stopped" if stopped else f"nothing runs on state folder {folder}"
+        _answer_of(ctx, folder, {"stopped": stopped}, told, stopped)
 
 
 @app.command(epilog="Example: bot4-supervisor reload --config config/live.toml")
@@ -164,6 +161,7 @@ def reload(config: Config = DEFAULT_CONFIG, state: State = None, json: Json = Fa
 
 @app.command(epilog='Example: bot4-supervisor kill --reason "fat finger on ETH"')
 def kill(
+    ctx: typer.Context,
     reason: Annotated[str, typer.Option("--reason", help="Why; it is kept with the latch.")],
     config: Config = DEFAULT_CONFIG,
     state: State = None,
@@ -177,8 +175,9 @@ def kill(
         folder = state_folder(config, state)
         running = trip(folder, reason)
         stays = "; it stays up to guard its stops: end it with bot4-supervisor stop"
-        told = f"and the running session is told{stays}" if running else f"and nothing runs on it{_ANOTHER}"
-        _answer(json, {"tripped": True, "running": running}, f"the kill latch of {folder} is set, {told}")
+        told = f"and the running session is told{stays}" if running else "and nothing runs on it"
+        told = f"the kill latch of {folder} is set, {told}"
+        _answer_of(ctx, folder, {"tripped": True, "running": running}, told, running)
 
 
 @app.command(epilog='Example: bot4-supervisor reset --reason "positions checked by hand"')
@@ -270,6 +269,21 @@ def refusal(exit_code: int, message: str) -> dict[str, Any]:
 
 def _answer(json: bool, content: dict[str, Any], text: str) -> None:
     _say(_json_text(content) if json else text)
+
+
+def _answer_of(ctx: typer.Context, folder: Path, content: dict[str, Any], text: str, was_told: bool) -> None:
+    """An answer for whoever wants a session to end; where it was told to none, those that run elsewhere are named.
+
+    Exit code 1 if nobody said which one was meant.
+    """
+    from bot4.adapters.system.instance import running_folders
+
+    others = [] if was_told else [str(one) for one in running_folders() if one != folder.resolve()]
+    if others:
+        content, text = content | {"elsewhere": others}, f"{text}; what runs is on {', '.join(others)}: use --state"
+    _answer(ctx.params["json"], content, text)
+    if others and all(ctx.get_parameter_source(name).name == "DEFAULT" for name in ("config", "state")):  # type: ignore[union-attr]
+        raise typer.Exit(1)
 
 
 def _json_text(content: dict[str, Any]) -> str:

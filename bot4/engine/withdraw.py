@@ -34,6 +34,7 @@ TRIES = 2  # of what there is another way for
 APART_S = 0.1  # between two tries
 SURE_S = 1.5  # between two lists that have to agree: a venue's copies may lag by a second
 NAP_S = 0.0005
+TELL_S = 3.0  # between two words about what is being done
 _PAUSE_S = 0.2  # after a reply that proves nothing
 
 
@@ -67,6 +68,7 @@ class Withdrawal:
     private, caller : the venue's words and connections
     flatten : close positions too
     timeout_s : for everything
+    tell : hears what is being done, where it takes longer than a venue that answers
     now_s : a clock that only goes forward
     """
 
@@ -76,10 +78,11 @@ class Withdrawal:
         caller: Caller,
         flatten: bool,
         timeout_s: float,
+        tell: Callable[[str], None],
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._private, self._caller, self._flatten, self._now_s = private, caller, flatten, now_s
-        self._begun_s = now_s()
+        self._private, self._caller, self._flatten, self._tell, self._now_s = private, caller, flatten, tell, now_s
+        self._begun_s = self._told_s = now_s()
         self._until_s = self._begun_s + timeout_s
         self._token = 0
         self._said = "nothing was answered"
@@ -239,7 +242,14 @@ class Withdrawal:
         self._replies.update(self._caller.turn())
 
     def _nap(self, seconds: float) -> None:
-        if self._now_s() >= self._until_s:
-            trouble = self._caller.trouble()
-            raise OutOfTimeError(f"no end in time at: {self._said}" + (f" ({trouble})" if trouble else ""))
+        now_s = self._now_s()
+        if now_s >= self._until_s:
+            raise OutOfTimeError(f"no end in time at: {self._doing()}")
+        if now_s >= self._told_s + TELL_S:
+            self._told_s = now_s
+            self._tell(f"still at: {self._doing()}; for {self._until_s - now_s:.0f} s more")
         time.sleep(seconds)
+
+    def _doing(self) -> str:
+        trouble = self._caller.trouble()
+        return self._said + (f" ({trouble})" if trouble else "")

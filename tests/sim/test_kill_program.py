@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -123,6 +125,18 @@ def test_what_could_not_be_taken_back_is_named_and_nothing_is_called_proven(tmp_
         assert (code, said["proven"], len(said["left"]), said["cancelled"]) == (1, False, 4, 0)
         assert said["latch"] == "tripped" and said["trouble"].startswith("no end in time at: ")
         assert said["seconds"] < 30
+
+
+def test_while_the_venue_is_gone_it_says_what_it_waits_for(server, tmp_path):
+    config = trading_settings(tmp_path, server.ready)
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    config.write_text(re.sub(r'(?m)^rest_url = ".*"$', f'rest_url = "https://127.0.0.1:{port}"', config.read_text()))
+    command = [*COMMAND, "--config", config, "--reason", "drill", "--timeout", "5"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1 and "NOT PROVEN" in done.stdout, done
+    lines = done.stderr.splitlines()
+    assert lines and all(line.startswith("bot4-kill: still at: ") and "refused" in line for line in lines), done
 
 
 def test_without_the_venues_clock_orders_are_taken_back_all_the_same_and_only_what_reduces_stays(tmp_path):

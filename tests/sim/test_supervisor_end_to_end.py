@@ -194,6 +194,23 @@ def test_status_of_a_session_that_is_just_starting(start, config, tmp_path):
     assert session.finish()[0] == 0
 
 
+def test_who_means_another_session_hears_of_it(config, tmp_path, start):
+    """Stop and kill that reach nobody name what runs elsewhere; who named no folder has failed."""
+    running = start("--speed", "1x", "--stay")
+    running.until(seen_working)
+    elsewhere = str((tmp_path / "state").resolve())
+    other = settings_folder(tmp_path / "home")
+    for command in (("stop",), ("kill", "--reason", "fat finger")):
+        named = run_command(*command, "--config", other, "--json")
+        assert named.returncode == 0 and elsewhere in json.loads(named.stdout)["elsewhere"], named
+        unnamed = run_command(*command, folder=tmp_path / "home")
+        assert unnamed.returncode == 1 and f"what runs is on {elsewhere}" in unnamed.stdout, unnamed
+    assert run_command("stop", "--config", config).stdout == "stopped\n"
+    running.finish()
+    named = run_command("stop", "--config", other, "--json")
+    assert elsewhere not in json.loads(named.stdout).get("elsewhere", []), "it has ended"
+
+
 @pytest.mark.parametrize("delay_s", [0.0, 0.05, 0.2, 0.4])
 def test_a_signal_while_it_starts_leaves_nothing(config, tmp_path, delay_s):
     """From the moment when the folder is taken, whatever the session was doing."""

@@ -153,12 +153,16 @@ def read_bars(path: Path, tick_e8: int, lot_e8: int) -> Iterator[Bar]:
         yield Bar(time_ms, first, high, low, last, lots)
 
 
-def symbol_of(path: Path) -> str:
-    """What a file of bars is named after: BTCUSDT-5m.csv.gz holds BTCUSDT."""
-    symbol = path.name.partition("-")[0].partition(".")[0]
-    if are_funding_rates(path) or not symbol.isalnum() or not symbol.isupper():
-        raise RecordingError(f"{path}: no bars of a symbol; name the file after it, as in BTCUSDT-5m.csv.gz")
-    return symbol
+def symbol_of(path: Path, symbols: Iterable[str]) -> str:
+    """Which of the symbols a file of bars is named after: BTCUSDT-5m.csv.gz holds BTCUSDT, BTC-USD-5m.csv BTC/USD."""
+    name = path.name.partition(".")[0] + "-"
+    found = [symbol for symbol in symbols if name.startswith(symbol.replace("/", "-") + "-")]
+    if are_funding_rates(path) or not found:
+        raise RecordingError(
+            f"{path}: no bars of an instrument of this venue; name the file after its symbol in instruments.toml, as "
+            "in BTCUSDT-5m.csv.gz (BTC-USD-5m.csv.gz for BTC/USD), or add the [[instrument]]"
+        )
+    return max(found, key=len)
 
 
 def open_bars(paths: Iterable[Path], instruments: dict[str, np.void]) -> list[BarSource]:
@@ -176,7 +180,7 @@ def open_bars(paths: Iterable[Path], instruments: dict[str, np.void]) -> list[Ba
     found: dict[str, list[tuple[int, int, int, Path]]] = {}
     missing: dict[str, list[str]] = {}
     for path in paths:
-        symbol = symbol_of(path)
+        symbol = symbol_of(path, instruments)
         instrument = instruments[symbol]
         times = [bar.time_ms for bar in read_bars(path, int(instrument["tick_e8"]), int(instrument["lot_e8"]))]
         if len(times) < 2:

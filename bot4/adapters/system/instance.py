@@ -8,12 +8,14 @@ its name.
 import fcntl
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import orjson
+import psutil
 from msgspec import Meta
 
 from bot4.adapters.system.latch import FILE_NAME as LATCH_NAME
@@ -163,6 +165,23 @@ def running_instance(folder: Path) -> InstanceFile | None:
     """The instance that runs on this folder now, None if none does."""
     found = read_instance(folder)
     return found if found is not None and found.supervisor.alive else None
+
+
+def running_folders() -> list[Path]:
+    """State folders, wherever they lie, on which a supervisor of this user runs now: whoever holds a lock open."""
+    found: set[Path] = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.uids().real == os.getuid():
+                opened = map(_target, Path(f"/proc/{process.pid}/fd").iterdir())
+                found.update(path.parent for path in opened if path.name == LOCK_NAME)
+    return sorted(folder for folder in found if running_instance(folder) is not None)
+
+
+def _target(link: Path) -> Path:
+    with suppress(OSError):  # closed since it was listed
+        return link.readlink()
+    return Path()
 
 
 def remove_instance(folder: Path) -> None:

@@ -25,5 +25,5 @@ def test_that_nothing_is_left_is_not_believed_before_the_venues_copies_agree():
     venue.refuses["order/cancel-all"] = REFUSED
     venue.until_s = time.monotonic() + 1.0
     private = BybitPrivate(Keys("k" * 18, "s" * 36), "https://127.0.0.1:1", [BTC], instrument_row())
-    found = Withdrawal(private, ScriptedCaller(venue), False, 30.0).run()
+    found = Withdrawal(private, ScriptedCaller(venue), False, 30.0, print).run()
     assert found.proven and found.left == [] and found.cancelled == 1 and not venue.orders

@@ -113,4 +113,15 @@ def test_files_of_a_symbol_are_a_chain_and_what_is_missing_is_told(tmp_path):
 @pytest.mark.parametrize("name", ["btcusdt-1m.csv", "BTCUSDT-8h-funding_rate.csv", "-1m.csv"])
 def test_a_file_that_is_not_named_after_a_symbol_is_refused(tmp_path, name):
     with pytest.raises(RecordingError, match="name the file after it"):
-        symbol_of(tmp_path / name)
+        symbol_of(tmp_path / name, ["BTCUSDT"])
+
+
+def test_a_file_is_named_after_the_longest_symbol_that_fits(tmp_path):
+    symbols = ["BTC", "BTC-USD", "BTC/USD", "ETH/USDT", "BTCUSDT"]
+    names = {
+        "BTC-USD-5m.csv.gz": "BTC-USD",
+        "ETH-USDT.csv": "ETH/USDT",
+        "BTC-5m.csv": "BTC",
+        "BTCUSDT-5m.zip": "BTCUSDT",
+    }
+    assert {name: symbol_of(tmp_path / name, symbols) for name in names} == names
