@@ -21,6 +21,7 @@ from bot4.model.errors import RecordingError
 DETECT_LINES = 2_000  # a second of a busy stream; a snapshot may come first
 CHUNK_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
+PARQUET_MAGIC = b"PAR1"
 OTHER_MAGIC = {b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x04\x22\x4d\x18": "lz4"}
 REPLAYED = ("binance_spot", "binance_usdm")
 TAIL_BYTES = 1 << 16  # of a file's end, to find its last line's time
@@ -187,6 +188,8 @@ def open_recording(path: Path) -> BinaryIO:
         for magic, packer in OTHER_MAGIC.items():
             if head.startswith(magic):
                 raise RecordingError(f"{path}: is packed by {packer}; unpack it, or pack it by gzip")
+        if head.startswith(PARQUET_MAGIC):
+            raise RecordingError(f"{path}: is Parquet, which no session plays by itself; name the file it was made of")
         return gzip.open(path, "rb") if head.startswith(GZIP_MAGIC) else path.open("rb")  # type: ignore[return-value]
     except FileNotFoundError:
         raise RecordingError(f"{path}: no such file; mind its path") from None

@@ -105,6 +105,7 @@ BAD = {
     "truncated gzip": (truncated, "truncated"),
     "damaged gzip": (flipped, "damaged"),
     "gzip header alone": (of_bytes(b"\x1f\x8b\x08"), "truncated"),
+    "parquet": (of_bytes(b"PAR1" + bytes(100) + b"PAR1"), "is Parquet"),
     "random bytes": (of_bytes(np.random.default_rng(3).bytes(50_000)), "not a capture"),
     "text": (of_bytes(b"hello\n" * 100), "not a capture"),
     "json without a time": (of_bytes(spot(1_700_000_000_000_000)[17:].encode()), "not a capture"),
