@@ -139,17 +139,17 @@ def read_bars(path: Path, tick_e8: int, lot_e8: int) -> Iterator[Bar]:
         if time_ms <= before:
             raise RecordingError(f"{path}: row {number} begins no later than the one before; see bot4-data check")
         before = time_ms
-        ticks = [price * E8 / tick_e8 for price in prices]
-        if any(one != int(one) for one in ticks):
+        if max(prices) * E8 > MAX_PRICE_TICKS * tick_e8 or volume * E8 > MAX_QTY_LOTS * lot_e8:
+            what = f"has a price of {max(prices):,f} and a volume of {volume:,f}, which no market has"
+            raise RecordingError(f"{path}: row {number} {what}; fetch it again")
+        steps = [divmod(price * E8, tick_e8) for price in prices]
+        if any(rest for _, rest in steps):
             size = decimal_string(Decimal(tick_e8).scaleb(-8))
             raise RecordingError(f"{path}: row {number} has a price that is no multiple of tick_size = {size}; mend it")
+        first, high, low, last = ticks = [int(whole) for whole, _ in steps]
         if min(ticks) < 2:
             raise RecordingError(f"{path}: row {number} has a price of one tick, below which nothing can be bid")
-        first, high, low, last = map(int, ticks)
         lots = int(volume * E8 / lot_e8)
-        if high > MAX_PRICE_TICKS or lots > MAX_QTY_LOTS:
-            what = f"price of {high:,} ticks" if high > MAX_PRICE_TICKS else f"volume of {lots:,} lots"
-            raise RecordingError(f"{path}: row {number} has a {what}, which no market has; fetch it again")
         yield Bar(time_ms, first, high, low, last, lots)
 
 

@@ -69,9 +69,12 @@ BAD = {
     "one tick": ("0.01,0.01,0.01,0.01,1", "one tick"),
     "no price of a market": (
         "100,90000000000000,99,100,1",
-        "row 2 has a price of 9,000,000,000,000,000 ticks, which no",
+        "row 2 has a price of 90,000,000,000,000 and a volume of 1, which no",
     ),
-    "no volume of a market": ("100,101,99,100,1e30", "row 2 has a volume of"),
+    "no volume of a market": (
+        "100,101,99,100,1e30",
+        "and a volume of 1,000,000,000,000,000,000,000,000,000,000, which",
+    ),
 }
 
 
