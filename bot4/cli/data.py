@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 import typer
 from rich.console import Console
 from rich.progress import Progress, TaskID
-from rich.table import Table
+from rich.table import Column, Table
 
 from bot4.adapters.binance.parse import BinanceSpot, BinanceUsdm
 from bot4.adapters.bybit.parse import BybitLinear, BybitSpot
@@ -28,7 +28,7 @@ from bot4.engine.capture_check import CaptureCheck
 from bot4.model.errors import Bot4Error, InputError, RecordingError
 from bot4.ports.feed import Decoder
 
-_FILE_WIDTH = 120  # columns where no terminal says how many it has
+_FILE_WIDTH = 10_000  # columns where no terminal says how many it has: a name that is cut serves nobody
 TRADES_COUNTED = ("binance_spot", "binance_usdm", "coinbase", "kraken_v2")  # their trades bear numbers without a hole
 JOURNAL_NAME = "journal.bin"  # of a session's folder
 _EVERY = 4_096  # messages between two moves of the progress bar
@@ -341,7 +341,7 @@ def list_(paths: Paths, json: Json = False) -> None:
                 typer.echo(orjson.dumps({"name": capture.name, "files": files}).decode())
             _tell_refused(refused)
             raise typer.Exit(2 if refused else 0)
-        table = Table("capture", "files", box=None, pad_edge=False)
+        table = Table(_folded("capture"), _folded("files"), box=None, pad_edge=False)
         for capture in captures:
             table.add_row(capture.name, "\n".join(str(path) for path in capture.files))
         _print(table)
@@ -350,8 +350,8 @@ def list_(paths: Paths, json: Json = False) -> None:
 
 
 def _show(found: list[dict[str, Any]]) -> None:
-    columns = ("capture", "venue", "messages", "refused", "compared", "equal", "near", "near =", "stale", "gaps")
-    table = Table(*columns, "doubles", "clock ms", box=None, pad_edge=False)
+    columns = ("venue", "messages", "refused", "compared", "equal", "near", "near =", "stale", "gaps", "doubles")
+    table = Table(_folded("capture"), *columns, "clock ms", box=None, pad_edge=False)
     for one in found:
         book, offset = one["book"], one["clock_offset_ms"]
         numbers = (sum(one["messages"].values()), sum(one["rejected"].values()), book["compared"], book["equal"],
@@ -366,6 +366,11 @@ def _show(found: list[dict[str, Any]]) -> None:
             _print(f"{one['name']}: the feed was started again {one['restarts']:,} times; nothing is missing there")
         for reason, text in one["complaints"].items():
             _print(f"{one['name']}: {one['rejected'][reason]:,} refused as {text}")
+
+
+def _folded(name: str) -> Column:
+    """A column whose texts are never cut."""
+    return Column(name, overflow="fold")
 
 
 def _print(content: Any) -> None:

@@ -120,6 +120,14 @@ def test_a_damaged_message_is_named_and_costs_the_exit_code(data_dir, tmp_path):
     assert "refused as bad_field" in result.stdout
 
 
+def test_no_name_is_cut_where_no_terminal_says_how_wide_it_is(tmp_path):
+    path = tmp_path / ("folder" * 20) / ("SYMBOL" * 20 + "-5m.csv")
+    path.parent.mkdir()
+    bar = "100,101,99,100,1"
+    path.write_text(f"open_time,open,high,low,close,volume\n1735603200000,{bar}\n1735603500000,{bar}\n")
+    assert str(path) in run("list", path).stdout and path.name in run("check", path).stdout.splitlines()[1]
+
+
 @pytest.mark.data
 def test_what_lies_in_a_folder_is_listed(data_dir):
     result = run("list", data_dir / "cryptofeed/2021-04-17_KRAKEN", "--json")
