@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from oracle.recompute import main as recompute
-from rig.session import Running, run_command, settings_folder
+from rig.session import REPOSITORY, Running, run_command, settings_folder
 
 from bot4.adapters.system.instance import instance_of, read_instance
 from bot4.adapters.system.latch import KillLatch
@@ -239,12 +240,27 @@ def test_a_strategy_that_does_not_compile_is_one_line(config, tmp_path):
     assert not left(tmp_path / "state")
 
 
+def of_readme(config):
+    """The README's strategy, and the settings as it says that they have to be."""
+    (text,) = re.findall(r"(?s)```python\n(import numpy.*?)```", (REPOSITORY / "README.md").read_text())
+    settings = config.read_text().replace("bot4.strategies.trend", "mine")
+    begin, end = settings.index("fast_period"), settings.index("imbalance_weight")
+    config.write_text(settings[:begin] + "period = 20\n" + settings[end:].partition("\n")[2])
+    return text
+
+
+def test_the_strategy_of_the_readme_trades(config, tmp_path):
+    (tmp_path / "mine.py").write_text(of_readme(config))
+    options = ("--config", config, "--pace", "event", "--report", tmp_path / "report")
+    result = run_command("start", *options, folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert json.loads((tmp_path / "report" / "session.json").read_text())["fills"] > 0
+
+
 def test_a_strategy_without_a_number_trades_nothing_and_says_so(config, tmp_path):
-    text = Path(trend.__file__).read_text()
-    line = 'score = state["bar_score"]'
-    assert text.count(line) == 1
-    (tmp_path / "mine.py").write_text(text.replace(line, 'score = np.nan + state["bar_score"]'))
-    config.write_text(config.read_text().replace("bot4.strategies.trend", "mine"))
+    text = of_readme(config)
+    assert text.count("return 0.7") == 1
+    (tmp_path / "mine.py").write_text(text.replace("return 0.7", "return np.nan + 0.7"))
     options = ("--config", config, "--pace", "event", "--report", tmp_path / "report")
     result = run_command("start", *options, folder=tmp_path)  # a module of the current folder is found
     assert result.returncode == 0, result.stderr
