@@ -10,6 +10,7 @@ import numpy as np
 
 from bot4.adapters.files.bar_source import open_bars, symbol_of
 from bot4.adapters.files.capture import open_chains
+from bot4.adapters.files.raw import refuse_conversations
 from bot4.adapters.files.synthetic import VENUE, synthetic_sources
 from bot4.engine.feed import FeedAgent, Source
 from bot4.engine.feed_resume import resume
@@ -45,6 +46,7 @@ def chosen_instruments(feed: FeedSpec, settings: Settings) -> tuple[list[tuple[s
         named = list(dict.fromkeys((symbol_of(path, known), feed.venue) for path in feed.paths))
         bars = open_bars(feed.paths, _by_symbol(named, instrument_records(settings, named, 1)))
         return named, [gap for source in bars for gap in source.gaps]
+    refuse_conversations(feed.paths)
     chains = open_chains(feed.paths, configured)
     return [(chain.symbol, chain.venue) for chain in chains], [gap for chain in chains for gap in chain.gaps]
 

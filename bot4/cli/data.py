@@ -20,6 +20,7 @@ from bot4.adapters.bybit.parse import BybitLinear, BybitSpot
 from bot4.adapters.coinbase.parse import CoinbaseAdvanced
 from bot4.adapters.files.archive import ArchiveFile
 from bot4.adapters.files.bars import BarFile
+from bot4.adapters.files.capture import REPLAYED
 from bot4.adapters.files.convert import convert_archives, convert_bars, refuse_names, sizes_of
 from bot4.adapters.files.raw import RawCapture, find_captures
 from bot4.adapters.kraken.parse import KrakenV1, KrakenV2
@@ -180,7 +181,8 @@ def convert(
 ) -> None:
     """Turn files into own recordings that sessions replay, or bars into Parquet; all prices and quantities exact.
 
-    Raw captures are read as a session reads them, with the sizes of instruments.toml.
+    Raw captures take the sizes of instruments.toml. Lines of Binance are read as a replay reads them, other forms and
+    venues as a live session reads its connections.
     """
     with _door():
         captures = find_captures(sources)
@@ -200,10 +202,15 @@ def convert(
             elif kinds == {RawCapture}:
                 if tick_size or lot_size:
                     raise RecordingError("convert: sizes of raw captures stand in instruments.toml; leave them out")
+                from workers.convert import convert_captures
                 from workers.record import record as record_feed
 
-                feed = "replay:" + ",".join(str(path) for capture in captures for path in capture.files)
-                said = [record_feed(config, feed, out, moved=moved)]
+                raw = [capture for capture in captures if isinstance(capture, RawCapture)]
+                if all(capture.venue in REPLAYED for capture in raw):
+                    feed = "replay:" + ",".join(str(path) for capture in raw for path in capture.files)
+                    said = [record_feed(config, feed, out, moved=moved)]
+                else:
+                    said = [convert_captures(config, raw, out, moved)]
             else:
                 raise RecordingError("convert: what is named is converted already; use it as it is")
         _tell(said, json)
@@ -321,10 +328,17 @@ def _tell(said: list[dict[str, Any]], json: bool) -> None:
 
             typer.echo(orjson.dumps(one).decode())
         else:
-            words = [
-                f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}" for name, value in one.items()
-            ]
-            _print(", ".join(words))
+            _print(", ".join(f"{name} {_worded(value)}" for name, value in one.items() if name != "lacking"))
+        for lacking in one.get("lacking", []):
+            _complain(lacking)
+
+
+def _worded(value: Any) -> str:
+    """A count, counts by reason, or a text."""
+    if isinstance(value, dict):
+        reasons = ", ".join(f"{name} {count:,}" for name, count in value.items())
+        return f"{sum(value.values()):,}" + (f" ({reasons})" if reasons else "")
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 @app.command("list", epilog="Example: bot4-data list recordings/")

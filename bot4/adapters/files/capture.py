@@ -92,8 +92,8 @@ def open_chains(paths: Iterable[Path], catalogue: Collection[tuple[str, str]]) -
         symbol, venue, first_ns, last_ns = detect(path)
         if venue not in REPLAYED:
             raise RecordingError(
-                f"{path}: holds {symbol} of {venue}; raw captures are replayed of Binance alone: bot4-data check reads "
-                "it, an own recording of that venue can be replayed"
+                f"{path}: holds {symbol} of {venue}; raw captures are replayed of Binance alone: convert it first, "
+                f"bot4-data convert {path} OUT, and replay what that writes"
             )
         if (symbol, venue) not in catalogue:
             raise RecordingError(

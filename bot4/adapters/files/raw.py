@@ -362,6 +362,18 @@ def _bodies_of_second(path: Path) -> Iterator[bytes]:
     return (match[2] for match in matches if match)
 
 
+def refuse_conversations(paths: Iterable[Path]) -> None:
+    """RecordingError if a file is of the second or third form, which no session plays by itself."""
+    for path in paths:
+        form = _form_of(_first_lines(path))
+        if form in ("second", "third"):
+            named = path if form == "third" else path.parent
+            raise RecordingError(
+                f"{path}: a capture of connections, which no session plays by itself: convert it first, bot4-data "
+                f"convert {named} OUT, and replay what that writes"
+            )
+
+
 def _is_third_form(path: Path) -> bool:
     return _form_of(_first_lines(path)) == "third"
 

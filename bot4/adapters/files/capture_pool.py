@@ -1,0 +1,289 @@
+"""A raw capture as the connections that it was recorded from: the live feed reads it as it reads sockets.
+
+Connections come, speak and go in the order of the capture, a message a turn, and the clock is its receive time. Bodies
+of REST are answered as they lie there: when they were received, or once a connection of their instrument is heard.
+Nothing that the feed asks for is fetched, since what the recorder asked for then is in the capture or nowhere.
+
+A capture is read twice: what its connections bring has to be known before the first message is taken.
+"""
+
+import heapq
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+from bot4.adapters.files.raw import RawCapture, RawMessage
+from bot4.model.errors import RecordingError
+from bot4.ports.feed import Bar, BookChange, Decoder, MessageError, Status
+from bot4.ports.stream import MAX_CONNECTIONS, Closed, Connection, Event, Key, Opened, Readable, Request, VenueStreams
+
+_TEXT = 0x81  # first byte of a frame that is a whole message of text
+_AGAIN = re.compile(r"(.+)#[0-9]+", re.DOTALL)  # the name of a connection that was made again
+_SUBSCRIBED = re.compile(rb'"method"\s*:\s*"subscribe".*"depth"\s*:\s*([0-9]{1,4})', re.DOTALL)
+
+Name = tuple[int, str, str]  # capture, connection, key of its decoder
+
+
+class Contents(NamedTuple):
+    """What captures hold."""
+
+    symbols: list[tuple[str, str]]  # (symbol, venue), in the order in which they come
+    depths: dict[str, int]  # by venue: levels a side of its books; 0: all
+    topics: dict[Name, dict[str, bool]]  # by connection: its symbols, and whether their books change there
+    unknown: int  # messages of no venue that has a decoder
+
+
+def contents_of(captures: Sequence[RawCapture], decoders: Mapping[str, Decoder]) -> Contents:
+    """Read captures to their end; RecordingError if nothing in them can be converted.
+
+    Parameters
+    ----------
+    captures : at least one
+    decoders : by the key of `files.raw`, of the venues that a live feed can hear
+    """
+    topics: dict[Name, dict[str, bool]] = {}
+    depths: dict[tuple[str, str], set[int]] = {}
+    told: dict[str, int] = {}  # depths that only the answer to a subscription tells
+    unknown: Counter[str] = Counter()
+    for number, capture in enumerate(captures):
+        for message in capture.messages():
+            decoder = decoders.get(message.venue)
+            if decoder is None:
+                unknown[message.venue] += not message.rest
+                continue
+            if message.rest:
+                continue
+            heard = topics.setdefault((number, message.connection, message.venue), {})
+            try:
+                decoded = decoder.decode(message.body)
+            except MessageError:
+                continue
+            if decoded.kind == "subscribe" and (found := _SUBSCRIBED.search(message.body)):
+                told[decoder.venue] = int(found[1])
+            for event in decoded.events:
+                if isinstance(event, Status | Bar):
+                    continue
+                is_book = isinstance(event, BookChange) and not (event.snapshot and event.depth == 1)
+                heard[event.symbol] = heard.get(event.symbol, False) or is_book
+                if is_book:
+                    depths.setdefault((event.symbol, decoder.venue), set()).add(event.depth)  # type: ignore[union-attr]
+    if unknown["kraken_v1"]:
+        raise RecordingError(
+            f"{_names(captures)}: holds version 1 of Kraken's protocol, whose check sums are of digits that a book in "
+            "ticks does not keep; bot4-data check reads it, record version 2 to replay it"
+        )
+    return Contents(_symbols(captures, topics, decoders), _depths(captures, depths, told), topics, unknown.total())
+
+
+def _names(captures: Sequence[RawCapture]) -> str:
+    return ", ".join(capture.name for capture in captures)
+
+
+def _symbols(
+    captures: Sequence[RawCapture], topics: Mapping[Name, Mapping[str, bool]], decoders: Mapping[str, Decoder]
+) -> list[tuple[str, str]]:
+    found = [(symbol, decoders[name[2]].venue) for name, heard in topics.items() for symbol in heard]
+    if not found:
+        raise RecordingError(
+            f"{_names(captures)}: holds no market data of a venue that a session hears, so there is nothing to "
+            "convert; bot4-data check tells what is in it"
+        )
+    return list(dict.fromkeys(found))
+
+
+def _depths(
+    captures: Sequence[RawCapture], found: Mapping[tuple[str, str], set[int]], told: Mapping[str, int]
+) -> dict[str, int]:
+    depths: dict[str, set[int]] = {}
+    for (_, venue), of in found.items():
+        depths.setdefault(venue, set()).update({told[venue]} if venue in told else of)
+    for venue, of in depths.items():
+        if len(of) > 1:
+            levels = ", ".join(map(str, sorted(of)))
+            raise RecordingError(
+                f"{_names(captures)}: holds books of {venue} of several depths ({levels}), and a recording has one; "
+                "convert captures of one depth"
+            )
+    return {venue: of.pop() for venue, of in depths.items()}
+
+
+class CaptureConnection:
+    """One connection of a capture; what it says was received, what is said to it is not heard."""
+
+    def __init__(self, number: int, venue: str, symbols: tuple[str, ...], topics: tuple[str, ...]) -> None:
+        self.id, self.venue, self.symbols, self.topics = number, venue, symbols, topics
+        self.waiting = memoryview(b"")
+
+    def fileno(self) -> int:
+        """It has none."""
+        return -1
+
+    def read_into(self, buffer: memoryview) -> int:
+        """As much of the frame in hand as fits."""
+        count = min(len(buffer), len(self.waiting))
+        buffer[:count] = self.waiting[:count]
+        self.waiting = self.waiting[count:]
+        return count
+
+    def send_text(self, text: str) -> None:
+        """Nobody hears it."""
+
+    def send_pong(self, payload: bytes) -> None:
+        """Nobody hears it."""
+
+
+class CapturePool:
+    """The pool and the fetcher of a feed whose messages were captured.
+
+    Parameters
+    ----------
+    captures, contents : what is played, and what is in it
+    streams : by venue
+    venues : by key of `files.raw`: the venue as the settings call it
+
+    Attributes
+    ----------
+    now_ns : receive time of the message in hand
+    ended : everything has been told
+    unheard : bodies of REST that no connection was there for
+    """
+
+    def __init__(
+        self,
+        captures: Sequence[RawCapture],
+        contents: Contents,
+        streams: Mapping[str, VenueStreams],
+        venues: Mapping[str, str],
+    ) -> None:
+        self._contents, self._streams, self._venues = contents, streams, venues
+        self._messages = heapq.merge(
+            *(_to_its_end(number, capture) for number, capture in enumerate(captures)), key=lambda item: item[0]
+        )
+        self._playing = len(captures)
+        self._open: dict[Name, CaptureConnection] = {}
+        self._reading: CaptureConnection | None = None
+        self._bodies: dict[Key, bytes] = {}
+        self.now_ns = 0
+        self.ended = False
+
+    @property
+    def unheard(self) -> int:
+        """Bodies of REST that wait for a connection of their instrument."""
+        return len(self._bodies)
+
+    def clock(self) -> int:
+        """Time in ns, as the capture tells it."""
+        return self.now_ns
+
+    def turn(self, timeout_s: float) -> list[Event]:
+        """The next message, or more of it; nobody waits here."""
+        if self._reading is not None and self._reading.waiting:
+            return [Readable(self._reading)]
+        item = next(self._messages, None)
+        if item is None:
+            self.ended = True
+            return []
+        ts_ns, number, message = item
+        self.now_ns = max(self.now_ns, ts_ns)
+        if message is None:
+            return self._end(number)
+        if message.venue not in self._venues:
+            return []
+        if message.rest:
+            self._keep_body(message)
+            return []
+        name = (number, message.connection, message.venue)
+        events = [] if name in self._open else self._begin(name)
+        self._reading = self._open[name]
+        self._reading.waiting = memoryview(_frame(message.body))
+        return [*events, Readable(self._reading)]
+
+    def drop(self, connection: Connection, reason: str) -> None:
+        """What it says next is said by another one."""
+        self._open = {name: one for name, one in self._open.items() if one is not connection}
+        if self._reading is connection:
+            self._reading = None
+
+    def retire(self, connection: Connection) -> None:
+        """It is gone when the capture says so."""
+
+    def rebalance(self, rates: Mapping[Key, float]) -> int:
+        """Who brought what has been."""
+        return 0
+
+    def resubscribe(self, venue: str, symbol: str) -> None:
+        """Nobody hears it."""
+
+    def ask(self, key: Key, venue: str, request: Request) -> None:
+        """What was answered then is in the capture."""
+
+    def done(self) -> list[tuple[Key, bytes, str]]:
+        """Bodies of instruments that are heard by now."""
+        if not self._bodies:
+            return []
+        heard = {(one.venue, symbol) for one in self._open.values() for symbol in one.symbols}
+        return [(key, self._bodies.pop(key), "") for key in list(self._bodies) if key in heard]
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _begin(self, name: Name) -> list[Event]:
+        """A connection of the capture opens; one that was made again closes what it was before."""
+        number, connection, key = name
+        again = _AGAIN.fullmatch(connection)
+        events: list[Event] = []
+        if again:
+            for other in list(self._open):
+                same = other[1] == again[1] or other[1].startswith(f"{again[1]}#")
+                if same and (other[0], other[2]) == (number, key):
+                    events.append(Closed(self._open.pop(other), "made again"))
+        taken = {one.id for one in self._open.values()}
+        place = next((place for place in range(MAX_CONNECTIONS) if place not in taken), None)
+        if place is None:
+            raise RecordingError(
+                f"more than {MAX_CONNECTIONS} connections at a time; convert captures of fewer instruments"
+            )
+        venue, heard = self._venues[key], self._contents.topics[name]
+        streams = self._streams[venue]
+        topics = [topic for symbol, book in heard.items() for topic in streams.topics(symbol)
+                  if book or not streams.has_book([topic])]  # fmt: skip
+        self._open[name] = CaptureConnection(place, venue, tuple(heard), tuple(topics))
+        return [*events, Opened(self._open[name], place)]
+
+    def _end(self, number: int) -> list[Event]:
+        """A capture has ended, and its connections with it, unless nothing comes after it."""
+        self._playing -= 1
+        if not self._playing:
+            return []
+        ended = [name for name in self._open if name[0] == number]
+        return [Closed(self._open.pop(name), "the capture ends") for name in ended]
+
+    def _keep_body(self, message: RawMessage) -> None:
+        """The answer to a request for a book; the last one counts. Others say nothing that a feed takes."""
+        parts = urlsplit(message.url)
+        venue = self._venues[message.venue]
+        symbol = dict(parse_qsl(parts.query)).get("symbol", "").upper()
+        request = self._streams[venue].snapshot(symbol) if venue in self._streams else None
+        if request is not None and request[0] == parts.path and (symbol, venue) in self._contents.symbols:
+            self._bodies[venue, symbol] = message.body
+
+
+def _to_its_end(number: int, capture: RawCapture) -> Iterator[tuple[int, int, RawMessage | None]]:
+    """(receive time, number, message), and None behind the last one; a message without a time comes where it lies."""
+    ts_ns = 0
+    for message in capture.messages():
+        ts_ns = max(ts_ns, message.ts_ns)
+        yield ts_ns, number, message
+    yield ts_ns, number, None
+
+
+def _frame(body: bytes) -> bytes:
+    """A message as a server sends it (RFC 6455)."""
+    size = len(body)
+    if size < 126:
+        return bytes((_TEXT, size)) + body
+    if size < 1 << 16:
+        return bytes((_TEXT, 126)) + size.to_bytes(2, "big") + body
+    return bytes((_TEXT, 127)) + size.to_bytes(8, "big") + body
