@@ -1,0 +1,186 @@
+"""Captures of connections become recordings: the books of the slow check, and the same again from every replay."""
+
+import json
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rig.captured import SIZES, books_of, settings_of
+from rig.command import session, settings_in, start_with
+from rig.live import ReaderBook
+from rig.market import KrakenMarket
+
+from bot4.adapters.files.recording import Recording
+from bot4.model.enums import STATUS_STALE, TICK_STATUS, TICK_TRADE
+from bot4.model.records import TICK
+
+# capture: venue, messages of its streams, trades, refused messages
+CAPTURES = {
+    "2021-07-22_BINANCE_FUTURES": ("binance_usdm", 1_535, 91, {"before_snapshot": 12}),
+    "2021-10-12_BINANCE": ("binance_spot", 265, 2, {"before_snapshot": 6}),
+    "2026-08-09_BYBIT_first60pct.jsonl.gz": ("bybit_linear", 1_932, 188, {"passed_over": 6}),
+    "2026-08-09_COINBASE_first60pct.jsonl.gz": ("coinbase", 614, 57, {"passed_over": 6}),
+}
+LEVELS = 5_000  # of a side that are compared: what the feed keeps of a book at least
+pytestmark = pytest.mark.compiled
+
+
+def command(*arguments):
+    """`bot4-data`, to its end."""
+    line = [sys.executable, "-m", "bot4.cli.data", *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=600)
+
+
+def convert(source, out, config):
+    """What the command says as JSON, and its complaints."""
+    result = command("convert", source, out, "--config", config, "--json")
+    return (json.loads(result.stdout) if result.returncode == 0 else None), result.stderr
+
+
+def rows_of(folder):
+    """All records of a recording."""
+    blocks = list(Recording([Path(folder)]).blocks())
+    return np.concatenate(blocks) if blocks else np.zeros(0, TICK)
+
+
+def books_at_the_end(folder):
+    """By (symbol, venue): the book that a reader of the recording has."""
+    listed = Recording([Path(folder)]).chosen
+    books = [ReaderBook() for _ in listed]
+    for row in rows_of(folder):
+        books[int(row["instrument"])].take(row)
+    return {(one.listed.symbol, one.listed.venue): book for one, book in zip(listed, books, strict=True)}
+
+
+def expected_top(book, venue, symbol, count):
+    """The best levels of a book of decimals, in ticks and lots as readers are told them."""
+    tick, lot = (Decimal(size) for size in SIZES[venue][symbol][:2])
+    return tuple(
+        [(int(price / tick), max(int(qty / lot), 1)) for price, qty in book.levels(row, count)] for row in (0, 1)
+    )
+
+
+def same_rows(one, other):
+    """Whether two recordings hold the same records, bit for bit."""
+    return all((one[name] == other[name]).all() for name in TICK.names) if len(one) == len(other) else False
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", CAPTURES)
+def test_the_recording_ends_with_the_books_of_the_slow_check(data_dir, tmp_path, name):
+    venue, messages, trades, refused = CAPTURES[name]
+    source, config = data_dir / "cryptofeed" / name, settings_of(tmp_path, venue)
+    said, complaints = convert(source, tmp_path / "out", config)
+    assert said is not None, complaints
+    assert (said["messages"], said["dropped"], said["lacking"]) == (messages, 0, [])
+    assert said["refused"] == refused
+    rows = rows_of(said["folder"])
+    assert len(rows) == said["ticks"] and (np.diff(rows["ts_recv_ns"]) >= 0).all()
+    assert (rows["kind"] == TICK_TRADE).sum() == trades
+    found, wanted = books_at_the_end(said["folder"]), books_of(source)
+    assert sorted(found) == sorted(wanted)
+    for key, book in wanted.items():
+        assert found[key].whole and found[key].top(LEVELS) == expected_top(book, venue, key[0], LEVELS), key
+
+    again = command("record", "--feed", f"replay:{said['folder']}", "--out", tmp_path / "again", "--config", config)
+    assert again.returncode == 0, again.stderr
+    assert same_rows(rows, rows_of(tmp_path / "again"))
+    if venue == "bybit_linear":
+        start_with(config, tmp_path, "--feed", f"replay:{said['folder']}", "--pace", "event")
+        assert session(tmp_path)["data"]["ticks"] == len(rows)
+
+
+def kraken_capture(folder, *, made_again=False):
+    """A conversation of version 2 in the second form, and the market that it is of: its last book is the capture's."""
+    market = KrakenMarket(3)
+    lines = [b"wss://ws.kraken.com/v2 <-> 1723161256.000000\n"]
+
+    def say(body):
+        lines.append(b"%d.%06d: %s\n" % (*divmod(market.now_ms * 1_000 + 5_000, 1_000_000), body))
+
+    for number in range(300):
+        if made_again and number == 150:
+            lines.append(b"wss://ws.kraken.com/v2 <-> 1723161256.200000\n")
+            say(market.next("quote").body)  # of the new connection, before it has said its book
+        if number == 0 or (made_again and number == 160):
+            say(SUBSCRIBED)
+            say(market.whole())
+        say(market.next().body)
+    path = folder / "KRAKEN.ws.1.0"
+    path.write_bytes(b"".join(lines))
+    return path, market
+
+
+SUBSCRIBED = b'{"method":"subscribe","result":{"channel":"book","depth":25,"symbol":"BTC/USD"},"success":true}'
+
+
+@pytest.mark.parametrize("made_again", [False, True])
+def test_a_conversation_of_kraken_becomes_its_book(tmp_path, made_again):
+    source, market = kraken_capture(tmp_path, made_again=made_again)
+    said, complaints = convert(source, tmp_path / "out", settings_of(tmp_path, "kraken"))
+    assert said is not None, complaints
+    (book,) = books_at_the_end(said["folder"]).values()
+    assert book.whole
+    scale = market.listing.lot / Decimal(SIZES["kraken"]["BTC/USD"][1])
+    assert book.top(20) == tuple([(ticks, int(lots * scale)) for ticks, lots in side] for side in market.top())
+    rows = rows_of(said["folder"])
+    stale = rows[(rows["kind"] == TICK_STATUS) & (rows["w0"] == STATUS_STALE)]
+    assert len(stale) == made_again  # with its connection, until the next one has said the book
+    assert ("passed_over" in said["refused"]) == made_again  # what the new one said before that
+    assert said["messages"] == 302 + 3 * made_again
+
+
+def without_instruments(tmp_path):
+    path, _ = kraken_capture(tmp_path)
+    return path, "BTC/USD of kraken, not configured; add an [[instrument]]"
+
+
+def version_one(tmp_path):
+    path = tmp_path / "KRAKEN.ws.1.0"
+    path.write_bytes(b'wss://ws.kraken.com <-> 1.5\n1.6: [1,{"as":[]},"book-10","XBT/USD"]\n')
+    return path, "version 1 of Kraken's protocol"
+
+
+def of_another_venue(tmp_path):
+    path = tmp_path / "OTHER.ws.1.0"
+    path.write_bytes(b'wss://ws.elsewhere.com <-> 1.5\n1.6: {"a":1}\n')
+    return path, "no market data of a venue that a session hears"
+
+
+def of_two_depths(tmp_path):
+    path = tmp_path / "BYBIT.ws.1.0"
+    book = (
+        b'{"topic":"orderbook.%d.BTCUSDT","type":"snapshot","ts":1,"data":{"s":"BTCUSDT","b":[],"a":[],"u":1,"seq":1}}'
+    )
+    lines = [b"wss://stream.bybit.com/v5/public/linear <-> 1.5\n", *(b"1.6: %s\n" % (book % n) for n in (50, 200))]
+    path.write_bytes(b"".join(lines))
+    return path, "several depths (50, 200)"
+
+
+@pytest.mark.parametrize("make", [without_instruments, version_one, of_another_venue, of_two_depths])
+def test_what_cannot_be_converted_is_one_line_that_names_it(tmp_path, make):
+    path, words = make(tmp_path)
+    said, complaints = convert(path, tmp_path / "out", settings_of(tmp_path, "bybit_linear"))
+    assert said is None and words in complaints and complaints.count("\n") == 1, complaints
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_session_says_how_a_capture_of_connections_is_converted(tmp_path):
+    path, _ = kraken_capture(tmp_path)
+    result = start_with(settings_of(tmp_path, "kraken"), tmp_path, "--feed", f"replay:{path}")
+    assert result.returncode == 2 and f"convert it first, bot4-data convert {tmp_path} OUT" in result.stderr
+
+
+@pytest.mark.data
+def test_what_is_refused_is_told_by_reason_and_what_has_no_book_by_name(data_dir, tmp_path):
+    source = data_dir / "hftbacktest/spot/btcusdt_20240809.gz"  # goes on where another file ended: no snapshot
+    result = command("convert", source, tmp_path / "out", "--config", settings_in(tmp_path))
+    assert result.returncode == 0 and "refused 3,044 (no_snapshot 3,044)" in result.stdout, result.stdout
+    assert "BTCUSDT of binance_spot: no book became whole" in result.stderr
+    config = settings_of(tmp_path, "bybit_linear", "bybit_spot")
+    said, complaints = convert(data_dir / "cryptofeed/2025-06-13_BYBIT_V5", tmp_path / "quotes", config)
+    assert said is not None and said["ticks"] == 0  # the best levels alone, which no book is made of
+    assert len(said["lacking"]) == 10 and complaints.count("nothing of it could be taken") == 10
