@@ -20,7 +20,7 @@ SIZES = {  # symbol -> tick, lot, the venue's own step of quantities where the l
     "bybit_spot": {"OPUSDC": ("0.0001", "0.01"), "ARBUSDC": ("0.0001", "0.01"), "TUSDUSDT": ("0.0001", "0.01"),
                    "KCSUSDT": ("0.001", "0.001"), "CPOOLUSDT": ("0.00001", "0.01"), "MASAUSDT": ("0.00001", "0.01")},
     "coinbase": {"BTC-USD": ("0.01", "0.000001", "0.00000001"), "ETH-USD": ("0.01", "0.000001", "0.00000001")},
-    "kraken": {"BTC/USD": ("0.1", "0.00001")},
+    "kraken": {"BTC/USD": ("0.1", "0.00001"), "ETH/USD": ("0.01", "0.00001")},
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,10 +12,10 @@ import pytest
 from rig.captured import SIZES, books_of, settings_of
 from rig.command import session, settings_in, start_with
 from rig.live import ReaderBook
-from rig.market import KrakenMarket
+from rig.market import START_MS, KrakenMarket
 
 from bot4.adapters.files.recording import Recording
-from bot4.model.enums import STATUS_STALE, TICK_STATUS, TICK_TRADE
+from bot4.model.enums import STATUS_STALE, TICK_LEVEL, TICK_MARK, TICK_QUOTE, TICK_STATUS, TICK_TRADE
 from bot4.model.records import TICK
 
 # capture: venue, messages of its streams, trades, refused messages
@@ -26,6 +27,7 @@ CAPTURES = {
 }
 LEVELS = 5_000  # of a side that are compared: what the feed keeps of a book at least
 pytestmark = pytest.mark.compiled
+MS = 1_000_000
 
 
 def command(*arguments):
@@ -89,26 +91,40 @@ def test_the_recording_ends_with_the_books_of_the_slow_check(data_dir, tmp_path,
     assert again.returncode == 0, again.stderr
     assert same_rows(rows, rows_of(tmp_path / "again"))
     if venue == "bybit_linear":
-        start_with(config, tmp_path, "--feed", f"replay:{said['folder']}", "--pace", "event")
-        assert session(tmp_path)["data"]["ticks"] == len(rows)
+        result = start_with(config, tmp_path, "--feed", f"replay:{said['folder']}", "--pace", "event")
+        assert result.returncode == 0, result.stderr
+        report = session(tmp_path)
+        heard = Counter()
+        for counts in report["messages"].values():
+            heard.update(counts)
+        kinds = {"level": TICK_LEVEL, "trade": TICK_TRADE, "quote": TICK_QUOTE, "mark": TICK_MARK}
+        print(heard, {name: int((rows["kind"] == kind).sum()) for name, kind in kinds.items()}, report["levels"])
 
 
 def kraken_capture(folder, *, made_again=False):
-    """A conversation of version 2 in the second form, and the market that it is of: its last book is the capture's."""
+    """A conversation of version 2 in the second form, and the market that it is of: its last book is the capture's.
+
+    ETH/USD has a trade and never a book; of BTC/USD the book is asked for twice, and half a minute is silent.
+    """
     market = KrakenMarket(3)
     lines = [b"wss://ws.kraken.com/v2 <-> 1723161256.000000\n"]
+    at_ms = START_MS
+    market.time_ms = lambda: at_ms
 
     def say(body):
-        lines.append(b"%d.%06d: %s\n" % (*divmod(market.now_ms * 1_000 + 5_000, 1_000_000), body))
+        lines.append(b"%d.%06d: %s\n" % (*divmod(at_ms * 1_000 + 5_000, 1_000_000), body))
 
     for number in range(300):
+        at_ms += 30_000 if number == 120 else 200
         if made_again and number == 150:
             lines.append(b"wss://ws.kraken.com/v2 <-> 1723161256.200000\n")
             say(market.next("quote").body)  # of the new connection, before it has said its book
-        if number == 0 or (made_again and number == 160):
+        if number in (0, 80) or (made_again and number == 160):
             say(SUBSCRIBED)
             say(market.whole())
         say(market.next().body)
+        if number == 0:
+            say(market.trade(market.mid, 5, True).replace(b"BTC/USD", b"ETH/USD"))
     path = folder / "KRAKEN.ws.1.0"
     path.write_bytes(b"".join(lines))
     return path, market
@@ -122,26 +138,34 @@ def test_a_conversation_of_kraken_becomes_its_book(tmp_path, made_again):
     source, market = kraken_capture(tmp_path, made_again=made_again)
     said, complaints = convert(source, tmp_path / "out", settings_of(tmp_path, "kraken"))
     assert said is not None, complaints
-    (book,) = books_at_the_end(said["folder"]).values()
-    assert book.whole
-    scale = market.listing.lot / Decimal(SIZES["kraken"]["BTC/USD"][1])
-    assert book.top(20) == tuple([(ticks, int(lots * scale)) for ticks, lots in side] for side in market.top())
+    assert said["lacking"] == ["ETH/USD of kraken: no book became whole, so no session trades on it"]
+    book = books_at_the_end(said["folder"])["BTC/USD", "kraken"]
+    assert book.whole and book.top(20) == market.top()
     rows = rows_of(said["folder"])
+    assert rows["ts_recv_ns"][0] == (START_MS + 205) * MS and rows["ts_recv_ns"][-1] <= (market.now_ms + 5) * MS
     stale = rows[(rows["kind"] == TICK_STATUS) & (rows["w0"] == STATUS_STALE)]
     assert len(stale) == made_again  # with its connection, until the next one has said the book
     assert ("passed_over" in said["refused"]) == made_again  # what the new one said before that
-    assert said["messages"] == 302 + 3 * made_again
+    assert said["messages"] == 305 + 3 * made_again
 
 
 def without_instruments(tmp_path):
     path, _ = kraken_capture(tmp_path)
-    return path, "BTC/USD of kraken, not configured; add an [[instrument]]"
+    return path, "BTC/USD of kraken, ETH/USD of kraken, not configured; add an [[instrument]]"
 
 
 def version_one(tmp_path):
     path = tmp_path / "KRAKEN.ws.1.0"
     path.write_bytes(b'wss://ws.kraken.com <-> 1.5\n1.6: [1,{"as":[]},"book-10","XBT/USD"]\n')
     return path, "version 1 of Kraken's protocol"
+
+
+def raw_of_a_recording(tmp_path):
+    path = tmp_path / "own/raw/date=2026-11-30/BTC-USD.kraken/part-00001"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"1723161256205000000 " + SUBSCRIBED + b"\n")
+    (tmp_path / "own/recording.json").write_bytes(b"{}")
+    return path, "replay the recording itself"
 
 
 def of_another_venue(tmp_path):
@@ -160,7 +184,9 @@ def of_two_depths(tmp_path):
     return path, "several depths (50, 200)"
 
 
-@pytest.mark.parametrize("make", [without_instruments, version_one, of_another_venue, of_two_depths])
+@pytest.mark.parametrize(
+    "make", [without_instruments, version_one, raw_of_a_recording, of_another_venue, of_two_depths]
+)
 def test_what_cannot_be_converted_is_one_line_that_names_it(tmp_path, make):
     path, words = make(tmp_path)
     said, complaints = convert(path, tmp_path / "out", settings_of(tmp_path, "bybit_linear"))
@@ -180,6 +206,9 @@ def test_what_is_refused_is_told_by_reason_and_what_has_no_book_by_name(data_dir
     result = command("convert", source, tmp_path / "out", "--config", settings_in(tmp_path))
     assert result.returncode == 0 and "refused 3,044 (no_snapshot 3,044)" in result.stdout, result.stdout
     assert "BTCUSDT of binance_spot: no book became whole" in result.stderr
+    alone = data_dir / "cryptofeed/2021-10-12_BINANCE/BINANCE.ws.1.0.gz"
+    said, complaints = convert(alone, tmp_path / "alone", settings_of(tmp_path, "binance_spot"))
+    assert said is not None and said["refused"] == {"no_snapshot": 177} and len(said["lacking"]) == 4, complaints
     config = settings_of(tmp_path, "bybit_linear", "bybit_spot")
     said, complaints = convert(data_dir / "cryptofeed/2025-06-13_BYBIT_V5", tmp_path / "quotes", config)
     assert said is not None and said["ticks"] == 0  # the best levels alone, which no book is made of
