@@ -20,8 +20,8 @@ from bot4.model.records import TICK
 
 # capture: venue, messages of its streams, trades, refused messages
 CAPTURES = {
-    "2021-07-22_BINANCE_FUTURES": ("binance_usdm", 1_535, 91, {"before_snapshot": 12}),
-    "2021-10-12_BINANCE": ("binance_spot", 265, 2, {"before_snapshot": 6}),
+    "2021-07-22_BINANCE_FUTURES": ("binance_usdm", 1_535, 91, {"before_snapshot": 15}),
+    "2021-10-12_BINANCE": ("binance_spot", 265, 2, {"before_snapshot": 5}),
     "2026-08-09_BYBIT_first60pct.jsonl.gz": ("bybit_linear", 1_932, 188, {"passed_over": 6}),
     "2026-08-09_COINBASE_first60pct.jsonl.gz": ("coinbase", 614, 57, {"passed_over": 6}),
 }
