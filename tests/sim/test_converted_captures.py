@@ -1,5 +1,6 @@
 """Captures of connections become recordings: the books of the slow check, and the same again from every replay."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from rig.captured import SIZES, books_of, settings_of
 from rig.command import session, settings_in, start_with
 from rig.live import ReaderBook
-from rig.market import START_MS, KrakenMarket
+from rig.market import START_MS, KrakenMarket, compact
 
 from bot4.adapters.files.recording import Recording
 from bot4.model.enums import STATUS_STALE, TICK_LEVEL, TICK_STATUS, TICK_TRADE
@@ -142,6 +143,34 @@ def test_a_conversation_of_kraken_becomes_its_book(tmp_path, made_again):
     assert len(stale) == made_again  # with its connection, until the next one has said the book
     assert ("passed_over" in said["refused"]) == made_again  # what the new one said before that
     assert said["messages"] == 305 + 3 * made_again
+
+
+def test_lines_of_another_venue_are_one_connection(tmp_path):
+    source, _ = kraken_capture(tmp_path)
+    received = [line.partition(b": ") for line in source.read_bytes().splitlines()[1:]]
+    lines = tmp_path / "lines.gz"
+    lines.write_bytes(
+        gzip.compress(b"".join(b"%s000 %s\n" % (at.replace(b".", b""), body) for at, _, body in received))
+    )
+    config = settings_of(tmp_path, "kraken")
+    said, complaints = convert(lines, tmp_path / "out", config)
+    assert said is not None, complaints
+    other, _ = convert(source, tmp_path / "other", config)
+    assert same_rows(rows_of(said["folder"]), rows_of(other["folder"]))
+
+
+def test_no_record_is_lost_however_many_whole_books_come_at_once(tmp_path):
+    levels = [[[f"{60_000 + side * (1 + step) / 10:.1f}", "0.5"] for step in range(1_000)] for side in (-1, 1)]
+    lines = [b"wss://stream.bybit.com/v5/public/linear <-> 1723161256.0\n"]
+    for number in range(1, 101):
+        data = {"s": "BTCUSDT", "b": levels[0], "a": levels[1], "u": number, "seq": number}
+        book = {"topic": "orderbook.1000.BTCUSDT", "type": "snapshot", "ts": START_MS, "data": data}
+        lines.append(b"1723161256.1: %s\n" % compact(book))
+    path = tmp_path / "BYBIT.ws.1.0"
+    path.write_bytes(b"".join(lines))
+    said, complaints = convert(path, tmp_path / "out", settings_of(tmp_path, "bybit_linear"))
+    assert said is not None, complaints
+    assert said["dropped"] == 0 and said["ticks"] >= 100 * 2_000 and said["refused"] == {}
 
 
 def without_instruments(tmp_path):
