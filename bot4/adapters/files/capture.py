@@ -166,8 +166,7 @@ def _identify(path: Path, lines: Sequence[bytes]) -> tuple[str, str, int]:
     if not (venue and symbol):
         raise RecordingError(
             f"{path}: not a capture that can be replayed or converted; each line must be '<receive time> <JSON>' with "
-            "messages of a venue as it sends them. Other forms are read by `bot4-data check` alone; files of bars are "
-            "played by --feed bars:VENUE:PATH"
+            "messages of a venue as it sends them. Files of bars are played by --feed bars:VENUE:PATH"
         )
     if venue == "binance_coinm":
         raise RecordingError(
