@@ -326,9 +326,14 @@ def test_decision_gate_shut():
     refused(wanting(before=lambda rig: rig.totals(5 * MS, gate=0)), enums.DECISION_GATE_SHUT)
 
 
-@pytest.mark.parametrize("lots", [NOT_A_NUMBER_LOTS, INFINITE_LOTS])
+@pytest.mark.parametrize("lots", [NOT_A_NUMBER_LOTS, INFINITE_LOTS, puppet.BEYOND_LOTS])
 def test_decision_bad_score(lots):
     refused(wanting(sizes=(lots, 5)), enums.DECISION_BAD_SCORE)
+
+
+def test_the_least_score_is_one():
+    rig = wanting(sizes=(puppet.LEAST_LOTS, 5))
+    assert rig.intent()["side"] == enums.SIDE_SELL and rig.rejects() == {}
 
 
 def test_risk_killed():
