@@ -246,7 +246,7 @@ def test_a_session_begins_where_the_settings_reckon_with_no_less_than_the_venues
     rig = ScriptRig(tmp_path)
     rig.venue.taker_fee = fee
     if told:
-        words = "instruments.toml: taker_fee_bps of BTCUSDT: 5.5 is less than the venue takes .* write \"5.51\""
+        words = 'instruments.toml: taker_fee_bps of BTCUSDT: 5.5 is less than the venue takes .* write "5.51"'
         with pytest.raises(InputError, match=words):
             rig.until(lambda: rig.agent.is_ready)
     else:
