@@ -737,6 +737,16 @@ def test_a_shard_that_lags_behind_the_feed_opens_nothing_until_it_has_caught_up(
     assert rig.wires.gauges[0, GAUGE_SHARD_GATE_OPEN] == 1
 
 
+@pytest.mark.parametrize("unit", [-1, 0, 1])
+def test_a_lag_counts_from_the_first_nanosecond_beyond_its_limit(unit):
+    rig = Rig(session_changes={"lag_limit_ns": 250 * MS})
+    at = rig.warm_up()
+    rig.feed_clock(at + 250 * MS + unit)
+    rig.quote(at, UP)
+    assert rig.rejects() == ({enums.DATA_STALE: 1} if unit > 0 else {})
+    assert len(rig.intents()) == (unit <= 0)
+
+
 def test_a_shard_that_lags_closes_what_it_has():
     rig = Rig(session_changes={"lag_limit_ns": 250 * MS})
     _, at = rig.held()

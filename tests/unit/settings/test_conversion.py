@@ -203,6 +203,13 @@ def test_units_that_do_not_fit_together_are_refused_by_field(fields, named):
     assert str(caught.value).startswith(f"instruments.toml: instrument[1].{named}")
 
 
+@pytest.mark.parametrize("half_life_s", [10, 3_600, 604_800])
+def test_a_move_counts_half_after_its_half_life(half_life_s):
+    decay = limits_record(_changed(limits={"correlation_half_life_s": half_life_s}))["correlation_decay_ppb"][0] / 1e9
+    assert decay**half_life_s == pytest.approx(0.5, rel=1e-3)
+    assert decay ** (half_life_s * 1.01) < 0.4975 < decay ** (half_life_s * 0.99)
+
+
 def test_a_rebate_up_to_the_other_sides_fee_is_one():
     check_instruments([_instrument(maker_fee_bps="-0.5", taker_fee_bps="0.5")], "instruments.toml")
 
