@@ -1,8 +1,9 @@
 """What nobody knows counts as if it were so: true exposure stays within its limits while orders are UNKNOWN.
 
 The venue's truth is drawn when an order reaches it: how much of it fills, or that it never lands. Execution hears of
-it at once, late, or only when it asks; meanwhile shards want more on either side. After every step what is really held,
-with all that may still fill at the venue, is held against the limits of one instrument and of all.
+it at once or much later, of the trades of an instrument in their order; meanwhile shards want more on either side.
+After every step what is really held, with all that may still fill at the venue, is held against the limits of one
+instrument and of all.
 """
 
 import random
@@ -32,6 +33,7 @@ class Truth:
         self.rig.open_market()
         self.lots = [0] * N  # really held
         self.untold = {}  # by id: order, lots that fill, price
+        self.unfilled = set()  # of these, whose fill has not been told either
         self.working = {}  # protective orders, by id
         self.at = MS
         self.unknown = self.sent = 0
@@ -82,25 +84,42 @@ class Truth:
             fills = min(fills, max(0, -side * self.lots[index]))  # the venue clips it
         self.lots[index] += side * fills
         self.untold[identity] = request, fills
+        self.unfilled.add(identity)
         if self.dice.random() < 0.4:
             self.tell(identity)
 
     def tell(self, identity):
-        """The fill, and the end of what is left."""
-        request, fills = self.untold.pop(identity)
-        if fills:
-            self.rig.fill(self.at, request, qty=fills, price=ASK if request["side"] > 0 else BID)
+        """The fill, and the end of what is left; trades come in their order, so those before it come with it."""
+        request, fills = self.untold[identity]
+        for before, (other, _) in list(self.untold.items()):
+            if other["instrument"] == request["instrument"]:
+                self.trade(before)
+            if before == identity:
+                break
+        self.unfilled.discard(identity)
+        self.untold.pop(identity, None)
         if fills < request["qty_lots"]:
             kind = e.REPORT_EXPIRED if fills or self.dice.random() < 0.5 else e.REPORT_REJECT
             self.rig.event(self.at, kind, request, code=0 if kind == e.REPORT_EXPIRED else e.VENUE_POST_ONLY)
+
+    def trade(self, identity):
+        """Its fill alone, unless it has been told."""
+        request, fills = self.untold[identity]
+        if identity in self.unfilled and fills:
+            self.rig.fill(self.at, request, qty=fills, price=ASK if request["side"] > 0 else BID)
+        self.unfilled.discard(identity)
+        if fills == request["qty_lots"]:
+            del self.untold[identity]  # there is no more to tell
 
     def close(self, request):
         """A close at the market, of what is really there; told at once."""
         index, side = int(request["instrument"]), int(request["side"])
         fills = min(int(request["qty_lots"]), max(0, -side * self.lots[index]))
         self.lots[index] += side * fills
-        self.untold[int(request["id_hi"]), int(request["id_lo"])] = request, fills
-        self.tell((int(request["id_hi"]), int(request["id_lo"])))
+        identity = int(request["id_hi"]), int(request["id_lo"])
+        self.untold[identity] = request, fills
+        self.unfilled.add(identity)
+        self.tell(identity)
 
     def want(self):
         """A shard wants more, or less, of something."""
@@ -138,8 +157,8 @@ class Truth:
             self.unknown += int(((orders["base"] != BASE_FREE) & (orders["overlay"] & OVERLAY_UNKNOWN != 0)).sum())
             self.rig.reports(0), self.rig.reports(1), self.rig.reports(2)
         for _ in range(100):
-            for identity in list(self.untold):
-                self.tell(identity)
+            while self.untold:
+                self.tell(next(iter(self.untold)))
             if not any(self.lots):
                 break
             self.time(MS)
@@ -147,8 +166,8 @@ class Truth:
             for index, lots in enumerate(self.rig.agent.memory.positions["lots"].tolist()):
                 if lots and not self.untold:
                     self.rig.intent(
-                        self.at, instrument=index, shard=index, side=-1 if lots > 0 else 1, leg=e.LEG_EXIT, stop_ticks=0,
-                        flags=e.ORDER_REDUCE_ONLY, type=e.TYPE_MARKET, price_ticks=0, qty_lots=abs(lots),
+                        self.at, instrument=index, shard=index, side=-1 if lots > 0 else 1, leg=e.LEG_EXIT,
+                        flags=e.ORDER_REDUCE_ONLY, type=e.TYPE_MARKET, price_ticks=0, stop_ticks=0, qty_lots=abs(lots),
                     )  # fmt: skip
                     self.pump()
         self.pump()
