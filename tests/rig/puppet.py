@@ -7,7 +7,7 @@ from bot4.kernels.parameter import TRADING, Parameter, record_dtype
 
 NOT_A_NUMBER_LOTS = 13  # a bid of this size makes the score NaN
 INFINITE_LOTS = 11  # ... and of this one infinite
-BEYOND_LOTS, LEAST_LOTS = 17, 19  # ... the next number beyond 1, and -1 itself
+BEYOND_LOTS, LEAST_LOTS = 1_000_003, 1_000_033  # ... the next number beyond 1, and -1 itself; no market shows them
 
 PARAMETERS = (*TRADING, Parameter("warm_bars", 2, 0, 1_000, "bars until it is warm"))
 PARAMS = record_dtype(PARAMETERS)
