@@ -97,6 +97,11 @@ def _compare(settings: Settings, venue: str, theirs: Instrument) -> None:
                 f"{file}: instrument[{index}]: {ours.symbol} of {venue} is priced in {theirs.quote}, the account "
                 f"counts in {settings.account.quote} (account.quote); give each currency an account of its own"
             )
+        if theirs.contract_size != 1:
+            raise SettingsError(
+                f"{file}: instrument[{index}]: a contract {ours.symbol} of {venue} is {theirs.contract_size} "
+                f"{theirs.base}, and quantities here are of the base currency itself; leave the instrument out"
+            )
         lot_field = "lot_size" if ours.venue_lot is None else "venue_lot"
         for field, size in (("tick_size", theirs.tick), (lot_field, theirs.lot)):
             if Decimal(getattr(ours, field)) != size:

@@ -922,6 +922,24 @@ class GatewayAgent:
             return (
                 f"account.equity: the account holds {from_e8(cash.value)} only; write that or less"
             )  # fmt: skip
+        return (yield from self._costs())
+
+    def _costs(self) -> Task:
+        """Limits reckon with the fees of the settings: a sentence says which of them is less than the venue takes."""
+        for index, row in enumerate(self._instruments):
+            while not isinstance(outcome := (yield self._private.ask_fees(index)), Done):
+                self._logger.warning("asked again", extra={"fields": {"fees": str(outcome)}})
+                yield 0.5
+            for field, theirs in zip(("maker_fee", "taker_fee"), outcome.value, strict=True):
+                ours, named = int(row[f"{field}_ppm"]), self._private.symbols[index]
+                if ours < theirs:
+                    return (
+                        f"instruments.toml: {field}_bps of {named}: {ours / 100:g} is less than the venue takes of "
+                        f'this account; write "{theirs / 100:g}"'
+                    )
+                if ours > theirs:
+                    fields = {"instrument": named, field: ours / 100, "venue": theirs / 100}
+                    self._logger.info("fees are reckoned dearer than they are", extra={"fields": fields})
         return ""
 
     def _keep_key(self) -> Task:

@@ -122,6 +122,11 @@ class Private(Protocol):
     total: tuple[int, float]  # calls of the address within so many seconds
     window_ms: int  # the longest time that a list of trades covers
 
+    @property
+    def symbols(self) -> Sequence[str]:
+        """The instruments' names, by index."""
+        ...
+
     def place(self, order: OrderIntent, link: str) -> Call:
         """A new order."""
         ...
@@ -175,6 +180,10 @@ class Private(Protocol):
 
     def ask_cash(self) -> Call:
         """Done: cash in 1e-8."""
+        ...
+
+    def ask_fees(self, instrument: int) -> Call:
+        """Done: what making and taking costs the account there, in parts per million of the value, rounded up."""
         ...
 
     def set_guard(self, timeout_s: int) -> Call | None:

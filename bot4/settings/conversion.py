@@ -385,6 +385,11 @@ def _fill_instrument(row: np.void, instrument: Instrument, at: str) -> None:
         raise SettingsError(f"{error}; choose sizes that divide exactly") from None
     if not row["min_qty_lots"] <= row["max_qty_lots"] <= MAX_LOTS:
         raise SettingsError(f"{at}.max_qty: {instrument.max_qty} is below min_qty or above {MAX_LOTS} lots; mend it")
+    if row["maker_fee_ppm"] + row["taker_fee_ppm"] < 0:
+        raise SettingsError(
+            f"{at}.maker_fee_bps: {instrument.maker_fee_bps} and taker_fee_bps = {instrument.taker_fee_bps} are less "
+            "than nothing together, as if the venue paid for every trade; write what it takes of each side"
+        )
     row["is_spot"] = instrument.venue in SPOT_VENUES
     row["price_decimals"] = _decimals(instrument.tick_size)
     row["qty_decimals"] = _decimals(instrument.lot_size)

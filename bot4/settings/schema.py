@@ -104,7 +104,8 @@ TICK_SIZE = Amount("TICK_SIZE", "0.00000001", "100000", "quote currency")
 LOT_SIZE = Amount("LOT_SIZE", "0.00000001", "100000", "base currency")
 MIN_NOTIONAL = Amount("MIN_NOTIONAL", "0", "100000", "quote currency")
 QUANTITY = Amount("QUANTITY", "0.00000001", "1000000000", "base currency")
-FEE_BPS = Amount("FEE_BPS", "-100", "1000", "basis points", Decimal("0.01"))  # one part per million
+# Two per cent is more than any of the venues takes; steps of one part per million.
+FEE_BPS = Amount("FEE_BPS", "-10", "200", "basis points", Decimal("0.01"))
 
 # --- topology --------------------------------------------------------------------------------------------------------
 SHARDS = AutoInteger("SHARDS", 1, MAX_SHARDS, "shard processes")

@@ -57,6 +57,7 @@ def instrument_row() -> np.ndarray:
     values = {
         "tick_e8": 10_000_000, "lot_e8": 100_000, "value_e8": 10_000, "price_decimals": 1, "qty_decimals": 3,
         "min_notional_e8": 500_000_000, "min_qty_lots": 1, "max_qty_lots": 100_000,
+        "maker_fee_ppm": 200, "taker_fee_ppm": 550,
     }  # fmt: skip
     for name, value in values.items():
         row[name] = value

@@ -45,6 +45,7 @@ class ScriptedVenue:
         self.calls: list[tuple[str, dict[str, object]]] = []
         self.sent_ns: dict[str, int] = {}  # when an order was first sent
         self.lots = 0
+        self.taker_fee = "0.00055"
         self.refuses: dict[str, int] = {}
         self.slow: set[str] = set()
         self.lost: set[str] = set()
@@ -101,6 +102,8 @@ class ScriptedVenue:
                 return KEY
             case "account/wallet-balance":
                 return {"list": [{"coin": [{"coin": "USDT", "walletBalance": "100000"}]}]}
+            case "account/fee-rate":
+                return {"list": [{"symbol": BTC, "makerFeeRate": "0.0002", "takerFeeRate": self.taker_fee}]}
             case "position/list":
                 side, lots = "Sell" if self.lots < 0 else "Buy", abs(self.lots)
                 size = f"{lots / 1000:.3f}"

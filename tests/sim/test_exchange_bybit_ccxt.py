@@ -114,7 +114,7 @@ def test_coins(client):
     assert client.fetch_closed_order(sold["id"], COIN)["fee"]["currency"] == "USDT"
     after = client.fetch_balance()["BTC"]["total"]
     assert after == pytest.approx(before + bought["filled"] - bought["fee"]["cost"] - 0.005, abs=1e-8)
-    assert client.fetch_trading_fee(PERP)["taker"] == 0.001
+    assert client.fetch_trading_fee(PERP)["taker"] == 0.00055
 
 
 def test_conditional_orders(client, bid):

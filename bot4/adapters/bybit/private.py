@@ -152,6 +152,12 @@ def _up_e8(text: str) -> int:
     return _bounded(Decimal(text or "0").scaleb(8).to_integral_value(ROUND_CEILING))
 
 
+def _ppm(text: str) -> int:
+    if not -1 <= Decimal(text) <= 1:
+        raise ValueError("a fee of more than the value")
+    return int((Decimal(text) * 1_000_000).to_integral_value(ROUND_CEILING))
+
+
 def _units(text: str, unit_e8: int) -> int:
     units, rest = divmod(_e8(text or "0"), unit_e8)
     if rest or not 0 <= units < _MOST_UNITS:
@@ -298,6 +304,10 @@ class BybitPrivate:
         """See ports/gateway.py."""
         return Call(CALL_QUERY, "cash", "GET", "/v5/account/wallet-balance", f"accountType=UNIFIED&coin={SETTLE}")
 
+    def ask_fees(self, instrument: int) -> Call:
+        """See ports/gateway.py."""
+        return self._ask("fees", "account/fee-rate", symbol=self._sizes[instrument].symbol)
+
     def set_guard(self, timeout_s: int) -> Call | None:
         """See ports/gateway.py. Not every account has it."""
         body = f'{{"product":"DERIVATIVES","timeWindow":{timeout_s}}}'
@@ -390,6 +400,11 @@ class BybitPrivate:
         if call.name == "cash":
             coins = result["list"][0]["coin"]
             return next((_e8(coin["walletBalance"]) for coin in coins if coin["coin"] == SETTLE), 0)
+        if call.name == "fees":
+            (row,) = _rows(result)
+            if not call.payload.endswith(f"symbol={row['symbol']}"):
+                raise ValueError("fees of another instrument")
+            return _ppm(row["makerFeeRate"]), _ppm(row["takerFeeRate"])
         if call.name == "time":
             time_ns = int(result["timeNano"])
             _ms(time_ns // 1_000_000)

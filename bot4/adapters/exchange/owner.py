@@ -73,9 +73,10 @@ class Owners(NamedTuple):
     token: FeeToken | None = None
 
 
-def default_owners(traded: Collection[str] = tuple(DEFAULT_BALANCES)) -> Owners:
-    """One funded account, of what is traded."""
-    return Owners([Owner("main", {asset: amount for asset, amount in DEFAULT_BALANCES.items() if asset in traded})])
+def default_owners(traded: Collection[str], fees_ppm: tuple[int, int]) -> Owners:
+    """One funded account, of what is traded, with these fees for making and for taking."""
+    balances = {asset: amount for asset, amount in DEFAULT_BALANCES.items() if asset in traded}
+    return Owners([Owner("main", balances, (Tier(0, *fees_ppm),))])
 
 
 def read_owners(path: Path, traded: Collection[str] = tuple(DEFAULT_BALANCES)) -> Owners:

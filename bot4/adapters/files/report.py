@@ -282,8 +282,8 @@ def _warnings(
     bad = rejects.get(REJECT_NAMES[DECISION_BAD_SCORE], 0)
     if bad:
         found.append(
-            f"{run.strategy} returned a score that is not a number (NaN) or infinite {bad:,} times; such a score "
-            "decides nothing. Look for a division by zero in its on_tick."
+            f"{run.strategy} returned a score that is no number from -1 to 1 {bad:,} times; such a score "
+            "decides nothing. Look for a division by zero, or another scale, in its on_tick."
         )
     recorder = _recorder(wires, run)
     if recorder is not None and (recorder["dropped"] or recorder["failures"] or recorder["raw_dropped"]):

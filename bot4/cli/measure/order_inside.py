@@ -53,6 +53,7 @@ _REFUSAL = b'{"retCode":110007,"retMsg":"not enough","result":{}}'
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(_REFUSAL), _REFUSAL)
 _KEY = {"permissions": {"ContractTrade": ["Order", "Position"], "Wallet": []}, "ips": ["127.0.0.1"], "readOnly": 0}
 _CASH = {"list": [{"coin": [{"coin": "USDT", "walletBalance": "100000"}]}]}
+_FEES = {"list": [{"symbol": SYMBOL, "makerFeeRate": "0", "takerFeeRate": "0"}]}
 
 
 class _Connections:
@@ -73,6 +74,7 @@ class _Connections:
             b"/v5/market/time": {"timeNano": str(time.time_ns())},
             b"/v5/user/query-api": _KEY,
             b"/v5/account/wallet-balance": _CASH,
+            b"/v5/account/fee-rate": _FEES,
         }.get(path, {"list": []})
         body = msgspec.json.encode({"retCode": 0, "retMsg": "", "result": result})
         self._replies.append((token, Reply(200, {}, body)))

@@ -192,6 +192,7 @@ def test_whole_sizes_have_no_decimals():
         ({"lot_size": "0.00000001", "tick_size": "1", "max_qty": "100000000"}, "max_qty"),
         ({"maker_fee_bps": "0.001"}, "maker_fee_bps"),
         ({"taker_fee_bps": "0.015"}, "taker_fee_bps"),
+        ({"maker_fee_bps": "-0.51", "taker_fee_bps": "0.5"}, "maker_fee_bps: -0.51 and taker_fee_bps = 0.5 are less"),
         ({"min_notional": "0.000000001"}, "min_notional"),
         ({"tick_size": "0.000000001"}, "tick_size"),
     ],
@@ -200,6 +201,17 @@ def test_units_that_do_not_fit_together_are_refused_by_field(fields, named):
     with pytest.raises(SettingsError) as caught:
         check_instruments([SETTINGS.instruments[1], _instrument(**fields)], "instruments.toml")
     assert str(caught.value).startswith(f"instruments.toml: instrument[1].{named}")
+
+
+@pytest.mark.parametrize("half_life_s", [10, 3_600, 604_800])
+def test_a_move_counts_half_after_its_half_life(half_life_s):
+    decay = limits_record(_changed(limits={"correlation_half_life_s": half_life_s}))["correlation_decay_ppb"][0] / 1e9
+    assert decay**half_life_s == pytest.approx(0.5, rel=1e-3)
+    assert decay ** (half_life_s * 1.01) < 0.4975 < decay ** (half_life_s * 0.99)
+
+
+def test_a_rebate_up_to_the_other_sides_fee_is_one():
+    check_instruments([_instrument(maker_fee_bps="-0.5", taker_fee_bps="0.5")], "instruments.toml")
 
 
 def test_an_instrument_named_twice_is_refused():

@@ -36,6 +36,7 @@ CALLS = {
     "trades": (WORDS.ask_trades(0, 1, "", ""), {"list": [TRADE, FUNDING], "nextPageCursor": ""}),
     "positions": (WORDS.ask_positions(), {"list": [POSITION]}),
     "cash": (WORDS.ask_cash(), {"list": [{"coin": [{"coin": "USDT", "walletBalance": "1"}]}]}),
+    "fees": (WORDS.ask_fees(0), {"list": [{"symbol": "BTCUSDT", "makerFeeRate": "0.0002", "takerFeeRate": "0.00055"}]}),
     "time": (WORDS.ask_time(), {"timeNano": "1700000000000000000"}),
     "key": (WORDS.ask_key(), KEY),
 }
