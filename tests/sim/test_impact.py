@@ -6,7 +6,7 @@ import pytest
 from rig.session import run_command, settings_folder
 
 pytestmark = pytest.mark.compiled
-HEAVY = 'impact = { model = "square_root", coefficient = "1", daily_quantity = "50" }'
+MODEL = 'impact = { model = "almgren_chriss", gamma = "0", eta = "0", epsilon = "0.005", tau_s = 60 }'
 
 
 def run(config, report, *options):
@@ -23,12 +23,12 @@ def test_impact_costs_and_every_composition_pays_the_same(tmp_path):
     plain = run(config, tmp_path / "plain", "--compose", "one")
     table = config.with_name("instruments.toml")
     symbol = 'symbol = "SYNBTC"'
-    table.write_text(table.read_text().replace(symbol, f"{symbol}\n{HEAVY}"))
+    table.write_text(table.read_text().replace(symbol, f"{symbol}\n{MODEL}"))
     moved = run(config, tmp_path / "moved", "--compose", "one")
     apart = run(config, tmp_path / "apart", "--compose", "processes", "--shards", "2")
     assert moved["digest"] == apart["digest"] != plain["digest"]
     said = {row["name"]: row for row in moved["assumptions"]}
-    assert said["impact of SYNBTC"]["value"] == "square root: 1 of the price for a day's 50"
+    assert said["impact of SYNBTC"]["value"] == "Almgren-Chriss: gamma 0, eta 0, epsilon 0.005, intervals of 60 s"
     assert "no market impact" not in said["fill of a taking order"]["note"]
     assert not any(name.startswith("impact") for name in (row["name"] for row in plain["assumptions"]))
 
