@@ -82,14 +82,13 @@ class FeedRig:
     def rings(self) -> dict[str, np.ndarray]:
         """Every ring of the feed by name."""
         shards = {f"shard-{k}": ring for k, ring in enumerate(self.wires.ticks)}
-        recorded = {"record": self.wires.record} if self.wires.record.size else {}
-        return shards | {"market": self.wires.market, "quotes": self.wires.quotes} | recorded
+        return shards | {"market": self.wires.market, "quotes": self.wires.quotes}
 
     def drain(self, *names: str) -> None:
         """Take what is in the named rings, or in all."""
         scratch = np.zeros(1, TICK)
-        for name, ring in self.rings().items():
-            if names and name not in names:
+        for name, ring in (self.rings() | {"record": self.wires.record}).items():
+            if name not in (names or self.rings()):
                 continue
             while peek_tick(ring, words(scratch), np.int64(0)):
                 self.taken.setdefault(name, []).append(scratch.copy())

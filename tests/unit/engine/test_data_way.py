@@ -38,6 +38,7 @@ def expected(records, latency):
 @pytest.mark.parametrize("latency", [constant(7_000_000), log_normal(30_000_000, 1.5, "11")], ids=["same", "drawn"])
 def test_the_venue_hears_at_once_and_who_decides_later(latency):
     plain, late = made(None).run(), made(latency, record=16_384).run()
+    late.drain("record")
     assert late.records() == late.records("record") == plain.records(), "venue and recorder"
     assert times(late.records("shard-0")) == expected(plain.records(), latency)
     quotes = dict(times(late.records("shard-0")))
