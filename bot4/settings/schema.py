@@ -39,6 +39,11 @@ URL = Text(
     r"(https|wss)://[A-Za-z0-9.:\[\]-]{1,253}(/[A-Za-z0-9._~/-]{0,200})?",
     'an address such as "wss://host/path"',
 )
+IMPACT_MODEL = Choice("IMPACT_MODEL", ("linear", "square_root", "almgren_chriss"))
+IMPACT_COEFFICIENT = Amount("IMPACT_COEFFICIENT", "0.00000001", "100", "the price, as a share")
+DAILY_QUANTITY = Amount("DAILY_QUANTITY", "0.00000001", "1000000000000", "base currency")
+IMPACT_PRICE = Amount("IMPACT_PRICE", "0", "1000000", "quote currency")
+TAU_S = Integer("TAU_S", 1, 86_400, "seconds")
 QUEUE_MODEL = Text("QUEUE_MODEL", "[a-z][a-z0-9:.-]{1,20}", f"one of {QUEUE_FORM}")
 FILE = Text("FILE", r"[^\x00-\x1f]{1,512}", "a file name")
 DEAD_MAN_S = Integer("DEAD_MAN_S", 0, 300, "seconds")
@@ -163,6 +168,7 @@ class SimulatedVenue(Table, frozen=True):
     order: WayLatency | None = None
     cancel: WayLatency | None = None
     report: WayLatency | None = None
+    data: WayLatency | None = None  # left out: none beside what is in the recorded times
     queue: Annotated[str | None, QUEUE_MODEL] = None  # left out: risk-averse
 
 
@@ -309,6 +315,18 @@ class LimitsFile(Limits, frozen=True):
     breaker: Breakers
 
 
+class Impact(Table, frozen=True):
+    """What our own taking does to the price that the simulated venue takes of us."""
+
+    model: Annotated[str, IMPACT_MODEL]
+    coefficient: Annotated[str | None, IMPACT_COEFFICIENT] = None  # linear, square_root: for a whole day's turnover
+    daily_quantity: Annotated[str | None, DAILY_QUANTITY] = None  # linear, square_root: a day's turnover
+    gamma: Annotated[str | None, IMPACT_PRICE] = None  # almgren_chriss: for good, by unit of the base currency
+    eta: Annotated[str | None, IMPACT_PRICE] = None  # almgren_chriss: passing, by unit a second
+    epsilon: Annotated[str | None, IMPACT_PRICE] = None  # almgren_chriss: passing, whatever the quantity
+    tau_s: Annotated[int | None, TAU_S] = None  # almgren_chriss: length of an interval
+
+
 class Instrument(Table, frozen=True):
     """One tradable thing on one venue."""
 
@@ -324,6 +342,7 @@ class Instrument(Table, frozen=True):
     quote: Annotated[str | None, QUOTE] = None  # what its prices are in; left out: what the account counts in
     silence_ms: Annotated[int | None, SILENCE_MS] = None  # instead of the limits' own
     venue_lot: Annotated[str | None, LOT_SIZE] = None  # the venue's own step of quantities, where lot_size is coarser
+    impact: Impact | None = None  # on paper; left out: our taking moves no price
 
 
 class Instruments(Table, frozen=True):

@@ -27,7 +27,8 @@ TABLES = {"paper.toml": Session, LIMITS_FILE: Limits, INSTRUMENTS_FILE: Instrume
 
 OPTIONAL = set()  # paths of what may be left out
 SAMPLES = {"recorder": {"folder": "recordings", "raw": "off", "part_mb": 16, "part_s": 60}}
-SAMPLES |= {way: {"model": "constant", "us": 2_000} for way in ("order", "cancel", "report")}
+SAMPLES |= {way: {"model": "constant", "us": 2_000} for way in ("order", "cancel", "report", "data")}
+SAMPLES["impact"] = {"model": "almgren_chriss"} | dict.fromkeys(("gamma", "eta", "epsilon"), "0.1") | {"tau_s": 60}
 
 
 def _walk(table, at=()):
