@@ -122,6 +122,11 @@ class Private(Protocol):
     total: tuple[int, float]  # calls of the address within so many seconds
     window_ms: int  # the longest time that a list of trades covers
 
+    @property
+    def symbols(self) -> Sequence[str]:
+        """Of the instruments, by index."""
+        ...
+
     def place(self, order: OrderIntent, link: str) -> Call:
         """A new order."""
         ...

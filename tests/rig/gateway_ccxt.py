@@ -1,0 +1,28 @@
+"""The same gateway through ccxt: its process is a real one, and so is what it asks."""
+
+import numpy as np
+from rig.exchange_bybit import BTC
+from rig.gateway import Exchange, GatewayRig
+
+from bot4.adapters.bybit.private import Keys
+from bot4.adapters.ccxt.private import CcxtPrivate
+from bot4.adapters.ccxt.process import CcxtCaller, CcxtListener
+from bot4.adapters.ccxt.words import BybitLinear
+from bot4.ports.gateway import Caller, Listener, Private
+from bot4.settings.schema import Gateway
+from workers.gateway import ccxt_process
+
+
+class CcxtRig(GatewayRig):
+    """One life of the gateway with ccxt's process beside it."""
+
+    def side(self, server: Exchange, keys: Keys, instruments: np.ndarray) -> tuple[Private, Caller, Listener]:
+        """The venue's words and connections."""
+        ready = server.ready
+        gateway = Gateway(
+            rest_url=ready["rest"], ws_url=ready["ws"], ws_private_url=ready["ws_private"], ca_file=ready["ca"],
+            ccxt="bybit",
+        )  # fmt: skip
+        private = CcxtPrivate(BybitLinear, [BTC], instruments)
+        self.process = ccxt_process("bybit_linear", gateway, keys, private, self.connections)
+        return private, CcxtCaller(self.process), CcxtListener(self.process)
