@@ -78,7 +78,7 @@ def _take_back(
     symbols, records = [one.symbol for one in listed], instrument_sizes(listed, str(file))
     private, caller, _ = connect(venue, gateway, symbols, records, whole=True)
     try:
-        return venue, Withdrawal(private, caller, flatten, timeout_s).run(), private.symbols
+        return venue, Withdrawal(private, caller, flatten, timeout_s).run(), list(private.symbols)
     finally:
         caller.close()
 

@@ -443,8 +443,9 @@ class CcxtPrivate:
         return PositionRow(index, sign * lots, sign * (_e8(row["cost"]) // sizes.value_e8))
 
     def limit_of(self, reply: Reply) -> int:
-        """See ports/gateway.py. ccxt does not tell."""
-        return 0
+        """See ports/gateway.py."""
+        text = reply.head.get("x-bapi-limit", "")
+        return int(text) if text.isdecimal() and len(text) < 10 else 0
 
     def pause_s(self, reply: Reply) -> float:
         """See ports/gateway.py."""

@@ -29,6 +29,7 @@ OPEN_S = 5.0
 QUIET_S = 0.3  # after the words of a subscription have gone out
 _LENGTH = struct.Struct("!I")
 _TEXT = 400  # characters of an error
+_HEADS = ("retry-after", "x-bapi-limit")
 
 
 class NotSentError(Exception):
@@ -83,7 +84,7 @@ def made(kind: type) -> type:
             request = _request.get()
             if request is not None:
                 request.status = code
-                request.head = {name.lower(): value for name, value in headers.items() if name.lower() == "retry-after"}
+                request.head = {name.lower(): value for name, value in headers.items() if name.lower() in _HEADS}
             return body.strip()
 
     return Guarded
@@ -121,6 +122,7 @@ class Venue:
 
     def __init__(self, told: Mapping[str, Any], exchange: Any) -> None:
         self.exchange, self.words = exchange, WORDS[told["venue"]]
+        self._secrets = [told[name] for name in ("api_key", "api_secret") if told[name]]
         self._markets = {symbol: self._market(symbol) for symbol in told["symbols"]}
 
     def _market(self, symbol: str) -> Any:
@@ -139,6 +141,13 @@ class Venue:
             }
             for symbol, one in self._markets.items()
         }
+
+    def words_of(self, error: Exception) -> str:
+        """An error's text, without what nobody may read."""
+        text = str(error)
+        for secret in self._secrets:
+            text = text.replace(secret, "...")
+        return text[:_TEXT]
 
     # --- what is asked ---
 
@@ -347,7 +356,7 @@ class Server:
                 body = {"done": await self._venue.answer(request.name, call["arguments"], request.now_ms)}
         except Exception as error:  # whatever it is, it is told, and the gateway judges
             bases = [one.__name__ for one in type(error).__mro__ if issubclass(one, Exception) and one is not Exception]
-            body = {"raised": {"bases": bases, "text": str(error)[:_TEXT], "sent": request.sent > 0}}
+            body = {"raised": {"bases": bases, "text": self._venue.words_of(error), "sent": request.sent > 0}}
         self._say({"token": message["token"], "status": request.status, "head": request.head, "body": body})
 
     # --- the stream ---
@@ -403,7 +412,7 @@ class Server:
             self._gone(number, error)
 
     def _gone(self, number: int, error: Exception) -> None:
-        self._say({"stream": number, "gone": f"{type(error).__name__}: {str(error)[:_TEXT]}"})
+        self._say({"stream": number, "gone": f"{type(error).__name__}: {self._venue.words_of(error)}"})
 
 
 def say(writer: asyncio.StreamWriter, message: Mapping[str, Any]) -> None:
@@ -463,7 +472,7 @@ async def serve(ours: socket.socket, context: Callable[[str], SSLContext], allow
         session = aiohttp.ClientSession(connector=connector, trace_configs=[trace])
         exchange = made(getattr(pro, told["ccxt"]))(
             {
-                "apiKey": told["api_key"], "secret": told["api_secret"], "session": session, "timeout": HTTP_MS,
+                "session": session, "timeout": HTTP_MS,
                 "enableRateLimit": False, "asyncio_loop": asyncio.get_running_loop(),
                 "options": {**words.options, "maxRetriesOnFailure": 0},
             }
@@ -471,6 +480,7 @@ async def serve(ours: socket.socket, context: Callable[[str], SSLContext], allow
         exchange.number = str
         point(exchange.urls["api"], _base(told["rest_url"]), _base(told["ws_url"]))
         await exchange.load_markets()
+        exchange.apiKey, exchange.secret = told["api_key"], told["api_secret"]  # so what anybody may ask is not signed
         await Server(Venue(told, exchange), reader, writer).run()
         beat.cancel()
     except Exception as error:  # what cannot begin says why; the gateway begins another one
