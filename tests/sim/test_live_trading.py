@@ -80,9 +80,8 @@ def server(tmp_path):
         yield made
 
 
-@pytest.mark.parametrize("ccxt", [False, True], ids=["native", "ccxt"])
-def test_a_live_session_ends_with_the_exchanges_own_numbers(tmp_path, server, ccxt):
-    with trading(tmp_path, server, ccxt) as running:
+def test_a_live_session_ends_with_the_exchanges_own_numbers(tmp_path, server):
+    with trading(tmp_path, server) as running:
         stopped(running, tmp_path)
     report = (tmp_path / "report" / "session.json").read_text()
     assert '"mode":"live"' in report.replace(" ", "") and "simulated venue" not in report
