@@ -249,8 +249,8 @@ class CcxtPrivate:
         return self._call(CALL_CANCEL, "cancel_all", symbol=self._sizes[instrument].symbol)
 
     def cancel_but_stops(self) -> Call | None:
-        """See ports/gateway.py. ccxt has no call that spares stops."""
-        return None
+        """See ports/gateway.py."""
+        return self._call(CALL_CANCEL, "cancel_but_stops") if self._words.but_stops else None
 
     def cancel_named(self, order: OrderRow) -> Call:
         """See ports/gateway.py."""
@@ -340,7 +340,7 @@ class CcxtPrivate:
             if not isinstance(done, str):
                 raise TypeError("the order's name is no text")
             return done
-        if name == "cancel_all":
+        if name in ("cancel_all", "cancel_but_stops"):
             return [str(one) for one in done]
         if name in ("order", "order_ended"):
             if done is None:

@@ -198,6 +198,10 @@ class Venue:
             await self.exchange.cancel_order(row["id"], symbol)
         return [_text(row["id"]) for row in rows]
 
+    async def _cancel_but_stops(self, asked: Mapping[str, Any], now_ms: int) -> list[str]:
+        rows = await self.exchange.cancel_all_orders(None, dict(self.words.but_stops))
+        return [_text(row["id"]) for row in rows if row["id"]]
+
     async def _order(self, asked: Mapping[str, Any], now_ms: int) -> Any:
         return await self._found(self.exchange.fetch_open_orders, asked)
 

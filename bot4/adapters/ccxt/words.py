@@ -44,6 +44,7 @@ class BybitLinear:
         "defaultType": "swap", "defaultSubType": "linear", "defaultSettle": "USDT",
         "fetchMarkets": {"types": ["linear"]}, "fetchCurrencies": False,
     }  # fmt: skip
+    but_stops: Mapping[str, Any] = {"orderFilter": "Order"}  # of cancel_all_orders; {}: it would take the stops too
     other_trades: Sequence[Mapping[str, Any]] = ({"execType": "AdlTrade"}, {"execType": "BustTrade"})
     page = 50
     trades_page = 100
