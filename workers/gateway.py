@@ -1,12 +1,14 @@
 """Wires the gateway to a real venue: its words, connections, log, and the key, which this process alone reads."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from bot4.adapters.bybit.private import BybitPrivate, Keys
+from bot4.adapters.binance.private import BinancePrivate
+from bot4.adapters.bybit.private import BybitPrivate
 from bot4.adapters.net.caller import HttpCaller
 from bot4.adapters.net.dial import only_loopback, verified_context
 from bot4.adapters.net.listener import PrivateListener
@@ -17,6 +19,7 @@ from bot4.engine.gateway_log import NO_KEY, GatewayLog, Heard, settle_log
 from bot4.log import start_log
 from bot4.model.errors import SettingsError
 from bot4.model.records import EXEC_REPORT, words
+from bot4.ports.gateway_values import Keys
 from bot4.settings.schema import Gateway
 from bot4.shm.spsc_ring import consume, has_space, peek_order, push_order, ring_recover
 from bot4.shm.wires import Wires, private_wires
@@ -25,7 +28,6 @@ from workers.plan import Plan
 
 CONNECTIONS = 6
 GUARD_S, LEAST_GUARD_S = 60, 3
-WORDS = {"bybit_linear": BybitPrivate}
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -43,9 +45,26 @@ def check_gateway(file: Path, venue: str, gateway: Gateway) -> None:
                 f"{at}.{field}: {parts.hostname} is another machine: live trading there needs the strategy's "
                 "certificate, which does not exist yet; name 127.0.0.1"
             )
+    if gateway.dead_man_s and venue == "binance_spot":
+        raise SettingsError(f"{at}.dead_man_s: the venue has no dead-man's switch; leave it out, or write 0")
     if gateway.dead_man_s and gateway.dead_man_s < LEAST_GUARD_S:
         raise SettingsError(f"{at}.dead_man_s: {gateway.dead_man_s} is too short; write 0, or {LEAST_GUARD_S} to 300")
     check_key_file(str(gateway.key_file), f"{at}.key_file")
+
+
+def private_of(
+    venue: str,
+    gateway: Gateway,
+    symbols: Sequence[str],
+    instruments: np.ndarray,
+    quote: str,
+    whole: bool = False,
+) -> BinancePrivate | BybitPrivate:
+    """The words of a venue that is traded on, with the key of its file; `whole` as they say."""
+    keys = Keys(*read_key_file(str(gateway.key_file), f"venue.{venue}.key_file"))
+    if venue == "binance_spot":
+        return BinancePrivate(keys, str(gateway.rest_url), symbols, instruments, quote, whole)
+    return BybitPrivate(keys, str(gateway.rest_url), symbols, instruments, whole)
 
 
 def build(plan: Plan, wires: Wires, name: str, attempt: int) -> GatewayAgent:
@@ -53,10 +72,10 @@ def build(plan: Plan, wires: Wires, name: str, attempt: int) -> GatewayAgent:
     hide_memory()
     log = start_log("gateway")
     gateway = plan.gateways[plan.traded]
-    keys = Keys(*read_key_file(str(gateway.key_file), f"venue.{plan.traded}.key_file"))
     context = verified_context(Path(gateway.ca_file) if gateway.ca_file else None)
     has_lost = settle_log(plan.gateway_path)
-    private = WORDS[plan.traded](keys, str(gateway.rest_url), [symbol for symbol, _ in plan.symbols], plan.instruments)
+    symbols = [symbol for symbol, _ in plan.symbols]
+    private = private_of(plan.traded, gateway, symbols, plan.instruments, plan.quote)
     return GatewayAgent(
         wires,
         plan.instruments,

@@ -19,12 +19,13 @@ from rig.exchange_bybit import BTC, BybitDesk
 from rig.gateway import ACCOUNT, WIDE, GatewayRig, instrument_row
 from rig.gateway_script import ScriptedListener
 
-from bot4.adapters.bybit.private import BybitPrivate, Keys
+from bot4.adapters.bybit.private import BybitPrivate
 from bot4.adapters.exchange.bybit.gateway import Who
 from bot4.engine.gateway import GatewayAgent
 from bot4.engine.gateway_log import GatewayLog
 from bot4.model.records import EXEC_REPORT, ORDER_INTENT, SESSION
 from bot4.ports.gateway import Reply
+from bot4.ports.gateway_values import Keys
 from bot4.shm.wires import private_wires
 
 SECOND = 1_000_000_000
