@@ -1197,9 +1197,15 @@ class GatewayAgent:
             self._equal_since_ns = self._equal_ns = 0
             if self._mismatches >= 2:  # one may be a fill that is on its way
                 way_out = "look whose it is, or close everything: bot4-kill --flatten"
-                fields = {"venue": held, "ours": {index: ours[index] for index in different}, "then": way_out}
+                sides = (held, {index: ours[index] for index in different})
+                venue, own = ({at: self._amount(at, *one) for at, one in side.items()} for side in sides)
+                fields = {"venue": venue, "ours": own, "then": way_out}
                 self._logger.error("the venue holds another position", extra={"fields": fields})
         return True
+
+    def _amount(self, index: int, lots: int, rest_e8: int) -> int:
+        """Lots, or a coin's 1e-8."""
+        return lots * self._lot_e8[index] + rest_e8 if self._is_spot[index] else lots
 
     # --- an order whose state is not known ---
 

@@ -44,6 +44,8 @@ class Wires:
     requests that have none, half of which are heard.
     """
 
+    orders = b"POST /v5/order/create"
+
     def __init__(self, desk: BybitDesk, seed: int, ambiguous: float, unheard: float) -> None:
         self.desk, self._dice, self._ambiguous, self._unheard = desk, random.Random(seed), ambiguous, unheard
         self.has_stream = True
@@ -88,7 +90,7 @@ class Wires:
     def send(self, token: int, data: bytes, timeout_s: float) -> bool:
         """One request; it lands at once, late or never."""
         dice = self._dice
-        is_order = data.startswith(b"POST /v5/order/create")
+        is_order = data.startswith(self.orders)
         if dice.random() >= (self._ambiguous if is_order else self._unheard):
             self._reply(token, self._ask(data), self.answer_s)
             return True

@@ -57,7 +57,7 @@ def spot_row() -> np.ndarray:
 class SpotWires(Wires):
     """Both connections of the gateway; cancels and orders in place of others go the way of orders."""
 
-    ORDERS = (b"POST /api/v3/order",)
+    orders = b"POST /api/v3/order"
 
     def _ask(self, data: bytes) -> Reply:
         head, _, body = data.partition(b"\r\n\r\n")
@@ -89,7 +89,7 @@ class SpotWires(Wires):
 
 
 class SpotRig(DeskRig):
-    """One life of the gateway; account 0 is ours and begins without a coin, account 1 makes the book."""
+    """One life of the gateway; account 0 is ours and begins without a coin, account 1 makes the book, account 2 takes."""
 
     def __init__(
         self,
@@ -104,8 +104,9 @@ class SpotRig(DeskRig):
     ) -> None:
         """`coins_e8` : of BTC before the session. `copies` : of what the stream tells; 0: it is silent."""
         if before is None:
-            money = ({"USDT": 10**8 * E8, "BTC": coins_e8}, {"USDT": 10**9 * E8, "BTC": 10**5 * E8})
-            owners = [Owner("ab"[index], one, (Tier(0, 1_000, 1_000),)) for index, one in enumerate(money)]
+            rich = {"USDT": 10**9 * E8, "BTC": 10**5 * E8}
+            money = ({"USDT": 10**8 * E8, "BTC": coins_e8}, rich, dict(rich))
+            owners = [Owner("abc"[index], one, (Tier(0, 1_000, 1_000),)) for index, one in enumerate(money)]
             self.desk = Desk(folder, scenario=WIDE + scenario, owners=Owners(owners))
             self.make_book()
             self.wires = private_wires(1, 1)
