@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from bot4.adapters.bybit.private import BybitPrivate, Keys
+from bot4.adapters.binance.private import BinancePrivate
+from bot4.adapters.bybit.private import BybitPrivate
 from bot4.adapters.ccxt.private import CcxtPrivate
 from bot4.adapters.ccxt.process import CcxtCaller, CcxtListener, CcxtProcess
 from bot4.adapters.ccxt.words import WORDS as CCXT_WORDS
@@ -25,6 +26,7 @@ from bot4.log import start_log
 from bot4.model.errors import SettingsError
 from bot4.model.records import EXEC_REPORT, words
 from bot4.ports.gateway import Caller, Listener, Private
+from bot4.ports.gateway_values import Keys
 from bot4.settings.schema import Gateway
 from bot4.shm.spsc_ring import consume, has_space, peek_order, push_order, ring_recover
 from bot4.shm.wires import Wires, private_wires
@@ -34,7 +36,6 @@ from workers.plan import Plan
 CONNECTIONS = 6
 ASK_S = 30.0  # for ccxt to be imported and to have found the markets
 GUARD_S, LEAST_GUARD_S = 60, 3
-WORDS = {"bybit_linear": BybitPrivate}
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -52,6 +53,8 @@ def check_gateway(file: Path, venue: str, gateway: Gateway) -> None:
                 f"{at}.{field}: {parts.hostname} is another machine: live trading there needs the strategy's "
                 "certificate, which does not exist yet; name 127.0.0.1"
             )
+    if gateway.dead_man_s and venue == "binance_spot":
+        raise SettingsError(f"{at}.dead_man_s: the venue has no dead-man's switch; leave it out, or write 0")
     if gateway.dead_man_s and gateway.dead_man_s < LEAST_GUARD_S:
         raise SettingsError(f"{at}.dead_man_s: {gateway.dead_man_s} is too short; write 0, or {LEAST_GUARD_S} to 300")
     if gateway.ccxt is not None:
@@ -110,13 +113,14 @@ def ccxt_process(
 
 
 def connect(
-    venue: str, gateway: Gateway, symbols: Sequence[str], instruments: np.ndarray, whole: bool = False
+    venue: str, gateway: Gateway, symbols: Sequence[str], instruments: np.ndarray, quote: str, whole: bool = False
 ) -> tuple[Private, Caller, Listener]:
     """The venue's words and connections, with the key: natively, or through ccxt in a process of its own.
 
     Parameters
     ----------
     symbols, instruments : that are traded
+    quote : what all money of the account is counted in
     whole : what the account has of other instruments is no less ours
     """
     keys = Keys(*read_key_file(str(gateway.key_file), f"venue.{venue}.key_file"))
@@ -124,10 +128,15 @@ def connect(
         words = CcxtPrivate(CCXT_WORDS[venue], symbols, instruments, whole)
         process = ccxt_process(venue, gateway, keys, words)
         return words, CcxtCaller(process), CcxtListener(process)
-    context = verified_context(Path(gateway.ca_file) if gateway.ca_file else None)
+    context, rest_url = verified_context(Path(gateway.ca_file) if gateway.ca_file else None), str(gateway.rest_url)
+    native: Private
+    if venue == "binance_spot":
+        native = BinancePrivate(keys, rest_url, symbols, instruments, quote, whole)
+    else:
+        native = BybitPrivate(keys, rest_url, symbols, instruments, whole)
     return (
-        WORDS[venue](keys, str(gateway.rest_url), symbols, instruments, whole),
-        HttpCaller(str(gateway.rest_url), context, CONNECTIONS, only_loopback),
+        native,
+        HttpCaller(rest_url, context, CONNECTIONS, only_loopback),
         PrivateListener(str(gateway.ws_private_url), context, only_loopback),
     )
 
@@ -137,7 +146,7 @@ def build(plan: Plan, wires: Wires, name: str, attempt: int) -> GatewayAgent:
     hide_memory()
     log = start_log("gateway")
     gateway = plan.gateways[plan.traded]
-    side = connect(plan.traded, gateway, [symbol for symbol, _ in plan.symbols], plan.instruments)
+    side = connect(plan.traded, gateway, [symbol for symbol, _ in plan.symbols], plan.instruments, plan.quote)
     has_lost = settle_log(plan.gateway_path)
     return GatewayAgent(
         wires,

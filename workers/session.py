@@ -225,6 +225,7 @@ def prepare(options: StartOptions, ask_venues: bool = True) -> Prepared:
         recorder=recorder_of(settings, folder.name),
         gateways=gateways,
         traded=traded,
+        quote=settings.account.quote,
         latencies=latencies_of(settings),
         queue=queue_of(settings),
         history=_history(settings, symbols),

@@ -76,7 +76,7 @@ def _take_back(
     hide_memory()
     listed = [one for one in instruments if one.venue == venue]
     symbols, records = [one.symbol for one in listed], instrument_sizes(listed, str(file))
-    private, caller, _ = connect(venue, gateway, symbols, records, whole=True)
+    private, caller, _ = connect(venue, gateway, symbols, records, session.account.quote, whole=True)
     try:
         return venue, Withdrawal(private, caller, flatten, timeout_s).run(), list(private.symbols)
     finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from rig.exchange_bybit import BTC, BybitServer
 
-from bot4.adapters.bybit.private import BybitPrivate, Keys
+from bot4.adapters.bybit.private import BybitPrivate
 from bot4.adapters.net.caller import HttpCaller
 from bot4.adapters.net.dial import verified_context
 from bot4.adapters.net.listener import PrivateListener
@@ -26,6 +26,7 @@ from bot4.model.records import (
     words,
 )
 from bot4.ports.gateway import Caller, Listener, Private
+from bot4.ports.gateway_values import Keys
 from bot4.shm.spsc_ring import consume, peek_order, push_order
 from bot4.shm.wires import private_wires
 

@@ -6,11 +6,11 @@ import numpy as np
 from rig.exchange_bybit import BTC
 from rig.gateway import Exchange, GatewayRig
 
-from bot4.adapters.bybit.private import Keys
 from bot4.adapters.ccxt.private import CcxtPrivate
 from bot4.adapters.ccxt.process import CcxtCaller, CcxtListener
 from bot4.adapters.ccxt.words import BybitLinear
 from bot4.ports.gateway import Caller, Listener, Private
+from bot4.ports.gateway_values import Keys
 from bot4.settings.schema import Gateway
 from workers.gateway import ccxt_process
 

@@ -7,7 +7,7 @@ proves nothing: a network that failed, a venue that is overloaded, an error that
 """
 
 from collections.abc import Mapping, Sequence
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
@@ -63,13 +63,10 @@ from bot4.ports.gateway import (
     Told,
     TradeRow,
 )
+from bot4.ports.gateway_values import UNREADABLE, exact_e8, milliseconds, paid_e8, reason_of, units, word
 from bot4.ports.venue import Done, Refused, Unknown
 
 _PAUSE_S = 1.0
-_MOST = 2**63  # of money in 1e-8
-_MOST_UNITS = 2**53  # of ticks or lots: sums of many still fit
-_MOST_MS = 4_000_000_000_000  # 2096; times in ns fit, whatever the clocks' offset is
-_UNREADABLE = (msgspec.DecodeError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError)
 
 # by the names of `words`
 _CODES = {
@@ -119,52 +116,10 @@ class Answer(msgspec.Struct):
     raised: Raised | None = None
 
 
-def _bounded(scaled: Decimal) -> int:
-    if not -_MOST < scaled < _MOST:
-        raise ValueError(f"{scaled:.3e} does not fit")
-    return int(scaled)
-
-
-def _e8(text: str) -> int:
-    """Exact, in 1e-8; ValueError, ArithmeticError."""
-    scaled = Decimal(text).scaleb(8)
-    if scaled != scaled.to_integral_value():
-        raise ValueError(f"{text} has more than eight decimals")
-    return _bounded(scaled)
-
-
-def _up_e8(text: str) -> int:
-    return _bounded(Decimal(text).scaleb(8).to_integral_value(ROUND_CEILING))
-
-
-def _units(text: str, unit_e8: int) -> int:
-    units, rest = divmod(_e8(text or "0"), unit_e8)
-    if rest or not 0 <= units < _MOST_UNITS:
-        raise ValueError(f"{text} is no multiple that can be")
-    return units
-
-
-def _ms(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < _MOST_MS:
-        raise ValueError(f"{value} is no time")
-    return value
-
-
-def _word(row: Mapping[str, Any], name: str) -> str:
-    word = row[name]
-    if not isinstance(word, str):
-        raise TypeError(f"{name} is no text")
-    return word
-
-
 def _side(row: Mapping[str, Any], plus: str, minus: str) -> int:
     if row["side"] not in (plus, minus):
         raise ValueError(f"side {str(row['side'])[:40]}")
     return SIDE_BUY if row["side"] == plus else SIDE_SELL
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error)[:100]}"
 
 
 class CcxtPrivate:
@@ -209,7 +164,7 @@ class CcxtPrivate:
                 return f"{at}: ccxt says that it settles in {found['quote']}; trade what settles in {self._words.quote}"
             ours = {"tick_size": sizes.tick_e8, "lot_size": sizes.lot_e8}
             for field, size_e8 in ours.items():
-                theirs = _e8(found[field])
+                theirs = exact_e8(found[field])
                 if size_e8 % theirs or (field == "tick_size" and size_e8 != theirs):
                     return f'{at}: {field}: {from_e8(size_e8)} is not ccxt\'s; write "{from_e8(theirs)}"'
         return ""
@@ -234,11 +189,15 @@ class CcxtPrivate:
             reduce_only=bool(order.flags & ORDER_REDUCE_ONLY),
         )
 
+    def replace(self, order: OrderIntent, link: str, gone: str) -> Call | None:
+        """See ports/gateway.py. What only reduces a contract holds nothing back."""
+        return None
+
     def cancel(self, instrument: int, link: str) -> Call:
         """See ports/gateway.py."""
         return self._call(CALL_CANCEL, "cancel", symbol=self._sizes[instrument].symbol, link=link, venue_id="")
 
-    def amend(self, instrument: int, link: str, qty_lots: int, stop_ticks: int) -> Call:
+    def amend(self, instrument: int, link: str, qty_lots: int, stop_ticks: int) -> Call | None:
         """See ports/gateway.py."""
         sizes = self._sizes[instrument]
         qty, stop = (from_e8(one) for one in (qty_lots * sizes.lot_e8, stop_ticks * sizes.tick_e8))
@@ -264,6 +223,10 @@ class CcxtPrivate:
     def ask_ended(self, instrument: int, link: str) -> Call:
         """See ports/gateway.py."""
         return self._call(CALL_QUERY, "order_ended", symbol=self._sizes[instrument].symbol, link=link)
+
+    def ask_owner(self, instrument: int, venue_id: str) -> Call:
+        """See ports/gateway.py."""
+        return self._call(CALL_QUERY, "owner", symbol=self._sizes[instrument].symbol, venue_id=venue_id)
 
     def ask_open(self, cursor: str) -> Call:
         """See ports/gateway.py."""
@@ -319,8 +282,8 @@ class CcxtPrivate:
             answer = msgspec.json.decode(reply.body, type=Answer)
             if answer.raised is None:
                 return Done(self._value(call, answer.done))
-        except _UNREADABLE as error:
-            return Unknown(f"an answer to {call.name} that cannot be read ({_reason(error)})")
+        except UNREADABLE as error:
+            return Unknown(f"an answer to {call.name} that cannot be read ({reason_of(error)})")
         return self._raised(call, answer.raised)
 
     def _raised(self, call: Call, raised: Raised) -> Outcome:
@@ -342,7 +305,7 @@ class CcxtPrivate:
             return done
         if name in ("cancel_all", "cancel_but_stops"):
             return [str(one) for one in done]
-        if name in ("order", "order_ended"):
+        if name in ("order", "order_ended", "owner"):
             if done is None:
                 return None
             row = self._order(done)
@@ -351,13 +314,13 @@ class CcxtPrivate:
             return row
         if name in ("open", "ended", "trades"):
             read: Any = self._execution if name == "trades" else self._order
-            return Page(tuple(self._ours(read, done["rows"])), _word(done, "cursor"))
+            return Page(tuple(self._ours(read, done["rows"])), word(done, "cursor"))
         if name == "positions":
             return self._ours(self._position, done)
         if name == "cash":
-            return _e8(done)
+            return exact_e8(done)
         if name == "time":
-            return _ms(done) * 1_000_000
+            return milliseconds(done) * 1_000_000
         if not isinstance(done, str):
             raise TypeError("what is said of the key is no text")
         return done
@@ -368,15 +331,15 @@ class CcxtPrivate:
             raise TypeError("no list")
         made = []
         for row in rows:
-            symbol = _word(row, "symbol")
+            symbol = word(row, "symbol")
             try:
                 if self._whole and symbol not in self._index:
                     self._index[symbol] = len(self._sizes)
                     self._sizes.append(_Sizes(symbol, 1, 1, 1))
                 made.append(read(row))
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 if symbol in self._index:
-                    raise ValueError(f"{symbol}: {_reason(error)}") from None
+                    raise ValueError(f"{symbol}: {reason_of(error)}") from None
         return [one for one in made if one is not None]
 
     def _order(self, row: Mapping[str, Any]) -> OrderRow | None:
@@ -384,7 +347,7 @@ class CcxtPrivate:
         if index is None:
             return None
         sizes, is_stop = self._sizes[index], bool(row["stop"])
-        cum = _units(row["filled"], sizes.lot_e8)
+        cum = units(row["filled"], sizes.lot_e8)
         status, code = _STATES[row["status"]], 0
         if status == REPORT_REJECT:
             code = VENUE_BAD_REQUEST
@@ -394,19 +357,19 @@ class CcxtPrivate:
                 status = REPORT_EXPIRED
         kind = TYPE_STOP_MARKET if is_stop else TYPE_MARKET if row["type"] == "market" else TYPE_LIMIT
         return OrderRow(
-            link=_word(row, "link"),
-            venue_id=_word(row, "venue_id"),
+            link=word(row, "link"),
+            venue_id=word(row, "venue_id"),
             instrument=index,
             side=_side(row, "buy", "sell"),
             type=kind,
             status=status,
             code=code,
-            price_ticks=_units(row["price"], sizes.tick_e8) if kind == TYPE_LIMIT else 0,
-            stop_ticks=_units(row["stop"], sizes.tick_e8),
-            qty_lots=_units(row["qty"], sizes.lot_e8),
+            price_ticks=units(row["price"], sizes.tick_e8) if kind == TYPE_LIMIT else 0,
+            stop_ticks=units(row["stop"], sizes.tick_e8),
+            qty_lots=units(row["qty"], sizes.lot_e8),
             cum_lots=cum,
             is_triggered=is_stop and (bool(row["is_triggered"]) or cum > 0),
-            updated_ms=_ms(row["updated_ms"]),
+            updated_ms=milliseconds(row["updated_ms"]),
             is_reduce_only=bool(row["reduce_only"]),
         )
 
@@ -414,19 +377,19 @@ class CcxtPrivate:
         index = self._index.get(row["symbol"])
         if index is None:
             return None
-        sizes, when = self._sizes[index], _ms(row["time_ms"])
+        sizes, when = self._sizes[index], milliseconds(row["time_ms"])
         if row["what"] == "funding":
-            return FundingRow(_word(row, "key"), index, _up_e8(row["paid"]), when)
+            return FundingRow(word(row, "key"), index, paid_e8(row["paid"]), when)
         if row["fee_in"] not in ("", self._words.quote) and Decimal(row["fee"]):
             raise ValueError(f"a fee in {str(row['fee_in'])[:20]}")
         return TradeRow(
-            key=_word(row, "key"),
-            link=_word(row, "link"),
+            key=word(row, "key"),
+            link=word(row, "link"),
             instrument=index,
             side=_side(row, "buy", "sell"),
-            price_ticks=_units(row["price"], sizes.tick_e8),
-            qty_lots=_units(row["qty"], sizes.lot_e8),
-            fee_e8=_up_e8(row["fee"]),
+            price_ticks=units(row["price"], sizes.tick_e8),
+            qty_lots=units(row["qty"], sizes.lot_e8),
+            fee_e8=paid_e8(row["fee"]),
             time_ms=when,
         )
 
@@ -436,11 +399,11 @@ class CcxtPrivate:
             return None
         if row["is_hedged"]:
             raise ValueError("the account holds long and short positions apart; set it to one-way")
-        sizes, lots = self._sizes[index], _units(row["qty"], self._sizes[index].lot_e8)
+        sizes, lots = self._sizes[index], units(row["qty"], self._sizes[index].lot_e8)
         if not lots:
             return PositionRow(index, 0, 0)
         sign = _side(row, "long", "short")
-        return PositionRow(index, sign * lots, sign * (_e8(row["cost"]) // sizes.value_e8))
+        return PositionRow(index, sign * lots, sign * (exact_e8(row["cost"]) // sizes.value_e8))
 
     def limit_of(self, reply: Reply) -> int:
         """See ports/gateway.py."""
@@ -473,8 +436,8 @@ class CcxtPrivate:
         try:
             message = msgspec.json.decode(text)
             if "answered" in message:
-                return Told(answered=_word(message, "answered"))
+                return Told(answered=word(message, "answered"))
             read: Any = self._execution if message["what"] == "trades" else self._order
             return Told(tuple(self._ours(read, message["rows"])))
-        except _UNREADABLE as error:
-            raise ValueError(f"a message that cannot be read ({_reason(error)})") from None
+        except UNREADABLE as error:
+            raise ValueError(f"a message that cannot be read ({reason_of(error)})") from None

@@ -208,6 +208,11 @@ class Venue:
     async def _order_ended(self, asked: Mapping[str, Any], now_ms: int) -> Any:
         return await self._found(getattr(self.exchange, self.words.ended_call), asked)
 
+    async def _owner(self, asked: Mapping[str, Any], now_ms: int) -> Any:
+        fetch, symbol = getattr(self.exchange, self.words.ended_call), self._unified(asked["symbol"])
+        rows = await fetch(symbol, None, self.words.page, self.words.by_id(asked["venue_id"]))
+        return next((one for one in map(self.order, rows) if one["venue_id"] == asked["venue_id"]), None)
+
     async def _found(self, fetch: Callable[..., Awaitable[Any]], asked: Mapping[str, Any]) -> Any:
         link = asked["link"]
         rows = await fetch(self._unified(asked["symbol"]), None, self.words.page, self.words.named(link))

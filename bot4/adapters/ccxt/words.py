@@ -55,6 +55,11 @@ class BybitLinear:
         return {"orderLinkId": link}
 
     @staticmethod
+    def by_id(venue_id: str) -> dict[str, Any]:
+        """Parameters that name an order by the venue's id."""
+        return {"orderId": venue_id}
+
+    @staticmethod
     def cursor(rows: Sequence[Mapping[str, Any]]) -> str:
         """Of the next page, from the last one as ccxt has it; "": it was the last."""
         return next((str(row["info"]["nextPageCursor"]) for row in rows if "nextPageCursor" in row["info"]), "")
