@@ -50,7 +50,7 @@ def test_a_session_through_ccxt_whose_process_and_whose_execution_are_killed(tmp
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{REPOSITORY / 'tests'}")
     with trading(tmp_path, server, ccxt=True) as running:
         line = running.until(filled(1))
-        assert line["dead_man"] == "absent"
+        assert line["dead_man"] == "none at this venue"
         execution = line["workers"]["execution"]["pid"]
         first = child_of(execution)
         os.kill(first, signal.SIGKILL)

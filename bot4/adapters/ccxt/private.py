@@ -347,7 +347,7 @@ class CcxtPrivate:
         if index is None:
             return None
         sizes, is_stop = self._sizes[index], bool(row["stop"])
-        cum = units(row["filled"], sizes.lot_e8)
+        cum = units(word(row, "filled"), sizes.lot_e8)
         status, code = _STATES[row["status"]], 0
         if status == REPORT_REJECT:
             code = VENUE_BAD_REQUEST
@@ -364,9 +364,9 @@ class CcxtPrivate:
             type=kind,
             status=status,
             code=code,
-            price_ticks=units(row["price"], sizes.tick_e8) if kind == TYPE_LIMIT else 0,
-            stop_ticks=units(row["stop"], sizes.tick_e8),
-            qty_lots=units(row["qty"], sizes.lot_e8),
+            price_ticks=units(word(row, "price"), sizes.tick_e8) if kind == TYPE_LIMIT else 0,
+            stop_ticks=units(word(row, "stop"), sizes.tick_e8),
+            qty_lots=units(word(row, "qty"), sizes.lot_e8),
             cum_lots=cum,
             is_triggered=is_stop and (bool(row["is_triggered"]) or cum > 0),
             updated_ms=milliseconds(row["updated_ms"]),
@@ -379,7 +379,7 @@ class CcxtPrivate:
             return None
         sizes, when = self._sizes[index], milliseconds(row["time_ms"])
         if row["what"] == "funding":
-            return FundingRow(word(row, "key"), index, paid_e8(row["paid"]), when)
+            return FundingRow(word(row, "key"), index, paid_e8(word(row, "paid")), when)
         if row["fee_in"] not in ("", self._words.quote) and Decimal(row["fee"]):
             raise ValueError(f"a fee in {str(row['fee_in'])[:20]}")
         return TradeRow(
@@ -387,9 +387,9 @@ class CcxtPrivate:
             link=word(row, "link"),
             instrument=index,
             side=_side(row, "buy", "sell"),
-            price_ticks=units(row["price"], sizes.tick_e8),
-            qty_lots=units(row["qty"], sizes.lot_e8),
-            fee_e8=paid_e8(row["fee"]),
+            price_ticks=units(word(row, "price"), sizes.tick_e8),
+            qty_lots=units(word(row, "qty"), sizes.lot_e8),
+            fee_e8=paid_e8(word(row, "fee")),
             time_ms=when,
         )
 
@@ -399,11 +399,11 @@ class CcxtPrivate:
             return None
         if row["is_hedged"]:
             raise ValueError("the account holds long and short positions apart; set it to one-way")
-        sizes, lots = self._sizes[index], units(row["qty"], self._sizes[index].lot_e8)
+        sizes, lots = self._sizes[index], units(word(row, "qty"), self._sizes[index].lot_e8)
         if not lots:
             return PositionRow(index, 0, 0)
         sign = _side(row, "long", "short")
-        return PositionRow(index, sign * lots, sign * (exact_e8(row["cost"]) // sizes.value_e8))
+        return PositionRow(index, sign * lots, sign * (exact_e8(word(row, "cost")) // sizes.value_e8))
 
     def limit_of(self, reply: Reply) -> int:
         """See ports/gateway.py."""
