@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from rig.exchange_bybit import BTC, BybitServer
+from rig.journal import wait_for
 from rig.live_trading import trading, trading_settings
+from sim.test_gateway_ccxt import gone
 from sim.test_kill_program import fill_up, held, kill, still_open
 from sim.test_live_trading import FILLS, REPOSITORY, filled, judged, refused, stopped
 
@@ -59,7 +61,7 @@ def test_a_session_through_ccxt_whose_process_and_whose_execution_are_killed(tmp
         assert second not in (0, first)
         os.kill(execution, signal.SIGKILL)
         line = running.until(lambda line: line["kind"] == "status" and line["workers"]["execution"]["restarts"] > 0)
-        assert not Path(f"/proc/{second}").exists()
+        wait_for(lambda: gone(second))
         stopped(running, tmp_path)
     judged(server, tmp_path)
     by = seen.read_text().splitlines()
