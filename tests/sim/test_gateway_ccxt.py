@@ -96,6 +96,15 @@ def test_what_was_asked_for_too_long_ago_is_not_sent(tmp_path, calm):
     assert links(calm)[0]["7" * 32] == 0
 
 
+def test_what_is_under_way_when_it_dies_is_told_as_unanswered(tmp_path, calm):
+    with CcxtRig(tmp_path, calm).ready() as rig:
+        rig.process.under_way[98] = time.monotonic_ns() + 10**11
+        before = rig.process.pid
+        os.kill(before, signal.SIGKILL)
+        wait_for(lambda: rig.process.turn() or rig.process.pid != before)
+        assert "ended" in dict(rig.process.replies)[98].error
+
+
 def test_garbage_in_answers_ends_nothing(tmp_path, calm):
     with CcxtRig(tmp_path, calm).ready() as rig:
         before = rig.process.pid
