@@ -7,19 +7,29 @@ import asyncio
 import json
 import os
 import signal
+import ssl
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+import trustme
 from rig.exchange_bybit import BTC
 from rig.exchange_bybit_ccxt import OPTIONS
-from rig.gateway import Exchange
+from rig.gateway import Exchange, instrument_row
 from rig.gateway_ccxt import CcxtRig
 from rig.journal import wait_for
 from sim.test_gateway import ended, link, links, make_flat
 
+from bot4.adapters.ccxt.private import CcxtPrivate
 from bot4.adapters.ccxt.serve import NotSentError, _Request, _request, made, point
+from bot4.adapters.ccxt.words import BybitLinear
 from bot4.model import enums as e
+from bot4.ports.gateway_values import Keys
+from bot4.settings.schema import Gateway
+from workers.gateway import ccxt_process
 
 pytestmark = pytest.mark.compiled
 
@@ -158,6 +168,52 @@ def test_an_order_is_one_request_whatever_ccxt_would_do(tmp_path, calm):
     sent = links(calm)[0]
     calm.be("maker")
     assert sent[orders[0]] > 1 and sent[orders[1]] == 1
+
+
+class _Elsewhere(BaseHTTPRequestHandler):
+    """Whoever asks is sent to another place."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        self.send_response(307)
+        self.send_header("Location", "/elsewhere")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+def why_not(ready):
+    """Why ccxt's process does not come up there."""
+    gateway = Gateway(rest_url=ready["rest"], ws_private_url=ready["rest"], ca_file=ready["ca"], ccxt="bybit")
+    process = ccxt_process("bybit_linear", gateway, Keys("", ""), CcxtPrivate(BybitLinear, [BTC], instrument_row()))
+    try:
+        wait_for(lambda: process.turn() or process.trouble)
+        return process.trouble
+    finally:
+        process.close()
+
+
+def test_a_venue_that_sends_us_elsewhere_is_not_followed(tmp_path):
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Elsewhere)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        rest = f"https://127.0.0.1:{server.server_address[1]}"
+        assert "the venue sends us elsewhere" in why_not({"rest": rest, "ca": str(tmp_path / "ca.pem")})
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert _Elsewhere.asked and not any("elsewhere" in path for path in _Elsewhere.asked)
+
+
+def test_another_machine_is_not_even_dialled():
+    assert "live trading beyond this machine" in why_not({"rest": "https://192.0.2.1", "ca": None})
 
 
 def test_a_contract_of_another_size_is_refused_before_anything_is_asked(tmp_path, calm):

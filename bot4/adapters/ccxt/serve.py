@@ -111,6 +111,11 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def _reason(error: BaseException) -> str:
+    """What an error says, and what it came of: ccxt's own name the request alone."""
+    return f"{error} ({_reason(error.__cause__)})" if error.__cause__ is not None else str(error)
+
+
 class Venue:
     """One account at one venue through ccxt.
 
@@ -144,7 +149,7 @@ class Venue:
 
     def words_of(self, error: Exception) -> str:
         """An error's text, without what nobody may read."""
-        text = str(error)
+        text = _reason(error)
         for secret in self._secrets:
             text = text.replace(secret, "...")
         return text[:_TEXT]
@@ -493,7 +498,7 @@ async def serve(ours: socket.socket, context: Callable[[str], SSLContext], allow
         await Server(Venue(told, exchange), reader, writer).run()
         beat.cancel()
     except Exception as error:  # what cannot begin says why; the gateway begins another one
-        say(writer, {"failed": f"{type(error).__name__}: {str(error)[:_TEXT]}"})
+        say(writer, {"failed": f"{type(error).__name__}: {_reason(error)[:_TEXT]}"})
     finally:
         await writer.drain()
         writer.close()
