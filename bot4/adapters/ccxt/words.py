@@ -19,6 +19,7 @@ _BYBIT_CODES = {
     "110072": "duplicate", "110092": "would_trigger", "110093": "would_trigger", "110094": "filter",
     "170143": "no_market",
 }  # fmt: skip
+_BYBIT_FILTERS = ("number of contracts", "qty", "price", "order value")  # of a code that means a wrong request, too
 _BYBIT_ENDS = {
     "EC_PostOnlyWillTakeLiquidity": "post_only", "CancelByReduceOnly": "reduced", "CancelBySmp": "self_trade",
     "EC_BySelfMatch": "self_trade", "EC_NoEnoughQtyToFill": "not_whole", "EC_NoImmediateQtyToFill": "expired",
@@ -90,8 +91,11 @@ class BybitLinear:
         """What the venue's own words prove: why it has not done what was asked, "done", or "" for nothing."""
         found = _BYBIT_CODE.search(text)
         code = found[1] if found else ""
-        if code == "10001" and name == "amend" and _UNCHANGED in text.lower():
-            return "done"
+        if code == "10001":
+            said = text.lower()
+            if name == "amend" and _UNCHANGED in said:
+                return "done"
+            return "filter" if any(one in said for one in _BYBIT_FILTERS) else ""
         return _BYBIT_CODES.get(code, "")
 
     @staticmethod

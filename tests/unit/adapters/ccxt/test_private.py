@@ -64,6 +64,8 @@ def test_an_order_is_said_in_exact_decimals(private):
         (("InvalidNonce", "NetworkError", "OperationFailed"), "", e.VENUE_TIME),
         (("RateLimitExceeded", "NetworkError"), "", e.VENUE_RATE),
         (("ExchangeError",), 'bybit {"retCode":110093,"retMsg":"x"}', e.VENUE_STOP_WOULD_TRIGGER),
+        (("BadRequest",), 'bybit {"retCode":10001,"retMsg":"Qty invalid"}', e.VENUE_FILTER),
+        (("BadRequest",), 'bybit {"retCode":10001,"retMsg":"side"}', e.VENUE_BAD_REQUEST),
     ],
 )
 def test_what_proves_that_an_order_was_refused(private, bases, text, code):
