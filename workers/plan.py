@@ -110,6 +110,7 @@ class Plan:
     recorder: RecorderSpec | None = None  # None: nothing is recorded
     gateways: dict[str, Gateway] = field(default_factory=dict)  # of a live feed: where each venue is reached
     traded: str = ""  # the real venue that orders go to
+    quote: str = ""  # what all money of the account is counted in
     spike_bps: int = 0  # a price further from the last mid is not believed; 0: any is
     time_limit_ns: int = 0  # a message so much earlier or later than others by the venue's time is none; 0: any is
     latencies: tuple[Latency | None, Latency | None, Latency | None] = (None, None, None)  # orders, cancels, reports

@@ -191,13 +191,16 @@ def prepare(options: StartOptions, ask_venues: bool = True) -> Prepared:
     symbols = tuple(chosen)
     gateways = gateways_of(settings, symbols) if feed.kind == "live" else {}
     if traded:
-        from workers.gateway import check_gateway  # nothing to a session on paper
+        from workers.gateway import ask_ccxt, check_gateway  # nothing to a session on paper
 
         check_gateway(settings.path, traded, gateways[traded])
     if gateways and ask_venues:
         from workers.venue_check import check_instruments  # decoders and connections are nothing to a replay
 
         warnings = [*warnings, *check_instruments(settings, symbols, gateways, traded)]
+        if traded and gateways[traded].ccxt is not None:
+            sizes = instrument_records(settings, symbols, 1)
+            warnings += ask_ccxt(settings.path, traded, gateways[traded], [symbol for symbol, _ in symbols], sizes)
     placement = _place(settings, options, paced, len(symbols))
     params = _strategy_parameters(settings)
     state = Path(settings.state.folder)
@@ -229,6 +232,7 @@ def prepare(options: StartOptions, ask_venues: bool = True) -> Prepared:
         recorder=recorder_of(settings, folder.name),
         gateways=gateways,
         traded=traded,
+        quote=settings.account.quote,
         latencies=latencies_of(settings),
         data_latency=data_latency,
         queue=queue_of(settings),

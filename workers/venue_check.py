@@ -12,7 +12,7 @@ from bot4.adapters.net.dial import Cancel, verified_context
 from bot4.adapters.net.rest import get
 from bot4.model.errors import SettingsError
 from bot4.ports.feed import Instrument, MessageError
-from bot4.settings.schema import Gateway, Settings
+from bot4.settings.schema import SPOT_VENUES, Gateway, Settings
 from workers.venues import DECODERS, streams_of
 
 ASK_S = 10.0
@@ -65,7 +65,24 @@ def check_instruments(
                 _compare_bounds(settings, venue, found[symbol])
             if found[symbol].status != TRADING:
                 told.append(f"{symbol}: {venue} says {found[symbol].status} of it; nothing may come for it.")
+        if venue == traded and venue in SPOT_VENUES:
+            _check_coins(settings, venue, [found[symbol] for symbol, of in symbols if of == venue])
     return told
+
+
+def _check_coins(settings: Settings, venue: str, traded: Sequence[Instrument]) -> None:
+    """What is held of a coin has to be one instrument's alone, and nothing but its own trades may move it."""
+    file = settings.path.with_name("instruments.toml")
+    for one in traded:
+        others = [other.symbol for other in traded if other is not one and one.base in (other.base, other.quote)]
+        if others:
+            raise SettingsError(
+                f"{file}: {one.symbol}: {one.base} is a coin of {others[0]} too, so nobody could say whose position it "
+                "is; trade one of them"
+            )
+        if venue == "binance_spot" and (one.base == "BNB" or one.symbol != one.base + one.quote):
+            why = "fees are taken of it" if one.base == "BNB" else f"it is no {one.base}{one.quote}"
+            raise SettingsError(f"{file}: {one.symbol}: cannot be traded on {venue}, {why}; name another one")
 
 
 def _compare_bounds(settings: Settings, venue: str, theirs: Instrument) -> None:

@@ -47,6 +47,7 @@ TAU_S = Integer("TAU_S", 1, 86_400, "seconds")
 QUEUE_MODEL = Text("QUEUE_MODEL", "[a-z][a-z0-9:.-]{1,20}", f"one of {QUEUE_FORM}")
 FILE = Text("FILE", r"[^\x00-\x1f]{1,512}", "a file name")
 DEAD_MAN_S = Integer("DEAD_MAN_S", 0, 300, "seconds")
+CCXT = Text("CCXT", "[a-z0-9]{2,32}", 'ccxt\'s name of a venue, such as "bybit"')
 TOTALS_GRID_MS = Integer("TOTALS_GRID_MS", 1, 60_000, "milliseconds")
 RECORD_FOLDER = Text("RECORD_FOLDER", r"[^\x00-\x1f]{1,512}", "a folder name")
 RECORD_RAW = Choice("RECORD_RAW", ("off", "on"))
@@ -102,7 +103,7 @@ DAY_OFFSET_MINUTES = Integer("DAY_OFFSET_MINUTES", 0, 1_439, "minutes after midn
 # --- instruments -----------------------------------------------------------------------------------------------------
 SYMBOL = Text("SYMBOL", "[A-Z0-9][A-Z0-9_/-]{0,31}", 'the venue\'s symbol in capitals, such as "BTCUSDT"')
 LIVE_VENUES = ("binance_spot", "binance_usdm", "bybit_spot", "bybit_linear", "kraken", "coinbase")
-TRADED_VENUES = ("bybit_linear",)  # that orders can be sent to
+TRADED_VENUES = ("bybit_linear", "binance_spot")  # that orders can be sent to
 VENUE = Choice("VENUE", (*LIVE_VENUES, "synthetic"))
 SPOT_VENUES = ("binance_spot", "bybit_spot", "kraken", "coinbase", "synthetic")  # no short position there
 TICK_SIZE = Amount("TICK_SIZE", "0.00000001", "100000", "quote currency")
@@ -175,7 +176,7 @@ class SimulatedVenue(Table, frozen=True):
 class Gateway(Table, frozen=True):
     """Where a venue is reached; what is left out is the venue's own public address, and the system's certificates.
 
-    The last two are those of the venue that a live session trades on.
+    The last four are those of the venue that a live session trades on.
     """
 
     rest_url: Annotated[str | None, URL] = None
@@ -184,6 +185,7 @@ class Gateway(Table, frozen=True):
     ws_private_url: Annotated[str | None, URL] = None
     key_file: Annotated[str | None, FILE] = None
     dead_man_s: Annotated[int | None, DEAD_MAN_S] = None
+    ccxt: Annotated[str | None, CCXT] = None  # ccxt's name of the venue: orders go through it; left out: natively
 
 
 class Venue(Table, frozen=True):

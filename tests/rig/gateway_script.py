@@ -8,11 +8,12 @@ from urllib.parse import parse_qs
 import numpy as np
 from rig.gateway import ACCOUNT, GatewayRig, instrument_row
 
-from bot4.adapters.bybit.private import BybitPrivate, Keys
+from bot4.adapters.bybit.private import BybitPrivate
 from bot4.engine.gateway import GatewayAgent
 from bot4.engine.gateway_log import GatewayLog
 from bot4.model.records import EXEC_REPORT, ORDER_INTENT, SESSION
 from bot4.ports.gateway import Reply
+from bot4.ports.gateway_values import Keys
 from bot4.shm.wires import private_wires
 
 BTC = "BTCUSDT"

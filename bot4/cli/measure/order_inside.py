@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from bot4.adapters.bybit.private import BybitPrivate, Keys
+from bot4.adapters.bybit.private import BybitPrivate
 from bot4.adapters.exchange.certificate import make_context
 from bot4.adapters.net.caller import HttpCaller
 from bot4.adapters.net.dial import verified_context
@@ -39,6 +39,7 @@ from bot4.model.errors import Bot4Error
 from bot4.model.intent import intent_of
 from bot4.model.records import EXEC_REPORT, INSTRUMENT, ORDER_INTENT, SESSION, words
 from bot4.ports.gateway import Reply
+from bot4.ports.gateway_values import Keys
 from bot4.shm.spsc_ring import consume, peek_order, push_order
 from bot4.shm.wires import private_wires
 

@@ -220,7 +220,7 @@ def test_edge_of_its_bound_is_accepted_by_the_bound(file, path, bound):
         Amount: lambda: [bound.low, bound.high],
         Choice: lambda: list(bound.options),
         Truth: lambda: [True, False],
-        Text: lambda: [{"URL": "wss://a.b:1/c", "QUEUE_MODEL": "log"}.get(bound.name, "A")],
+        Text: lambda: [{"URL": "wss://a.b:1/c", "QUEUE_MODEL": "log", "CCXT": "okx"}.get(bound.name, "A")],
         AutoCores: lambda: ["auto", [0], [bound.high], (1, 0)],
         Parameters: lambda: [{}, {"a_1": 1, "b": -1e15}, {"c": 0.5}],
     }[type(bound)]()

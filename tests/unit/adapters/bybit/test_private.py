@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rig.gateway import instrument_row
 
-from bot4.adapters.bybit.private import BybitPrivate, Keys
+from bot4.adapters.bybit.private import BybitPrivate
 from bot4.model.enums import VENUE_RATE
 from bot4.model.intent import OrderIntent
 from bot4.ports.gateway import Page, Reply, Told
+from bot4.ports.gateway_values import Keys
 from bot4.ports.venue import Done, Refused, Unknown
 
 WORDS = BybitPrivate(Keys("k" * 18, "s" * 36), "https://127.0.0.1:1", ["BTCUSDT"], instrument_row())
