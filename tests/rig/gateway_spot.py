@@ -89,7 +89,7 @@ class SpotWires(Wires):
 
 
 class SpotRig(DeskRig):
-    """One life of the gateway; account 0 is ours and begins without a coin, account 1 makes the book, account 2 takes."""
+    """One life of the gateway; account 0 is ours and has no coin, account 1 makes the book, account 2 takes."""
 
     def __init__(
         self,

@@ -1,0 +1,120 @@
+"""Live sessions on Binance Spot as a user starts them, over TLS with a key from a file; the ledger is the judge."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+from rig.live_spot import DUST_E8, LOT_E8, SpotBooks, SpotServer, spot_settings
+from rig.session import Running
+from sim.test_kill_program import kill
+from sim.test_live_trading import REPOSITORY, filled, refused
+
+from bot4.adapters.exchange.number import text_e8
+from workers.session import StartOptions, prepare
+
+pytestmark = pytest.mark.compiled
+FILLS, KILLS = 8, 2
+
+
+@pytest.fixture(autouse=True)
+def strategies_are_found(monkeypatch):
+    """The workers import the busy strategy, which lies in the tests."""
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY / "tests"))
+
+
+@pytest.fixture
+def server(tmp_path):
+    with SpotServer(tmp_path / "exchange") as made:
+        yield made
+
+
+@contextmanager
+def trading(folder, server):
+    """A live session, which nobody but the test ends."""
+    running = Running(spot_settings(folder, server.ready), "--feed", "live", "--report", folder / "report")
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+def stopped(running, folder):
+    """Stop it as a user does."""
+    running.until(filled(FILLS))
+    command = [sys.executable, "-m", "bot4.cli.supervisor", "stop", "--config", folder / "config" / "live.toml"]
+    told = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120, check=False)
+    code, _, error = running.finish()
+    assert (code, told.returncode) == (0, 0), (error, told.stderr)
+
+
+def judged(server, folder):
+    """Coins and cash are the exchange's to the smallest unit, what is held has its stop, no order went out twice."""
+    held, resting = server.coins(), server.resting()
+    server.conserved()
+    server.stop()
+    books = SpotBooks(server.ledger, folder / "config" / "state")
+    assert books.held["BTC"] == held == books.told_lots * LOT_E8 + books.rest_e8
+    assert books.gained["USDT"] == books.told_gain_e8 != 0
+    assert len(books.fills) == len(books.told) >= FILLS
+    assert max(books.sent.values()) == max(books.accepted.values()) == 1
+    journaled = {f"{int(one['id_hi']):016x}{int(one['id_lo']):016x}" for one in books.intents}
+    assert set(books.accepted) <= set(books.sent) <= journaled
+    assert [row["origQty"] for row in resting] == [text_e8(books.told_lots * LOT_E8)] * bool(books.told_lots)
+    assert {row["type"] for row in resting} <= {"STOP_LOSS"}
+    return books
+
+
+def test_a_live_session_ends_with_the_exchanges_own_numbers(tmp_path, server):
+    with trading(tmp_path, server) as running:
+        stopped(running, tmp_path)
+    books = judged(server, tmp_path)
+    assert books.rest_e8 != DUST_E8, "fees were taken of the coin"
+    assert any(one["type"] == 3 for one in books.intents), "stops"
+
+
+def test_execution_killed_in_the_middle_loses_and_doubles_nothing(tmp_path, server):
+    with trading(tmp_path, server) as running:
+        for killed in range(KILLS):
+            line = running.until(filled(FILLS * killed // KILLS))
+            os.kill(line["workers"]["execution"]["pid"], signal.SIGKILL)
+            running.until(lambda line, killed=killed: line["kind"] == "status"
+                          and line["workers"]["execution"]["restarts"] > killed)  # fmt: skip
+        stopped(running, tmp_path)
+    judged(server, tmp_path)
+
+
+def test_what_a_session_on_coins_does_not_start_with(tmp_path, server):
+    config = spot_settings(tmp_path, server.ready)
+    prepare(StartOptions(config=config, feed="live"))
+    text = config.read_text()
+    config.write_text(text.replace("key_file", "dead_man_s = 30\nkey_file"))
+    assert "dead_man_s: the venue has no dead-man's switch" in refused(config)
+    config.write_text(text)
+    instruments = config.with_name("instruments.toml")
+    instruments.write_text(instruments.read_text().replace('"0.01"', '"0.1"', 1))
+    assert 'tick_size: 0.1 is not that of binance_spot for BTCUSDT; write "0.01"' in refused(config)
+
+
+def test_the_kill_switch_takes_back_by_name_and_flattens_under_the_stop(tmp_path, server):
+    config = spot_settings(tmp_path, server.ready)
+    last = float(server.get("ticker/price", symbol="BTCUSDT")["price"])
+    server.done("POST", "order", symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.02")
+    lots = server.coins() // LOT_E8
+    guard = {"stopPrice": f"{last * 0.8:.2f}", "quantity": text_e8(lots * LOT_E8), "type": "STOP_LOSS"}
+    server.done("POST", "order", symbol="BTCUSDT", side="SELL", **guard)
+    for number in range(5):
+        rests = {"type": "LIMIT", "timeInForce": "GTC", "quantity": "0.01", "price": f"{last * 0.9 - number:.2f}"}
+        server.done("POST", "order", symbol="BTCUSDT", side="BUY", **rests)
+    ether = {"type": "LIMIT", "timeInForce": "GTC", "quantity": "1", "price": "2500"}
+    server.done("POST", "order", symbol="ETHUSDT", side="BUY", **ether)
+    code, said = kill(config)
+    assert (code, said["proven"], said["left"], said["cancelled"], said["stops"]) == (0, True, [], 6, 1), said
+    assert said["positions"] == {"BTCUSDT": lots}
+    (left,) = server.resting()
+    assert left["type"] == "STOP_LOSS"
+    code, said = kill(config, "--flatten")
+    assert (code, said["proven"], said["positions"], said["stops"]) == (0, True, {}, 0), said
+    assert server.resting() == [] and 0 < server.coins() < LOT_E8
