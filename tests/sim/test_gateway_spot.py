@@ -260,7 +260,9 @@ def test_orders_of_which_nobody_can_say_whether_they_landed_are_found_out(tmp_pa
     placed, waiting, asked, took, guard = {}, set(), {}, [], None
     with rig:
         rig.until(lambda: rig.agent.is_ready)
+        end = rig.desk.now_ns + 1_200 * SECOND
         while rig.network.struck < wanted or waiting:
+            assert rig.desk.now_ns < end, "it comes to no end"
             if rig.network.struck < wanted and len(waiting) < FLIGHT:
                 lots, is_stop = int(dice.integers(20, 500)), False
                 if rig.lots() > 5_000 and dice.random() < 0.5:
