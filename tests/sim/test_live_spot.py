@@ -5,15 +5,21 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from decimal import Decimal
 
 import pytest
 from rig.live_spot import DUST_E8, LOT_E8, SpotBooks, SpotServer, spot_settings
 from rig.session import Running
 from sim.test_kill_program import kill
 from sim.test_live_trading import REPOSITORY, filled, refused
+from sim.test_take_up import LIVES, Life
 
 from bot4.adapters.exchange.number import text_e8
+from bot4.model.errors import SettingsError
+from bot4.ports.feed import Instrument
+from bot4.settings.loader import load
 from workers.session import StartOptions, prepare
+from workers.venue_check import _check_coins
 
 pytestmark = pytest.mark.compiled
 FILLS, KILLS = 8, 2
@@ -29,6 +35,8 @@ def strategies_are_found(monkeypatch):
 def server(tmp_path):
     with SpotServer(tmp_path / "exchange") as made:
         yield made
+    while LIVES:
+        LIVES.pop().running.close()
 
 
 @contextmanager
@@ -86,6 +94,17 @@ def test_execution_killed_in_the_middle_loses_and_doubles_nothing(tmp_path, serv
     judged(server, tmp_path)
 
 
+def test_a_start_after_the_death_of_everything_takes_the_session_up(tmp_path, server):
+    config = spot_settings(tmp_path, server.ready)
+    first = Life(tmp_path, config)
+    first.running.until(filled(FILLS // 2))
+    first.kill()
+    second = Life(tmp_path, config)
+    stopped(second.running, tmp_path)
+    second.running.close()
+    judged(server, tmp_path)
+
+
 def test_what_a_session_on_coins_does_not_start_with(tmp_path, server):
     config = spot_settings(tmp_path, server.ready)
     prepare(StartOptions(config=config, feed="live"))
@@ -96,6 +115,25 @@ def test_what_a_session_on_coins_does_not_start_with(tmp_path, server):
     instruments = config.with_name("instruments.toml")
     instruments.write_text(instruments.read_text().replace('"0.01"', '"0.1"', 1))
     assert 'tick_size: 0.1 is not that of binance_spot for BTCUSDT; write "0.01"' in refused(config)
+
+
+def coin(symbol, base, quote):
+    """An instrument as a venue's list has it."""
+    return Instrument(symbol, base, quote, "spot", "trading", *(Decimal(1),) * 3, None, None, Decimal(1))
+
+
+def test_a_coin_belongs_to_one_instrument_and_moves_by_its_trades_alone(tmp_path):
+    loaded = load(spot_settings(tmp_path, {"rest": "", "ws": "", "ca": "", "api_key": "", "api_secret": ""}))
+    bitcoin, ether = coin("BTCUSDT", "BTC", "USDT"), coin("ETHUSDT", "ETH", "USDT")
+    _check_coins(loaded, "binance_spot", [bitcoin, ether])
+    for traded, expected in (
+        ([bitcoin, coin("BTCUSDC", "BTC", "USDC")], "BTC is a coin of BTCUSDC too"),
+        ([ether, coin("SOLETH", "SOL", "ETH")], "ETH is a coin of SOLETH too"),
+        ([coin("BNBUSDT", "BNB", "USDT")], "fees are taken of it"),
+        ([coin("USDTBTC", "BTC", "USDT")], "it is no BTCUSDT"),
+    ):  # fmt: skip
+        with pytest.raises(SettingsError, match=expected):
+            _check_coins(loaded, "binance_spot", traded)
 
 
 def test_the_kill_switch_takes_back_by_name_and_flattens_under_the_stop(tmp_path, server):
