@@ -5,6 +5,7 @@ and what only reduces is cut to what is held. A level of the market is an order 
 """
 
 from itertools import count
+from pathlib import Path
 
 import pytest
 from rig.exchange_desk import BTC
@@ -193,6 +194,16 @@ def test_orders_are_found_by_their_names_and_trades_by_the_event(bench):
     assert done(bench.venue.server_time()) > 0
     numbers = [int(event[0]["event_seq"]) for event in bench.venue.events()]
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_a_key_that_signs_by_ed25519_trades_and_hears(tmp_path, server):
+    mine = next(one for one in server.ready["accounts"] if one["name"] == "c39")
+    lines = Path(mine["ed25519_private_key_file"]).read_text().splitlines()
+    with SpotSocketRig(tmp_path, server, secret="".join(lines[1:-1]), account="c39").ready() as rig:
+        identity = rig.place(1, LOTS, price=5_000_000)
+        rig.until(lambda: rig.kinds(identity)[-1:] == ["ack"])
+        rig.send(e.ACTION_CANCEL, identity)
+        rig.until(lambda: rig.kinds(identity)[-1:] == ["canceled"])
 
 
 def test_no_answer_is_unknown_and_the_order_is_found_later(bench):

@@ -18,7 +18,8 @@ from bot4.model.records import EXEC_REPORT, JOURNAL_EVENT, JOURNAL_INTENT, ORDER
 
 VENUE = "binance_spot"
 SYMBOL = "BTCUSDT"
-LOT_E8, VALUE_E8 = 1_000, 10
+LOT_E8 = 1_000
+COINS = {"BTC": (1_000, 10), "ETH": (10_000, 100)}  # 1e-8 of a lot, value of a tick of it; by index
 DUST_E8 = 777  # of BTC before the session: less than a lot
 INSTRUMENT = """[[instrument]]
 symbol = "BTCUSDT"
@@ -28,6 +29,18 @@ lot_size = "0.00001"
 min_notional = "5"
 min_qty = "0.00001"
 max_qty = "100"
+maker_fee_bps = "10"
+taker_fee_bps = "10"
+"""
+ETHER = """
+[[instrument]]
+symbol = "ETHUSDT"
+venue = "binance_spot"
+tick_size = "0.01"
+lot_size = "0.0001"
+min_notional = "5"
+min_qty = "0.0001"
+max_qty = "2000"
 maker_fee_bps = "10"
 taker_fee_bps = "10"
 """
@@ -60,10 +73,10 @@ class SpotServer(ExchangeServer):
         return self.done("GET", "openOrders")
 
 
-def spot_settings(folder: Path, ready: dict, paper: Path | None = None) -> Path:
+def spot_settings(folder: Path, ready: dict, paper: Path | None = None, more: str = "") -> Path:
     """Settings of a session on paper (the busy strategy's, if none are named) as live ones of Binance Spot."""
     paper = paper or settings(folder / "config", REPOSITORY)
-    paper.with_name("instruments.toml").write_text(INSTRUMENT)
+    paper.with_name("instruments.toml").write_text(INSTRUMENT + more)
     text = paper.read_text().replace('mode = "paper"', 'mode = "live"')
     before, _, rest = text.partition("[venue.sim]")
     _, _, after = rest.partition("[portfolio]")
@@ -106,28 +119,29 @@ class SpotBooks:
         (path,) = sessions.glob("sessions/*/gateway.bin")
         self.log = read_journal(path)
 
-    @property
-    def told_lots(self) -> int:
+    def told_lots(self, index: int = 0) -> int:
         """Position by the fills that execution was told."""
-        return int((self.told["side"].astype(np.int64) * self.told["qty_lots"]).sum())
+        told = self.told[self.told["instrument"] == index]
+        return int((told["side"].astype(np.int64) * told["qty_lots"]).sum())
 
-    @property
-    def rest_e8(self) -> int:
+    def rest_e8(self, index: int = 0) -> int:
         """What the log says is held beside whole lots."""
         kept = self.log[np.isin(self.log["type"], (GATEWAY_HELD, GATEWAY_EVENT))]
-        found = 0
+        found, lot_e8 = 0, list(COINS.values())[index][0]
         for record in kept:
             report = np.ascontiguousarray(record["body"]).view(EXEC_REPORT)[0]
-            if record["type"] == GATEWAY_HELD:
+            if record["type"] == GATEWAY_HELD and record["instrument"] == index:
                 found = int(record["code"])
-            elif report["kind"] == REPORT_FILL:
-                found = int(report["cash_e8"]) % LOT_E8
+            elif record["type"] == GATEWAY_EVENT and report["kind"] == REPORT_FILL and report["instrument"] == index:
+                found = int(report["cash_e8"]) % lot_e8
         return found
 
     @property
     def told_gain_e8(self) -> int:
         """Cash that execution's fills make, by the port's rule for coins."""
+        values = [value_e8 for _, value_e8 in COINS.values()]
         return -sum(
-            int(one["side"]) * int(one["price_ticks"]) * int(one["qty_lots"]) * VALUE_E8 + int(one["fee_e8"])
+            int(one["side"]) * int(one["price_ticks"]) * int(one["qty_lots"]) * values[one["instrument"]]
+            + int(one["fee_e8"])
             for one in self.told
         )

@@ -5,9 +5,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from rig import gateway_spot
 from rig.exchange_desk import BTC
 from rig.gateway_desk import SECOND
-from rig.gateway_spot import LOT_E8, TICKS, SpotRig
+from rig.gateway_spot import LOT_E8, TICKS, SpotRig, SpotWires
 from sim.test_ambiguous import ASK_NS, FLIGHT, RESOLVED_S, is_told
 
 from bot4.model import enums as e
@@ -232,6 +233,32 @@ def test_a_kill_goes_by_name_at_once_and_spares_the_stop(rig):
     assert rig.desk.now_ns - begun < 200_000_000, "there is no call for all to wait for"
     (left,) = rig.desk.done(0, "GET", "openOrders")
     assert left["clientOrderId"] == rig.link(guard)
+
+
+class Watched(SpotWires):
+    """Keeps when each request came and what it was told."""
+
+    def __init__(self, *arguments):
+        self.came = []
+        super().__init__(*arguments)
+
+    def _ask(self, data):
+        reply = super()._ask(data)
+        self.came.append((self.desk.now_ns, reply.status, float(reply.head.get("retry-after", 0))))
+        return reply
+
+
+def test_who_is_asked_to_slow_down_or_shut_out_sends_nothing_until_then(tmp_path, monkeypatch):
+    monkeypatch.setattr(gateway_spot, "SpotWires", Watched)
+    monkeypatch.setattr(gateway_spot, "WIDE", "[limits]\nrequest_weight_1m = 300\n")
+    with SpotRig(tmp_path) as rig:
+        rig.go_on(200.0)
+        came = rig.network.came
+        struck = [(at, wait_s) for at, status, wait_s in came if status in (418, 429)]
+        assert len(struck) > 1 and all(wait_s for _, wait_s in struck)
+        for at, wait_s in struck:
+            early = [one for one, _, _ in came if at + 10**7 < one < at + wait_s * SECOND - 10**7]
+            assert not early, (at, wait_s, early[:3])
 
 
 class Hearing(SpotRig):

@@ -61,9 +61,9 @@ def refused(rig, order):
     return int(rig.answers[-1]["status"]) == e.REPORT_REJECT
 
 
-def dies(arm, rig, name, act):  # noqa: F811
+def dies(arm, rig, name, act, nth=1):  # noqa: F811
     """It does, there."""
-    arm(name)
+    arm(name, nth)
     with pytest.raises(Died):
         act()
     rig.agent._log.close()  # the kernel's part
@@ -83,6 +83,18 @@ def test_a_gateway_that_dies_at_work(tmp_path, arm, name, copies):  # noqa: F811
         if held and not second.desk.done(0, "GET", "openOrders"):
             stop(second, held)
         trade(second) if not held else None
+        judged(second)
+
+
+@pytest.mark.parametrize("nth", range(1, 9))
+@pytest.mark.parametrize("name", ["gateway_event_unlogged", "gateway_event_logged"])
+def test_whatever_it_told_last_the_next_life_goes_on_from_there(tmp_path, arm, name, nth):  # noqa: F811
+    """Acknowledged, filled, ended for what the fee took, the stop, the exit in its place, and the stop's end."""
+    first = SpotRig(tmp_path)
+    first.until(lambda: first.agent.is_ready)
+    dies(arm, first, name, lambda: trade(first), nth)
+    with SpotRig(tmp_path, before=first) as second:
+        second.until(lambda: second.agent.is_ready)
         judged(second)
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 
 import pytest
-from rig.live_spot import DUST_E8, LOT_E8, SpotBooks, SpotServer, spot_settings
+from rig.live_spot import COINS, DUST_E8, ETHER, LOT_E8, SpotBooks, SpotServer, spot_settings
 from rig.session import Running
 from sim.test_kill_program import kill
 from sim.test_live_trading import REPOSITORY, filled, refused
@@ -40,9 +40,9 @@ def server(tmp_path):
 
 
 @contextmanager
-def trading(folder, server):
+def trading(folder, server, more=""):
     """A live session, which nobody but the test ends."""
-    running = Running(spot_settings(folder, server.ready), "--feed", "live", "--report", folder / "report")
+    running = Running(spot_settings(folder, server.ready, more=more), "--feed", "live", "--report", folder / "report")
     try:
         yield running
     finally:
@@ -60,26 +60,33 @@ def stopped(running, folder):
 
 def judged(server, folder):
     """Coins and cash are the exchange's to the smallest unit, what is held has its stop, no order went out twice."""
-    held, resting = server.coins(), server.resting()
+    held, resting = {asset: server.coins(asset) for asset in COINS}, server.resting()
     server.conserved()
     server.stop()
     books = SpotBooks(server.ledger, folder / "config" / "state")
-    assert books.held["BTC"] == held == books.told_lots * LOT_E8 + books.rest_e8
+    stops = []
+    for index, (asset, (lot_e8, _)) in enumerate(COINS.items()):
+        lots = books.told_lots(index)
+        assert books.held.get(asset, 0) == held[asset] == lots * lot_e8 + books.rest_e8(index), asset
+        stops += [(f"{asset}USDT", text_e8(lots * lot_e8))] * bool(lots)
     assert books.gained["USDT"] == books.told_gain_e8 != 0
     assert len(books.fills) == len(books.told) >= FILLS
     assert max(books.sent.values()) == max(books.accepted.values()) == 1
     journaled = {f"{int(one['id_hi']):016x}{int(one['id_lo']):016x}" for one in books.intents}
     assert set(books.accepted) <= set(books.sent) <= journaled
-    assert [row["origQty"] for row in resting] == [text_e8(books.told_lots * LOT_E8)] * bool(books.told_lots)
+    assert sorted((row["symbol"], row["origQty"]) for row in resting) == stops, "each position has its stop"
     assert {row["type"] for row in resting} <= {"STOP_LOSS"}
     return books
 
 
 def test_a_live_session_ends_with_the_exchanges_own_numbers(tmp_path, server):
-    with trading(tmp_path, server) as running:
+    with trading(tmp_path, server, ETHER) as running:
         stopped(running, tmp_path)
     books = judged(server, tmp_path)
-    assert books.rest_e8 != DUST_E8, "fees were taken of the coin"
+    assert books.rest_e8() != DUST_E8 and books.rest_e8(1), "fees were taken of the coins"
+    assert set(books.told["instrument"]) == {0, 1}
+    report = (tmp_path / "report" / "session.json").read_text()
+    assert "no dead-man's switch there" in report
     assert any(one["type"] == 3 for one in books.intents), "stops"
 
 
@@ -123,7 +130,8 @@ def coin(symbol, base, quote):
 
 
 def test_a_coin_belongs_to_one_instrument_and_moves_by_its_trades_alone(tmp_path):
-    loaded = load(spot_settings(tmp_path, {"rest": "", "ws": "", "ca": "", "api_key": "", "api_secret": ""}))
+    address = {"rest": "https://127.0.0.1:1", "ws": "wss://127.0.0.1:1", "ca": "none"}
+    loaded = load(spot_settings(tmp_path, address | {"api_key": "k" * 18, "api_secret": "s" * 36}))
     bitcoin, ether = coin("BTCUSDT", "BTC", "USDT"), coin("ETHUSDT", "ETH", "USDT")
     _check_coins(loaded, "binance_spot", [bitcoin, ether])
     for traded, expected in (
@@ -153,6 +161,13 @@ def test_the_kill_switch_takes_back_by_name_and_flattens_under_the_stop(tmp_path
     assert said["positions"] == {"BTCUSDT": lots}
     (left,) = server.resting()
     assert left["type"] == "STOP_LOSS"
+    instruments = config.with_name("instruments.toml")
+    given = instruments.read_text()
+    instruments.write_text("oops = = 1")
+    code, said = kill(config, "--flatten")
+    assert (code, said["proven"], said["positions"], said["stops"]) == (1, False, None, 1), said
+    assert "which coins were traded" in said["trouble"] and server.coins() // LOT_E8 == lots
+    instruments.write_text(given)
     code, said = kill(config, "--flatten")
     assert (code, said["proven"], said["positions"], said["stops"]) == (0, True, {}, 0), said
     assert server.resting() == [] and 0 < server.coins() < LOT_E8
