@@ -84,7 +84,7 @@ def _take_back(
     caller = HttpCaller(str(gateway.rest_url), context, CONNECTIONS, only_loopback)
     try:
         private = private_of(venue, gateway, symbols, records, session.account.quote, whole=True)
-        found = Withdrawal(private, caller, flatten, timeout_s).run()
+        found = Withdrawal(private, caller, flatten, timeout_s, len(listed) if venue in SPOT_VENUES else None).run()
         if not listed and venue in SPOT_VENUES:  # of all the coins there nobody knows which are the bot's
             found.positions, found.proven = None, found.proven and not flatten
             found.trouble = found.trouble or "no instrument is known, so nobody knows which coins were traded"
