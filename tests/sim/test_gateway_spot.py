@@ -199,20 +199,21 @@ def test_a_session_begins_without_a_lot_and_keeps_what_is_less(tmp_path):
         rig.until(lambda: rig.agent.is_ready)
     with SpotRig(dust, coins_e8=LOT_E8 - 1) as rig:
         rig.until(lambda: rig.agent.is_ready)
-        buy(rig, LOTS)
-        equal(rig)
-        with SpotRig(dust, before=rig) as again:  # another life reads it from the log
-            again.until(lambda: again.agent.is_ready)
-            assert again.agent._rest_e8 == rig.agent._rest_e8
-            buy(again, 77)
-            equal(again)
-            sell(again, again.lots())
-            equal(again)
+    with SpotRig(dust, before=rig) as again:  # another life reads it from the log
+        again.until(lambda: again.agent.is_ready)
+        buy(again, LOTS + 13)
+        equal(again)
+    with SpotRig(dust, before=again) as third:
+        third.until(lambda: third.agent.is_ready)
+        assert third.agent._rest_e8 == again.agent._rest_e8 != [LOT_E8 - 1]
+        buy(third, 77)
+        equal(third)
+        sell(third, third.lots())
+        equal(third)
 
 
 def test_a_coin_that_comes_or_goes_by_itself_opens_nothing_more(rig):
     buy(rig, LOTS)
-    rig.desk.venue.accounts[0]
     rig.desk.market(0, "BUY", quantity="0.00100")  # a person's: it is told, so the position follows
     rig.until(lambda: rig.lots() > 99_900, 30.0)
     rig.until(lambda: not rig.agent.differs)
