@@ -108,6 +108,24 @@ def test_an_exit_takes_the_place_of_the_stop_whose_end_is_told_after_it(rig):
     equal(rig)
 
 
+def test_the_end_of_a_stop_waits_a_second_for_an_exit_of_which_nothing_is_heard(rig):
+    buy(rig, LOTS)
+    guard, heard = stop(rig, rig.lots()), []
+    rig.desk.venue.accounts[0].listeners.append(heard.append)
+    rig.network.answer_s, rig.network.copies = 5.0, 0
+    leaving = rig.place(-1, rig.lots(), flags=REDUCE, wait=False)
+    rig.turn()
+    gone = next(one for one in heard if one.get("x") == "CANCELED")
+    rig.network.say({"subscriptionId": 0, "event": gone})
+    rig.go_on(0.9)
+    assert rig.kinds(guard) == ["ack"]
+    rig.go_on(0.2)
+    assert rig.kinds(guard) == ["ack", "canceled"] and not rig.of(leaving)
+    rig.go_on(60.0)
+    assert rig.kinds(leaving) == ["ack", "fill"]
+    equal(rig)
+
+
 def test_a_stop_that_fills_while_the_exit_is_on_its_way_leaves_nothing_short(rig):
     buy(rig, LOTS)
     held = rig.lots()
