@@ -267,7 +267,23 @@ class Watched(SpotWires):
         return reply
 
 
-def test_who_is_asked_to_slow_down_or_shut_out_sends_nothing_until_then(tmp_path, monkeypatch):
+def test_who_has_been_shut_out_sends_nothing_of_any_kind(tmp_path, monkeypatch):
+    monkeypatch.setattr(gateway_spot, "SpotWires", Watched)
+    monkeypatch.setattr(gateway_spot, "WIDE", "[limits]\nrequest_weight_1m = 3_000\n")
+    with SpotRig(tmp_path) as rig:
+        rig.until(lambda: rig.agent.is_ready)
+        while rig.desk.raw("GET", "/api/v3/exchangeInfo")[0] != 418:  # somebody else at this address
+            pass
+        before = len(rig.network.came)
+        for _ in range(20):
+            rig.place(1, 20, price=50_000 * TICKS, wait=False)
+            rig.go_on(0.5)
+        (at, status, wait_s), *others = rig.network.came[before:]
+        assert status == 418 and wait_s > 10.0
+        assert all(one - at < 10**7 for one, _, _ in others), "but for what was on its way"
+
+
+def test_who_is_asked_to_slow_down_sends_nothing_until_then(tmp_path, monkeypatch):
     monkeypatch.setattr(gateway_spot, "SpotWires", Watched)
     monkeypatch.setattr(gateway_spot, "WIDE", "[limits]\nrequest_weight_1m = 300\n")
     with SpotRig(tmp_path) as rig:
