@@ -67,6 +67,7 @@ def check_instruments(
                 told.append(f"{symbol}: {venue} says {found[symbol].status} of it; nothing may come for it.")
         if venue == traded and venue in SPOT_VENUES:
             _check_coins(settings, venue, [found[symbol] for symbol, of in symbols if of == venue])
+            told.append(f"{venue}: no dead-man's switch there: what rests outlives a machine that dies.")
     return told
 
 

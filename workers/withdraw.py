@@ -10,7 +10,7 @@ from bot4.engine.withdraw import Withdrawal, Withdrawn
 from bot4.model.errors import Bot4Error, InputError, SettingsError
 from bot4.settings.conversion import instrument_sizes, traded_venue
 from bot4.settings.loader import INSTRUMENTS_FILE, load_instruments, load_session, load_state_folder
-from bot4.settings.schema import Instrument
+from bot4.settings.schema import SPOT_VENUES, Instrument
 from workers.gateway import check_gateway, connect
 
 
@@ -84,7 +84,12 @@ def _take_back(
     symbols, records = [one.symbol for one in listed], instrument_sizes(listed, str(file))
     private, caller, _ = connect(venue, gateway, symbols, records, session.account.quote, whole=True)
     try:
-        return venue, Withdrawal(private, caller, flatten, timeout_s, tell).run(), list(private.symbols)
+        ours = len(listed) if venue in SPOT_VENUES else None
+        found = Withdrawal(private, caller, flatten, timeout_s, tell, ours).run()
+        if not listed and venue in SPOT_VENUES:  # of all the coins there nobody knows which are the bot's
+            found.positions, found.proven = None, found.proven and not flatten
+            found.trouble = found.trouble or "no instrument is known, so nobody knows which coins were traded"
+        return venue, found, list(private.symbols)
     finally:
         caller.close()
 

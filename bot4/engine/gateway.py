@@ -26,7 +26,7 @@ several answers is a generator that is resumed with each.
   rest. A fee that is taken of the coin is told as lots that have not come and their value as the fee; the order that
   paid it ends as expired then, for its last lots never come. What only reduces is cut to what is held. A resting stop
   locks what it would sell, so an order that closes takes its place, in one call of the venue; the stop's end is told
-  after that of the order. A stop that is to change is taken back, and execution places another.
+  after that of the order, or after a second. A stop that is to change is taken back, and execution places another.
 - **Restart**, of the process or of the whole bot. The log says what may have left and what has been told; what
   execution's journal does not hold of that is told again. What lay in the ring unread is dropped: execution asks.
 """
@@ -169,6 +169,7 @@ FEW = 10  # orders that are asked for one by one ...
 AGAIN_NS = NS  # ... and not sooner again, whoever wants to know
 MASS_NS = NS // 2  # that a call which takes everything back has, before orders are taken back by name
 MASS_TRIES = 3
+ROOM_NS = NS  # that the end of a stop waits for that of the order in its place
 
 
 def in_order(rows: list[Any]) -> list[Any]:
@@ -904,9 +905,16 @@ class GatewayAgent:
         """Its last word is told when all fills that it speaks of are."""
         row, taker = known.last, known.held_by
         if row is not None and row.status != REPORT_FILL and taker is not None and not taker.ended:
-            return
+            if self._clock() < taker.sent_ns + ROOM_NS:
+                self._begin(self._end_later(known))
+                return
         if row is not None and not known.ended and known.cum_lots >= row.cum_lots:
             self._end(known, row.status, row.code)
+
+    def _end_later(self, known: Known) -> Task:
+        """Of the order in its place nobody has said anything: execution has to know that no stop stands."""
+        yield ROOM_NS / NS
+        self._try_end(known)
 
     def _acknowledge(self, known: Known) -> None:
         if not known.is_acked:

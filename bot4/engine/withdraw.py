@@ -69,6 +69,7 @@ class Withdrawal:
     private, caller : the venue's words and connections
     flatten : close positions too
     timeout_s : for everything
+    ours : so many instruments are ours, those after them a person's, whose stops stay; None: all are
     tell : hears what is being done, where it takes longer than a venue that answers
     now_s : a clock that only goes forward
     """
@@ -80,9 +81,11 @@ class Withdrawal:
         flatten: bool,
         timeout_s: float,
         tell: Callable[[str], None],
+        ours: int | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._private, self._caller, self._flatten, self._tell, self._now_s = private, caller, flatten, tell, now_s
+        self._ours = ours
         self._begun_s = self._told_s = now_s()
         self._until_s = self._begun_s + timeout_s
         self._token = 0
@@ -152,7 +155,8 @@ class Withdrawal:
     def _positions(self) -> None:
         """Close what is held; the stops of what is flat go, those of the others stay until it is."""
         while True:
-            held, stops = self._held(), self._open()
+            held = self._held()
+            stops = [row for row in self._open() if self._ours is None or row.instrument < self._ours]
             guards = {row.instrument: row for row in stops if _protects(row)}
             for row in held:
                 self._close(row, guards.get(row.instrument))

@@ -89,7 +89,7 @@ class SpotWires(Wires):
 
 
 class SpotRig(DeskRig):
-    """One life of the gateway; account 0 is ours and begins without a coin, account 1 makes the book, account 2 takes."""
+    """One life of the gateway; account 0 is ours and has no coin, account 1 makes the book, account 2 takes."""
 
     def __init__(
         self,
@@ -187,8 +187,10 @@ class SpotExchange(ExchangeServer):
 class SpotSocketRig(GatewayRig):
     """One life of the gateway over real sockets."""
 
-    def __init__(self, folder: Path, server: ExchangeServer, secret: str = "", connections: int = 6) -> None:
-        key = next(one for one in server.ready["accounts"] if one["name"] == "main")
+    def __init__(
+        self, folder: Path, server: ExchangeServer, secret: str = "", connections: int = 6, account: str = "main"
+    ) -> None:
+        key = next(one for one in server.ready["accounts"] if one["name"] == account)
         self.wires = private_wires(1, 1)
         self.events, self.answers, self.placed = [], [], []
         session = np.zeros(1, SESSION)

@@ -5,9 +5,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from rig import gateway_spot
 from rig.exchange_desk import BTC
 from rig.gateway_desk import SECOND
-from rig.gateway_spot import LOT_E8, TICKS, SpotRig
+from rig.gateway_spot import LOT_E8, TICKS, SpotRig, SpotWires
 from sim.test_ambiguous import ASK_NS, FLIGHT, RESOLVED_S, is_told
 
 from bot4.model import enums as e
@@ -107,6 +108,24 @@ def test_an_exit_takes_the_place_of_the_stop_whose_end_is_told_after_it(rig):
     equal(rig)
 
 
+def test_the_end_of_a_stop_waits_a_second_for_an_exit_of_which_nothing_is_heard(rig):
+    buy(rig, LOTS)
+    guard, heard = stop(rig, rig.lots()), []
+    rig.desk.venue.accounts[0].listeners.append(heard.append)
+    rig.network.answer_s, rig.network.copies = 5.0, 0
+    leaving = rig.place(-1, rig.lots(), flags=REDUCE, wait=False)
+    rig.turn()
+    gone = next(one for one in heard if one.get("x") == "CANCELED")
+    rig.network.say({"subscriptionId": 0, "event": gone})
+    rig.go_on(0.9)
+    assert rig.kinds(guard) == ["ack"]
+    rig.go_on(0.2)
+    assert rig.kinds(guard) == ["ack", "canceled"] and not rig.of(leaving)
+    rig.go_on(60.0)
+    assert rig.kinds(leaving) == ["ack", "fill"]
+    equal(rig)
+
+
 def test_a_stop_that_fills_while_the_exit_is_on_its_way_leaves_nothing_short(rig):
     buy(rig, LOTS)
     held = rig.lots()
@@ -198,20 +217,21 @@ def test_a_session_begins_without_a_lot_and_keeps_what_is_less(tmp_path):
         rig.until(lambda: rig.agent.is_ready)
     with SpotRig(dust, coins_e8=LOT_E8 - 1) as rig:
         rig.until(lambda: rig.agent.is_ready)
-        buy(rig, LOTS)
-        equal(rig)
-        with SpotRig(dust, before=rig) as again:  # another life reads it from the log
-            again.until(lambda: again.agent.is_ready)
-            assert again.agent._rest_e8 == rig.agent._rest_e8
-            buy(again, 77)
-            equal(again)
-            sell(again, again.lots())
-            equal(again)
+    with SpotRig(dust, before=rig) as again:  # another life reads it from the log
+        again.until(lambda: again.agent.is_ready)
+        buy(again, LOTS + 13)
+        equal(again)
+    with SpotRig(dust, before=again) as third:
+        third.until(lambda: third.agent.is_ready)
+        assert third.agent._rest_e8 == again.agent._rest_e8 != [LOT_E8 - 1]
+        buy(third, 77)
+        equal(third)
+        sell(third, third.lots())
+        equal(third)
 
 
 def test_a_coin_that_comes_or_goes_by_itself_opens_nothing_more(rig):
     buy(rig, LOTS)
-    rig.desk.venue.accounts[0]
     rig.desk.market(0, "BUY", quantity="0.00100")  # a person's: it is told, so the position follows
     rig.until(lambda: rig.lots() > 99_900, 30.0)
     rig.until(lambda: not rig.agent.differs)
@@ -232,6 +252,48 @@ def test_a_kill_goes_by_name_at_once_and_spares_the_stop(rig):
     assert rig.desk.now_ns - begun < 200_000_000, "there is no call for all to wait for"
     (left,) = rig.desk.done(0, "GET", "openOrders")
     assert left["clientOrderId"] == rig.link(guard)
+
+
+class Watched(SpotWires):
+    """Keeps when each request came and what it was told."""
+
+    def __init__(self, *arguments):
+        self.came = []
+        super().__init__(*arguments)
+
+    def _ask(self, data):
+        reply = super()._ask(data)
+        self.came.append((self.desk.now_ns, reply.status, float(reply.head.get("retry-after", 0))))
+        return reply
+
+
+def test_who_has_been_shut_out_sends_nothing_of_any_kind(tmp_path, monkeypatch):
+    monkeypatch.setattr(gateway_spot, "SpotWires", Watched)
+    monkeypatch.setattr(gateway_spot, "WIDE", "[limits]\nrequest_weight_1m = 3_000\n")
+    with SpotRig(tmp_path) as rig:
+        rig.until(lambda: rig.agent.is_ready)
+        while rig.desk.raw("GET", "/api/v3/exchangeInfo")[0] != 418:  # somebody else at this address
+            pass
+        before = len(rig.network.came)
+        for _ in range(20):
+            rig.place(1, 20, price=50_000 * TICKS, wait=False)
+            rig.go_on(0.5)
+        (at, status, wait_s), *others = rig.network.came[before:]
+        assert status == 418 and wait_s > 10.0
+        assert all(one - at < 10**7 for one, _, _ in others), "but for what was on its way"
+
+
+def test_who_is_asked_to_slow_down_sends_nothing_until_then(tmp_path, monkeypatch):
+    monkeypatch.setattr(gateway_spot, "SpotWires", Watched)
+    monkeypatch.setattr(gateway_spot, "WIDE", "[limits]\nrequest_weight_1m = 300\n")
+    with SpotRig(tmp_path) as rig:
+        rig.go_on(200.0)
+        came = rig.network.came
+        struck = [(at, wait_s) for at, status, wait_s in came if status in (418, 429)]
+        assert len(struck) > 1 and all(wait_s for _, wait_s in struck)
+        for at, wait_s in struck:
+            early = [one for one, _, _ in came if at + 10**7 < one < at + wait_s * SECOND - 10**7]
+            assert not early, (at, wait_s, early[:3])
 
 
 class Hearing(SpotRig):
@@ -260,7 +322,9 @@ def test_orders_of_which_nobody_can_say_whether_they_landed_are_found_out(tmp_pa
     placed, waiting, asked, took, guard = {}, set(), {}, [], None
     with rig:
         rig.until(lambda: rig.agent.is_ready)
+        end = rig.desk.now_ns + 1_200 * SECOND
         while rig.network.struck < wanted or waiting:
+            assert rig.desk.now_ns < end, "it comes to no end"
             if rig.network.struck < wanted and len(waiting) < FLIGHT:
                 lots, is_stop = int(dice.integers(20, 500)), False
                 if rig.lots() > 5_000 and dice.random() < 0.5:
