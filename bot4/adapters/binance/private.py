@@ -75,6 +75,7 @@ from bot4.ports.gateway_values import (
     Keys,
     decimal_text,
     exact_e8,
+    fee_ppm,
     milliseconds,
     paid_e8,
     reason_of,
@@ -271,6 +272,10 @@ class BinancePrivate:
         """See ports/gateway.py."""
         return self._ask("cash", "account", "omitZeroBalances=true", 20)
 
+    def ask_fees(self, instrument: int) -> Call:
+        """See ports/gateway.py."""
+        return self._ask("fees", "account/commission", f"symbol={self._sizes[instrument].symbol}", 20)
+
     def set_guard(self, timeout_s: int) -> Call | None:
         """See ports/gateway.py. The venue has no dead-man's switch."""
         return None
@@ -371,9 +376,21 @@ class BinancePrivate:
             return [PositionRow(index, lots, 0, rest) for index, lots, rest in rows if lots or rest]
         if call.name == "cash":
             return self._balances(result).get(self._quote, 0)
+        if call.name == "fees":
+            return self._fees(call, result)
         if call.name == "time":
             return milliseconds(result["serverTime"]) * 1_000_000
         return self._key(result)
+
+    def _fees(self, call: Call, result: Any) -> tuple[int, int]:
+        """Of the maker, of the taker: all that the venue adds up, whichever side is dearer."""
+        if call.payload != f"symbol={word(result, 'symbol')}":
+            raise ValueError("fees of another instrument")
+        parts = [result[f"{kind}Commission"] for kind in ("standard", "special", "tax")]
+        maker, taker, buyer, seller = (
+            sum(fee_ppm(part[who]) for part in parts) for who in ("maker", "taker", "buyer", "seller")
+        )
+        return maker + max(buyer, seller), taker + max(buyer, seller)
 
     @property
     def _ours(self) -> list[_Sizes]:

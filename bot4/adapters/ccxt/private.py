@@ -63,7 +63,7 @@ from bot4.ports.gateway import (
     Told,
     TradeRow,
 )
-from bot4.ports.gateway_values import UNREADABLE, exact_e8, milliseconds, paid_e8, reason_of, units, word
+from bot4.ports.gateway_values import UNREADABLE, exact_e8, fee_ppm, milliseconds, paid_e8, reason_of, units, word
 from bot4.ports.venue import Done, Refused, Unknown
 
 _PAUSE_S = 1.0
@@ -248,6 +248,10 @@ class CcxtPrivate:
         """See ports/gateway.py."""
         return self._call(CALL_QUERY, "cash")
 
+    def ask_fees(self, instrument: int) -> Call:
+        """See ports/gateway.py."""
+        return self._call(CALL_QUERY, "fees", symbol=self.symbols[instrument])
+
     def set_guard(self, timeout_s: int) -> Call | None:
         """See ports/gateway.py. ccxt unifies none."""
         return None
@@ -319,6 +323,8 @@ class CcxtPrivate:
             return self._ours(self._position, done)
         if name == "cash":
             return exact_e8(done)
+        if name == "fees":
+            return fee_ppm(word(done, "maker")), fee_ppm(word(done, "taker"))
         if name == "time":
             return milliseconds(done) * 1_000_000
         if not isinstance(done, str):

@@ -261,6 +261,10 @@ class Venue:
         held = await self.exchange.fetch_balance()
         return _text(held[self.words.quote]["total"]) if self.words.quote in held else "0"
 
+    async def _fees(self, asked: Mapping[str, Any], now_ms: int) -> dict[str, str]:
+        row = await self.exchange.fetch_trading_fee(self._unified(asked["symbol"]))
+        return {"maker": _text(row["maker"]), "taker": _text(row["taker"])}
+
     async def _time(self, asked: Mapping[str, Any], now_ms: int) -> int:
         return int(await self.exchange.fetch_time())
 

@@ -32,6 +32,12 @@ TRADE = {
     "symbol": "BTCUSDT", "id": 5, "orderId": 7, "price": "60000.00", "qty": "0.50000", "commission": "0.00050000",
     "commissionAsset": "BTC", "time": 1_700_000_000_000, "isBuyer": True,
 }  # fmt: skip
+FEES = {
+    "symbol": "BTCUSDT",
+    "standardCommission": {"maker": "0.00100000", "taker": "0.00110000", "buyer": "0", "seller": "0.00020000"},
+    "specialCommission": {"maker": "0", "taker": "0", "buyer": "0", "seller": "0"},
+    "taxCommission": {"maker": "0.00001000", "taker": "0.00001000", "buyer": "0.00000001", "seller": "0"},
+}
 ACCOUNT = {"balances": [{"asset": "BTC", "free": "0.50000001", "locked": "0.1"},
                         {"asset": "USDT", "free": "1", "locked": "2.00000001"}]}  # fmt: skip
 RIGHTS = {"ipRestrict": True, "enableSpotAndMarginTrading": True, "enableWithdrawals": False}
@@ -53,6 +59,7 @@ CALLS = {
     "trades": (WORDS.ask_trades(0, 1, "", ""), [TRADE, TRADE]),
     "positions": (WORDS.ask_positions(), ACCOUNT),
     "cash": (WORDS.ask_cash(), ACCOUNT),
+    "fees": (WORDS.ask_fees(0), FEES),
     "time": (WORDS.ask_time(), {"serverTime": 1_700_000_000_000}),
     "key": (WORDS.ask_key(), RIGHTS),
 }
@@ -190,6 +197,16 @@ def test_what_is_held_is_whole_lots_and_a_rest_and_locked_coins_are_held_too():
     assert judged("positions", ACCOUNT) == Done([PositionRow(0, 60_000, 0, 1)])
     assert judged("cash", ACCOUNT) == Done(300_000_001)
     assert judged("positions", {"balances": []}) == Done([]) and judged("cash", {"balances": []}) == Done(0)
+
+
+def test_fees_are_all_that_is_taken_of_the_dearer_side():
+    assert judged("fees", FEES) == Done((1_210, 1_310))
+    for spoilt in (
+        {"symbol": "ETHUSDT"},
+        {"standardCommission": FEES["taxCommission"] | {"maker": "2"}},
+        {"taxCommission": {}},
+    ):
+        assert isinstance(judged("fees", FEES | spoilt), Unknown), spoilt
 
 
 def test_a_fee_is_of_the_coin_of_the_quote_or_of_a_third_asset():
