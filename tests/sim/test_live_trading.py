@@ -174,6 +174,15 @@ def test_more_money_than_the_account_holds_ends_the_start(tmp_path, server):
     assert "account.equity: the account holds 100000 only" in found.stderr
 
 
+def test_fees_that_are_less_than_the_venue_takes_end_the_start(tmp_path, server):
+    config = trading_settings(tmp_path, server.ready)
+    file = config.with_name("instruments.toml")
+    file.write_text(file.read_text().replace('maker_fee_bps = "2"', 'maker_fee_bps = "1.99"'))
+    found = run_command("start", "--config", config, "--feed", "live", folder=tmp_path)
+    assert (found.returncode, len(found.stderr.splitlines())) == (2, 1), found.stderr
+    assert "instruments.toml: maker_fee_bps of BTCUSDT: 1.99 is less" in found.stderr
+
+
 def test_a_key_is_told_by_systemd_too(tmp_path, monkeypatch):
     ready = {"api_key": "k" * 20, "api_secret": "s" * 20}
     path = key_file(tmp_path, ready)
