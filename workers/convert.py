@@ -6,6 +6,7 @@ from typing import Any
 
 from bot4.adapters.files.capture_pool import CapturePool, Contents, contents_of
 from bot4.adapters.files.raw import RawCapture
+from bot4.adapters.kraken.parse import KrakenV2
 from bot4.engine.live_capture import CaptureFeed
 from bot4.model.errors import RecordingError
 from bot4.settings.loader import load
@@ -75,7 +76,8 @@ def convert_captures(
                 f"{capture.name}: raw messages of an own recording, which do not say what connection brought them; "
                 "replay the recording itself"
             )
-    contents = contents_of(captures, {_KEYS.get(venue, venue): decoder() for venue, decoder in DECODERS.items()})
+    decoders = {_KEYS.get(venue, venue): decoder() for venue, decoder in DECODERS.items()}
+    contents = contents_of(captures, decoders | {"kraken_v2": KrakenV2(depth=0)})
     _check_configured(captures, contents, settings)
     text = "replay:" + ",".join(str(path) for capture in captures for path in capture.files)
     spec = FeedSpec(kind="replay", paths=tuple(path for one in captures for path in one.files), text=text)

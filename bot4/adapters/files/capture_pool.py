@@ -98,7 +98,9 @@ def _depths(
 ) -> dict[str, int]:
     depths: dict[str, set[int]] = {}
     for (_, venue), of in found.items():
-        depths.setdefault(venue, set()).update({told[venue]} if venue in told else of)
+        depths.setdefault(venue, set()).update(of)
+    if "kraken" in depths:  # its messages do not tell: as it was subscribed, else what the largest snapshot needs
+        depths["kraken"] = {told.get("kraken", max(depths["kraken"]))}
     for venue, of in depths.items():
         if len(of) > 1:
             levels = ", ".join(map(str, sorted(of)))

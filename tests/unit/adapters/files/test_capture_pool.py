@@ -9,6 +9,7 @@ from bot4.adapters.binance.parse import BinanceSpot
 from bot4.adapters.binance.streams import BinanceSpotStreams
 from bot4.adapters.files.capture_pool import CapturePool, contents_of
 from bot4.adapters.files.raw import find_captures
+from bot4.adapters.kraken.parse import KrakenV2
 from bot4.model.errors import RecordingError
 from bot4.ports.stream import MAX_CONNECTIONS, Closed, Opened, Readable
 
@@ -110,6 +111,21 @@ def test_more_connections_than_a_feed_may_have_are_refused(tmp_path):
         lines += [connect(f"c{number}", 1), line("recv", f"c{number}", 2, data=trade(number))]
     with pytest.raises(RecordingError, match="more than 64 connections at a time"):
         told(pool_of(tmp_path, lines))
+
+
+@pytest.mark.parametrize(("subscribed", "depth"), [(None, 25), (100, 100)])
+def test_the_depth_of_krakens_books_is_what_was_subscribed_or_what_a_snapshot_needs(tmp_path, subscribed, depth):
+    levels = [{"price": 100 + step, "qty": 1} for step in range(12)]
+    book = {"symbol": "BTC/USD", "bids": [], "asks": levels, "checksum": 1}
+    bodies = [{"channel": "book", "type": "snapshot", "data": [book | {"symbol": symbol, "asks": levels[:count]}]}
+              for symbol, count in (("BTC/USD", 12), ("ETH/USD", 3))]  # fmt: skip
+    if subscribed:
+        bodies.insert(0, {"method": "subscribe", "result": {"channel": "book", "depth": subscribed}, "success": True})
+    lines = [line("connect", "a", 1, addr="wss://ws.kraken.com/v2")]
+    lines += [line("recv", "a", 2, data=json.dumps(body)) for body in bodies]
+    (tmp_path / "k.jsonl").write_text("\n".join(lines))
+    contents = contents_of(find_captures([tmp_path]), {"kraken_v2": KrakenV2(depth=0)})
+    assert contents.depths == {"kraken": depth} and len(contents.symbols) == 2
 
 
 def test_closing_is_told_by_its_reason(tmp_path):
