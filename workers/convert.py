@@ -44,7 +44,7 @@ class _PlayedFeed:
         if self._pool.ended and not self._wires.control[CONTROL_FEED_DONE]:
             told = self._feed.finish()
             self.refused = {name: told.get(name, 0) for name in ("passed_over", "unreadable")}
-            self.refused["rest_unheard"] = self._pool.unheard
+            self.refused["rest_unused"] = self._pool.unused
             self._wires.control[CONTROL_FEED_DONE] = 1
         return handled
 

@@ -56,7 +56,14 @@ class CaptureFeed(LiveFeed):
         return dict(self.told)
 
     def _ask(self, now_ns: int) -> None:
-        """Nobody answers."""
+        """For books that are fetched, once a change waits; for those that come in the stream nobody can be asked."""
+        states = self.memory.feed.states
+        stale = (states["whole"] == 0) & (states["halted"] == 0) & (states["pending_messages"] > 0)
+        for index in np.flatnonzero(stale).tolist():
+            symbol, venue = self.symbols[index]
+            request = self.streams[venue].snapshot(symbol)
+            if request is not None:
+                self.fetcher.ask((venue, symbol), venue, request)
 
     def _forget(self, slot: int) -> None:
         if slot in self._connections:

@@ -1,8 +1,8 @@
 """A raw capture as the connections that it was recorded from: the live feed reads it as it reads sockets.
 
-Connections come, speak and go in the order of the capture, a message a turn, and the clock is its receive time. Bodies
-of REST are answered as they lie there: when they were received, or once a connection of their instrument is heard.
-Nothing that the feed asks for is fetched, since what the recorder asked for then is in the capture or nowhere.
+Connections come, speak and go in the order of the capture, a message a turn, and the clock is its receive time. A book
+that is asked for by REST is the last one that was received by then: what the recorder asked for is in the capture or
+nowhere.
 
 A capture is read twice: what its connections bring has to be known before the first message is taken.
 """
@@ -149,7 +149,7 @@ class CapturePool:
     ----------
     now_ns : receive time of the message in hand
     ended : everything has been told
-    unheard : bodies of REST that no connection was there for
+    unused : how many bodies of REST no book was in need of
     """
 
     def __init__(
@@ -167,12 +167,13 @@ class CapturePool:
         self._open: dict[Name, CaptureConnection] = {}
         self._reading: CaptureConnection | None = None
         self._bodies: dict[Key, bytes] = {}
+        self._asked: set[Key] = set()
         self.now_ns = 0
         self.ended = False
 
     @property
-    def unheard(self) -> int:
-        """Bodies of REST that wait for a connection of their instrument."""
+    def unused(self) -> int:
+        """Bodies of REST that were not asked for."""
         return len(self._bodies)
 
     def clock(self) -> int:
@@ -219,14 +220,14 @@ class CapturePool:
         """Nobody hears it."""
 
     def ask(self, key: Key, venue: str, request: Request) -> None:
-        """What was answered then is in the capture."""
+        """What was answered then, if it has been by now."""
+        self._asked.add(key)
 
     def done(self) -> list[tuple[Key, bytes, str]]:
-        """Bodies of instruments that are heard by now."""
-        if not self._bodies:
-            return []
-        heard = {(one.venue, symbol) for one in self._open.values() for symbol in one.symbols}
-        return [(key, self._bodies.pop(key), "") for key in list(self._bodies) if key in heard]
+        """Bodies that were asked for."""
+        found = [(key, self._bodies.pop(key), "") for key in list(self._bodies) if key in self._asked]
+        self._asked.clear()
+        return found
 
     def close(self) -> None:
         """Nothing is held."""

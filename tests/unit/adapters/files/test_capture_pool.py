@@ -88,21 +88,18 @@ def test_what_a_dropped_connection_says_next_is_said_by_another(tmp_path):
     assert pool.now_ns == 3 * 10**9
 
 
-def test_a_body_waits_until_its_instrument_is_heard(tmp_path):
-    body = '{"lastUpdateId":1,"bids":[],"asks":[]}'
-    answer = line("http", "h", 1, url=REST, data=body)
-    lines = [connect("a", 1), answer, line("recv", "a", 2, data=trade(1, "ETHUSDT")), connect("b", 2),
-             line("recv", "b", 3, data=trade(1))]  # fmt: skip
-    pool = pool_of(tmp_path, lines)
-    found: list = []
-    waiting = []
-    while not pool.ended:
-        for event in pool.turn(0.0):
-            if isinstance(event, Readable):
-                event.connection.read_into(memoryview(bytearray(1 << 16)))
-        waiting.append(pool.unheard)
-        found += [(pool.now_ns // 10**9, *answer) for answer in pool.done()]
-    assert found == [(3, ("binance_spot", "BTCUSDT"), body.encode(), "")] and waiting == [1, 1, 1, 0, 0]
+def test_a_body_waits_until_it_is_asked_for_and_the_last_one_counts(tmp_path):
+    bodies = [json.dumps({"lastUpdateId": number, "bids": [], "asks": []}) for number in (1, 2)]
+    answers = [line("http", "h", at, url=REST, data=body) for at, body in zip((2, 3), bodies, strict=True)]
+    pool = pool_of(tmp_path, [connect("a", 1), line("recv", "a", 1, data=trade(1)), *answers])
+    key, request = ("binance_spot", "BTCUSDT"), BinanceSpotStreams().snapshot("BTCUSDT")
+    assert request is not None
+    pool.ask(key, key[0], request)
+    assert pool.done() == []  # it has not been received by then
+    told(pool)
+    assert pool.done() == [] and pool.unused == 1
+    pool.ask(key, key[0], request)
+    assert pool.done() == [(key, bodies[1].encode(), "")] and pool.unused == 0
 
 
 def test_more_connections_than_a_feed_may_have_are_refused(tmp_path):
