@@ -479,8 +479,8 @@ class LiveFeed:
         for index in np.flatnonzero((states["whole"] != 0) | (states["halted"] != 0)).tolist():
             self._stale_ns[index] = 0
             symbol, venue = self.symbols[index]
-            held = now_ns - self._asked_ns[index] >= ASK_NS << min(self._tries[index], MOST_DOUBLINGS)
-            if held or self.streams[venue].snapshot(symbol) is None:  # of REST, which is dear, that did not help
+            held = now_ns - self._asked_ns[index] >= ASK_NS
+            if held or self.streams[venue].snapshot(symbol) is None:  # by REST, which is dear, that did not help
                 self._tries[index] = 0
         for index in np.flatnonzero((states["whole"] == 0) & (states["halted"] == 0)).tolist():
             symbol, venue = self.symbols[index]
