@@ -152,7 +152,7 @@ class LiveFeed:
         self._left: set[int] = set()  # connections of which something that was read is left to take
         self._behind: dict[int, int] = {}  # connections that bring more than a turn takes, and since when
         self._asked_ns = [0] * len(symbols)
-        self._tries = [0] * len(symbols)  # requests since the book was last whole
+        self._tries = [0] * len(symbols)  # requests since the book last held
         self._stale_ns = [0] * len(symbols)  # since when it is not, or its connection was given up
         self._looked_ns = 0
         self._balanced_ns = 0
