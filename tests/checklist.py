@@ -337,7 +337,7 @@ BREAKERS = (
     ),
     Guarded(
         "model",
-        "a score of the shard's strategy that is no finite number, in the time of events",
+        "a score of the shard's strategy that is no number from -1 to 1, in the time of events",
         "the shard opens nothing (`DECISION_MODEL_SHUT`); scores try it",
         "tests/sim/test_shard_wiring.py::test_decision_model_shut",
         "shard_model_breaker_ignored shard_model_never_tried shard_bad_scores_uncounted",

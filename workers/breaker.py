@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from bot4.model.breaker import LIMIT_FAILURES, LIMIT_PROBES, breaker_names, rows_of_component
+from bot4.model.breaker import BEGUN, LIMIT_FAILURES, LIMIT_PROBES, breaker_names, rows_of_component
 from bot4.shm.breaker import Breaker
 from bot4.shm.wires import Wires
 from workers.plan import Plan
@@ -20,6 +20,7 @@ def set_breakers(plan: Plan, wires: Wires) -> None:
     for component, line in plan.breakers.items():
         for row in rows_of_component(component, plan.n_shards):
             wires.breakers[row, LIMIT_FAILURES : LIMIT_PROBES + 1] = line
+            wires.breakers[row, LIMIT_FAILURES + BEGUN : LIMIT_PROBES + BEGUN + 1] = line
 
 
 def breaker_of(

@@ -140,7 +140,7 @@ def feed_agent(plan: Plan, wires: Wires) -> FeedAgent | TickFeed:
     """The agent of the plan's feed."""
     if plan.feed.recording:
         return tick_feed(plan, wires)
-    agent = FeedAgent(wires, plan.instruments, plan.session, open_sources(plan), plan.replayed)
+    agent = FeedAgent(wires, plan.instruments, plan.session, open_sources(plan), plan.replayed, plan.data_latency)
     agent.memory.states["spike_bps"] = plan.spike_bps
     agent.memory.states["time_limit_ns"] = plan.time_limit_ns
     return agent

@@ -110,10 +110,13 @@ class Plan:
     recorder: RecorderSpec | None = None  # None: nothing is recorded
     gateways: dict[str, Gateway] = field(default_factory=dict)  # of a live feed: where each venue is reached
     traded: str = ""  # the real venue that orders go to
+    quote: str = ""  # what all money of the account is counted in
     spike_bps: int = 0  # a price further from the last mid is not believed; 0: any is
     time_limit_ns: int = 0  # a message so much earlier or later than others by the venue's time is none; 0: any is
     latencies: tuple[Latency | None, Latency | None, Latency | None] = (None, None, None)  # orders, cancels, reports
+    data_latency: Latency | None = None  # of the market's data; None: none beside what their times say
     queue: QueueModel = AVERSE  # of the simulated venue
+    impacts: np.ndarray | None = None  # IMPACT[n] of the simulated venue; None: our taking moves no price
     tightened: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int64))  # int64[n, 3], played again
     history: np.ndarray | None = None  # float64[seconds, n], mids of before the session; None: nothing is known
     silence_ns: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # int64[n] of a live feed

@@ -60,19 +60,20 @@ def reload(config: Path, state: Path | None) -> dict[str, str]:
         in_force = shared.wires.limits[LIMITS_IN_FORCE]
         if not in_force.any():
             raise Bot4Error("the session is starting; try again")
-        wanted = words(limits_record(settings))
+        wires, wanted = shared.wires, words(limits_record(settings))
         changed = _changed(settings, in_force.copy(), wanted)
         rows = breaker_words(settings)
-        changed |= tighter_breakers(settings, shared.wires.breakers, rows, found.n_shards)
+        changed |= tighter_breakers(settings, wires.breakers, rows, found.n_shards)
+        is_tighter = not np.array_equal(in_force, wanted)
+        if is_tighter and wires.control[CONTROL_FEED_DONE] and wires.clocks[CLOCK_EXEC_VENUE] == INT64_MAX:
+            # No event takes it any more.
+            raise Bot4Error("the feed has ended, nothing is decided any more; a start reads limits.toml by itself")
         for component, line in rows.items():
             for row in rows_of_component(component, found.n_shards):  # whoever keeps a breaker reads them each time
-                shared.wires.breakers[row, LIMIT_FAILURES : LIMIT_PROBES + 1] = line
-        if not np.array_equal(in_force, wanted):
-            wires = shared.wires
-            if wires.control[CONTROL_FEED_DONE] and wires.clocks[CLOCK_EXEC_VENUE] == INT64_MAX:  # no event takes it
-                raise Bot4Error("the feed has ended, nothing is decided any more; a start reads limits.toml by itself")
-            shared.wires.asked[LINE:] = wanted
-            shared.wires.asked[0] += 1  # last: who sees the number sees the values
+                wires.breakers[row, LIMIT_FAILURES : LIMIT_PROBES + 1] = line
+        if is_tighter:
+            wires.asked[LINE:] = wanted
+            wires.asked[0] += 1  # last: who sees the number sees the values
             _wait(in_force, wanted)
         return changed
     finally:

@@ -50,6 +50,8 @@ from bot4.settings.conversion import (
     NS_PER_MS,
     breaker_words,
     check_limits,
+    data_latency_of,
+    impacts_of,
     instrument_records,
     latencies_of,
     limits_record,
@@ -171,6 +173,11 @@ def prepare(options: StartOptions, ask_venues: bool = True) -> Prepared:
     settings = load(options.config)
     check_limits(settings)
     feed = parse_feed(options.feed)
+    data_latency = data_latency_of(settings)
+    if data_latency is not None and feed.kind == "live":
+        raise SettingsError(
+            f"{settings.path}: venue.sim.data: a live market's data take the time that they take; remove it"
+        )
     speed = speed_of(options.speed, feed)
     paced = parse_pace(options.pace, feed, speed)
     traded = traded_venue(settings)
@@ -184,7 +191,7 @@ def prepare(options: StartOptions, ask_venues: bool = True) -> Prepared:
     symbols = tuple(chosen)
     gateways = gateways_of(settings, symbols) if feed.kind == "live" else {}
     if traded:
-        from workers.gateway import check_gateway  # nothing to a session on paper
+        from workers.gateway import ask_ccxt, check_gateway  # nothing to a session on paper
 
         check_gateway(settings.path, traded, gateways[traded])
     if gateways:
@@ -195,6 +202,9 @@ def prepare(options: StartOptions, ask_venues: bool = True) -> Prepared:
         from workers.venue_check import check_instruments
 
         warnings = [*warnings, *check_instruments(settings, symbols, gateways, traded)]
+        if traded and gateways[traded].ccxt is not None:
+            sizes = instrument_records(settings, symbols, 1)
+            warnings += ask_ccxt(settings.path, traded, gateways[traded], [symbol for symbol, _ in symbols], sizes)
     placement = _place(settings, options, paced, len(symbols))
     params = _strategy_parameters(settings)
     state = Path(settings.state.folder)
@@ -226,8 +236,11 @@ def prepare(options: StartOptions, ask_venues: bool = True) -> Prepared:
         recorder=recorder_of(settings, folder.name),
         gateways=gateways,
         traded=traded,
+        quote=settings.account.quote,
         latencies=latencies_of(settings),
+        data_latency=data_latency,
         queue=queue_of(settings),
+        impacts=impacts_of(settings, symbols),
         history=_history(settings, symbols),
         spike_bps=0 if feed.kind == "bars" else settings.limits.spike_bps,  # a bar's prices have been traded
         time_limit_ns=settings.limits.venue_time_ms * NS_PER_MS,
@@ -607,7 +620,9 @@ class Session:
             session=plan.session,
             limits=in_force.copy().view(LIMITS) if in_force.any() else plan.limits,
             latencies=plan.latencies,
+            data_latency=plan.data_latency,
             queue=plan.queue,
+            impacts=plan.impacts,
             mode=self._prepared.settings.mode,
             strategy=strategy.module,
             strategy_params=strategy.params,

@@ -50,7 +50,9 @@ def recorded_instruments(feed: FeedSpec, settings: Settings) -> tuple[list[tuple
 def tick_feed(plan: Plan, wires: Wires) -> TickFeed:
     """The agent that publishes a recording; one without a path has nothing to publish."""
     blocks = Recording(plan.feed.paths).blocks() if plan.feed.paths else iter(())
-    return TickFeed(wires, plan.instruments, plan.session, blocks, plan.feed.synthetic, plan.replayed)
+    return TickFeed(
+        wires, plan.instruments, plan.session, blocks, plan.feed.synthetic, plan.replayed, plan.data_latency
+    )
 
 
 def composed_of_ticks(loop: ModuleType) -> ModuleType:

@@ -17,4 +17,5 @@ def build(plan: Plan, wires: Wires, name: str, attempt: int) -> VenueAgent:
         symbol_keys(plan.symbols),
         plan.latencies,
         plan.queue,
+        plan.impacts,
     )

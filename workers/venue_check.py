@@ -13,7 +13,7 @@ from bot4.adapters.net.pool import SLOTS, parts_of
 from bot4.adapters.net.rest import get
 from bot4.model.errors import SettingsError
 from bot4.ports.feed import Instrument, MessageError
-from bot4.settings.schema import Gateway, Settings
+from bot4.settings.schema import SPOT_VENUES, Gateway, Settings
 from workers.venues import DECODERS, streams_of, wanted_of
 
 ASK_S = 10.0
@@ -82,7 +82,25 @@ def check_instruments(
                 _compare_bounds(settings, venue, found[symbol])
             if found[symbol].status != TRADING:
                 told.append(f"{symbol}: {venue} says {found[symbol].status} of it; nothing may come for it.")
+        if venue == traded and venue in SPOT_VENUES:
+            _check_coins(settings, venue, [found[symbol] for symbol, of in symbols if of == venue])
+            told.append(f"{venue}: no dead-man's switch there: what rests outlives a machine that dies.")
     return told
+
+
+def _check_coins(settings: Settings, venue: str, traded: Sequence[Instrument]) -> None:
+    """What is held of a coin has to be one instrument's alone, and nothing but its own trades may move it."""
+    file = settings.path.with_name("instruments.toml")
+    for one in traded:
+        others = [other.symbol for other in traded if other is not one and one.base in (other.base, other.quote)]
+        if others:
+            raise SettingsError(
+                f"{file}: {one.symbol}: {one.base} is a coin of {others[0]} too, so nobody could say whose position it "
+                "is; trade one of them"
+            )
+        if venue == "binance_spot" and (one.base == "BNB" or one.symbol != one.base + one.quote):
+            why = "fees are taken of it" if one.base == "BNB" else f"it is no {one.base}{one.quote}"
+            raise SettingsError(f"{file}: {one.symbol}: cannot be traded on {venue}, {why}; name another one")
 
 
 def _compare_bounds(settings: Settings, venue: str, theirs: Instrument) -> None:
@@ -113,6 +131,11 @@ def _compare(settings: Settings, venue: str, theirs: Instrument) -> None:
             raise SettingsError(
                 f"{file}: instrument[{index}]: {ours.symbol} of {venue} is priced in {theirs.quote}, the account "
                 f"counts in {settings.account.quote} (account.quote); give each currency an account of its own"
+            )
+        if theirs.contract_size != 1:
+            raise SettingsError(
+                f"{file}: instrument[{index}]: a contract {ours.symbol} of {venue} is {theirs.contract_size} "
+                f"{theirs.base}, and quantities here are of the base currency itself; leave the instrument out"
             )
         lot_field = "lot_size" if ours.venue_lot is None else "venue_lot"
         for field, size in (("tick_size", theirs.tick), (lot_field, theirs.lot)):

@@ -17,10 +17,12 @@ from bot4.adapters.files.report_facts import clock_object
 from bot4.adapters.files.shut import shut_ways
 from bot4.adapters.system.instance import SessionLabel
 from bot4.adapters.system.output import TerminalFile, standard_output
+from bot4.model.breaker import BEGUN, rows_of_component
 from bot4.model.enums import INT64_MAX, REJECT_NAMES
 from bot4.model.records import LIMITS
 from bot4.model.units import from_e8
-from bot4.settings.conversion import limit_field, limit_text
+from bot4.settings.conversion import BREAKER_COLUMNS, limit_field, limit_text
+from bot4.settings.schema import Breakers
 from bot4.shm import wires as w
 from bot4.shm.calibration import calibration_of
 from bot4.shm.histogram import HISTOGRAM_COUNT, percentile
@@ -99,7 +101,7 @@ def snapshot(
 def tightened(wires: w.Wires) -> dict[str, dict[str, str]]:
     """By field of limits.toml: what is in force since it was tightened, and what the session began with."""
     in_force, begun = wires.limits
-    return {
+    found = {
         limit_field(name): {
             "in_force": limit_text(name, int(in_force[word])),
             "begun": limit_text(name, int(begun[word])),
@@ -107,6 +109,14 @@ def tightened(wires: w.Wires) -> dict[str, dict[str, str]]:
         for word, name in enumerate(LIMITS.names or ())
         if in_force[word] != begun[word]
     }
+    n_shards = wires.gauges.shape[0] - w.N_OTHER_ROWS
+    for component in Breakers.__struct_fields__:
+        row = wires.breakers[rows_of_component(component, n_shards)[0]]
+        for field, (column, unit) in BREAKER_COLUMNS.items():
+            now, then = int(row[column]) // unit, int(row[column + BEGUN]) // unit
+            if now != then:
+                found[f"breaker.{component}.{field}"] = {"in_force": str(now), "begun": str(then) if then else "none"}
+    return found
 
 
 def _venues(row: np.ndarray, venues: Sequence[str], now_ns: int) -> dict[str, dict[str, Any]]:

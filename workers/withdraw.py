@@ -4,20 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bot4.adapters.bybit.private import Keys
-from bot4.adapters.net.caller import HttpCaller
-from bot4.adapters.net.dial import only_loopback, verified_context
 from bot4.adapters.system.latch import KillLatch
 from bot4.adapters.system.process import hide_memory
-from bot4.adapters.system.secret import read_key_file
 from bot4.engine.withdraw import Withdrawal, Withdrawn
 from bot4.model.errors import Bot4Error, InputError, SettingsError
 from bot4.settings.conversion import instrument_sizes, traded_venue
 from bot4.settings.loader import INSTRUMENTS_FILE, load_instruments, load_session, load_state_folder
-from bot4.settings.schema import Instrument
-from workers.gateway import WORDS, check_gateway
-
-CONNECTIONS = 8
+from bot4.settings.schema import SPOT_VENUES, Instrument
+from workers.gateway import check_gateway, connect
 
 
 def withdraw(config: Path, reason: str, flatten: bool, timeout_s: float, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -86,14 +80,16 @@ def _take_back(
     gateway = getattr(session.venue, venue)
     check_gateway(config, venue, gateway)
     hide_memory()
-    keys = Keys(*read_key_file(str(gateway.key_file), f"venue.{venue}.key_file"))
     listed = [one for one in instruments if one.venue == venue]
     symbols, records = [one.symbol for one in listed], instrument_sizes(listed, str(file))
-    context = verified_context(Path(gateway.ca_file) if gateway.ca_file else None)
-    caller = HttpCaller(str(gateway.rest_url), context, CONNECTIONS, only_loopback)
+    private, caller, _ = connect(venue, gateway, symbols, records, session.account.quote, whole=True)
     try:
-        private = WORDS[venue](keys, str(gateway.rest_url), symbols, records, whole=True)
-        return venue, Withdrawal(private, caller, flatten, timeout_s, tell).run(), private.symbols
+        ours = len(listed) if venue in SPOT_VENUES else None
+        found = Withdrawal(private, caller, flatten, timeout_s, tell, ours).run()
+        if not listed and venue in SPOT_VENUES:  # of all the coins there nobody knows which are the bot's
+            found.positions, found.proven = None, found.proven and not flatten
+            found.trouble = found.trouble or "no instrument is known, so nobody knows which coins were traded"
+        return venue, found, list(private.symbols)
     finally:
         caller.close()
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from itertools import pairwise
 from json import loads as json_of
 from pathlib import Path
 from typing import Annotated, Any
@@ -59,7 +60,7 @@ def decoders() -> dict[str, Decoder]:
         "bybit_linear": BybitLinear(),
         "coinbase": CoinbaseAdvanced(),
         "kraken_v1": KrakenV1(),
-        "kraken_v2": KrakenV2(),
+        "kraken_v2": KrakenV2(depth=0),
     }
 
 
@@ -130,6 +131,7 @@ def check(paths: Paths, json: Json = False) -> None:
                 except RecordingError as error:
                     refused.append(error)
                 bar.remove_task(task)
+        _join_archives(found)
         if json:
             import orjson
 
@@ -139,6 +141,19 @@ def check(paths: Paths, json: Json = False) -> None:
             _show(found)
         _tell_refused(refused)
         raise typer.Exit(2 if refused else 1 if any(_fault(one) for one in found) else 0)
+
+
+def _join_archives(found: list[dict[str, Any]]) -> None:
+    """What is missing between two files of the archive that go on with each other's trades, or is in both."""
+    chains: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for one in found:
+        if one.get("numbers", [None])[0] is not None and "bookTicker" not in one["messages"]:
+            chains.setdefault((one["venue"], one["symbol"], *one["messages"]), []).append(one)
+    for chain in chains.values():
+        for before, after in pairwise(sorted(chain, key=lambda one: one["numbers"])):
+            missing = after["numbers"][0] - before["numbers"][1] - 1
+            after["gaps"] += max(0, missing)
+            after["duplicates"] += max(0, -missing)
 
 
 def _moved(bar: Progress, task: TaskID, done: int) -> None:

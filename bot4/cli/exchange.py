@@ -270,7 +270,8 @@ def exchange(
             recording = open_recording(chosen, model, venue, symbols, again) if isinstance(chosen, list) else None
             symbols = symbols if recording is None else recording.symbols
             assets = {asset: None for symbol in symbols for asset in (symbol.base, symbol.quote)}
-            owners = default_owners(assets) if balances is None else read_owners(balances, assets)
+            fees_ppm = PROTOCOLS[venue].fees_ppm
+            owners = default_owners(assets, fees_ppm) if balances is None else read_owners(balances, assets)
             if owners.token is not None and venue != "binance":
                 raise SettingsError(f"--balances {balances}: fee_token: {venue} has none, leave it out")
             written = Ledger(ledger)

@@ -26,6 +26,7 @@ COMPLAINT = 200  # characters of an example
 TRADES = 4_096  # ids of the last trades of an instrument
 NEAR = 8  # changes between a quote that names no update and the book that it speaks of
 
+SAMPLED = 1 << 16  # offsets that the median is taken of, at most
 PATIENCE = 256  # quotes that may come before it is given up
 
 Top = tuple[Decimal, Decimal]  # best bid and ask
@@ -96,6 +97,25 @@ class Watched:
         self.tops.clear()
 
 
+class _Sample:
+    """Every n-th of what it is given, n as small as the room allows."""
+
+    def __init__(self) -> None:
+        self.values: list[int] = []
+        self._every = self._left = 1
+
+    def take(self, value: int) -> None:
+        """The next value."""
+        self._left -= 1
+        if self._left:
+            return
+        self._left = self._every
+        self.values.append(value)
+        if len(self.values) == SAMPLED:
+            del self.values[1::2]
+            self._every *= 2
+
+
 class CaptureCheck:
     """Takes the messages of one capture in order and tells what was in them.
 
@@ -119,8 +139,8 @@ class CaptureCheck:
         self._books: dict[str, dict[tuple[str, int], Watched]] = {}  # by venue and symbol, connection and depth
         self._snapshots: dict[str, BookChange] = {}  # the last one fetched, for a book whose changes begin after it
         self._sequence: dict[str, int] = {}
-        self._trades: dict[tuple[str, str], deque[str]] = {}
-        self._offsets: list[int] = []
+        self._trades: dict[tuple[str, str], OrderedDict[str, None]] = {}
+        self._offsets = _Sample()
         self._last_ns = 0
 
     def take(
@@ -148,7 +168,7 @@ class CaptureCheck:
         for event in message.events:
             self._event(connection, decoder, event, rest is not None, message.kind)
         if message.venue_ns and rest is None:
-            self._offsets.append(ts_ns - message.venue_ns)
+            self._offsets.take(ts_ns - message.venue_ns)
 
     def _refuse(self, reason: str, text: str) -> None:
         self.rejected[reason] += 1
@@ -198,11 +218,13 @@ class CaptureCheck:
 
     def _is_repeated(self, connection: str, trade: Trade) -> bool:
         """Whether a trade of this id has been told on this connection; one without an id never has."""
-        seen = self._trades.setdefault((connection, trade.symbol), deque(maxlen=TRADES))
+        seen = self._trades.setdefault((connection, trade.symbol), OrderedDict())
         if trade.trade_id in seen:
             return True
         if trade.trade_id:
-            seen.append(trade.trade_id)
+            seen[trade.trade_id] = None
+            if len(seen) > TRADES:
+                seen.popitem(last=False)
         return False
 
     def _watched(self, connection: str, decoder: Decoder, change: BookChange) -> Watched:
@@ -225,6 +247,9 @@ class CaptureCheck:
                 self._snapshot(decoder, watched, change, fetched=True)
 
     def _quote(self, connection: str, decoder: Decoder, quote: Quote) -> None:
+        if quote.bid >= quote.ask:
+            self.crossed += 1
+            return
         for (owner, _), watched in self._books.get(f"{decoder.venue}:{quote.symbol}", {}).items():
             if quote.update_id is None:
                 if owner == connection:  # on another one nothing tells how far the two are apart
@@ -363,7 +388,7 @@ class CaptureCheck:
         for books in self._books.values():
             self.stale += sum(len(watched.waiting) for watched in books.values() if watched.overlaps)
         self.bars.finish()
-        offset = statistics.median(self._offsets) / 1e6 if self._offsets else None
+        offset = statistics.median(self._offsets.values) / 1e6 if self._offsets.values else None
         return {
             "venue": "+".join(sorted(self.venues)),
             "messages": dict(sorted(self.messages.items())),

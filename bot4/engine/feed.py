@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bot4.engine.feed_memory import BUFFER_BYTES, NEEDS_DATA, FeedMemory, Source, feed_memory
+from bot4.engine.feed_memory import BUFFER_BYTES, NEEDS_DATA, FeedMemory, Source, check_data_way, feed_memory
 from bot4.engine.feed_step import feed_step
 from bot4.model.enums import INPUT_UNPARSABLE, INT64_MAX
 from bot4.model.errors import Bot4Error
+from bot4.model.latency import Latency
 from bot4.shm.spsc_ring import ring_recover
 from bot4.shm.wires import Wires, feed_rings
 
@@ -26,6 +27,7 @@ class FeedAgent:
     wires, instruments, session : the bot's shared memory and tables
     sources : one per instrument, in the order of the instruments
     wait : True: a full ring makes the feed wait (replay); False: it misses the message, counted
+    latency : of the messages on their way to shards and execution
 
     Attributes
     ----------
@@ -33,16 +35,23 @@ class FeedAgent:
     """
 
     def __init__(
-        self, wires: Wires, instruments: np.ndarray, session: np.ndarray, sources: Sequence[Source], wait: bool
+        self,
+        wires: Wires,
+        instruments: np.ndarray,
+        session: np.ndarray,
+        sources: Sequence[Source],
+        wait: bool,
+        latency: Latency | None = None,
     ) -> None:
         self.wires, self.instruments, self.session, self.sources, self.wait = wires, instruments, session, sources, wait
         self.until_ns = INT64_MAX
-        self.memory = feed_memory(instruments, sources, len(wires.ticks))
+        self.memory = feed_memory(instruments, sources, len(wires.ticks), latency)
         for ring in feed_rings(wires):
             ring_recover(ring)
 
     def refill(self) -> None:
-        """Give bytes to every source that asked for them. RecordingError if a source cannot be read on."""
+        """Give bytes to every source that asked for them. Bot4Error if a source or the way does not go on."""
+        check_data_way(self.memory.way)
         if not self.memory.state[NEEDS_DATA]:
             return
         for index in np.flatnonzero(self.memory.sources["hungry"]):

@@ -20,7 +20,8 @@ from bot4.kernels.scan.scanned import (
     scanned_memory,
 )
 from bot4.model.enums import FLAG_SYNTHETIC, INT64_MAX
-from bot4.model.errors import InputError
+from bot4.model.errors import Bot4Error, InputError
+from bot4.model.latency import Latency, constant
 from bot4.model.records import TICK, words
 
 BUFFER_BYTES = 1 << 21  # per source, read and scanned at once; no line may be longer
@@ -92,6 +93,14 @@ NEEDS_DATA = 1  # 1: a source is hungry
 DONE = 2
 N_STATE = 4
 
+# words of DataWay.state
+IS_MODELLED = 0  # 1: what decides hears of the market later than the venue
+WAY_KIND = 1  # BY_NUMBER or BY_TIME
+WAY_SENT = 2  # messages so far
+WAY_LAST_NS = 3  # when the last one is told
+WAY_IS_SHUT = 4  # 1: a ring is full of what nobody may take before the feed goes on
+N_WAY_WORDS = 5
+
 # rows of FeedMemory.snapshots, after the shards: 0 venue
 READER_EXECUTION = 1
 READER_RECORDER = 2
@@ -109,6 +118,32 @@ RULES = {
 }
 
 
+class DataWay(NamedTuple):
+    """How long the market's messages are under way to who decides; the venue and the recorder have them at once."""
+
+    state: np.ndarray  # int64[N_WAY_WORDS]
+    times: np.ndarray  # int64[n], int64[n]: a table of `model.latency`
+    values: np.ndarray
+
+
+def data_way(latency: Latency | None) -> DataWay:
+    """The way of a latency; None: none at all."""
+    state = np.zeros(N_WAY_WORDS, np.int64)
+    state[IS_MODELLED] = latency is not None
+    kind, times, values = latency or constant(0)
+    state[WAY_KIND] = kind
+    return DataWay(state, times, values)
+
+
+def check_data_way(way: DataWay) -> None:
+    """Raises Bot4Error if a session can never end: more of the market is under way than there is room for."""
+    if way.state[WAY_IS_SHUT]:
+        raise Bot4Error(
+            "more records of the market are under way at once than a ring has room for; lower venue.sim.data, or "
+            "raise report_latency_us"
+        )
+
+
 class FeedMemory(NamedTuple):
     """All that the feed's step works on; process-private."""
 
@@ -124,6 +159,7 @@ class FeedMemory(NamedTuple):
     out: np.ndarray  # TICK[OUT_RECORDS]: the message in hand
     out_words: np.ndarray  # int64, the same memory
     snapshots: np.ndarray  # int64[n_shards + 3, 3]: requests answered, request in work, its next instrument
+    way: DataWay
 
 
 class Listed(Protocol):
@@ -176,7 +212,9 @@ def listing(instrument: np.void, source: Listed) -> np.ndarray:
     return record
 
 
-def feed_memory(instruments: np.ndarray, sources: Sequence[Listed], n_shards: int) -> FeedMemory:
+def feed_memory(
+    instruments: np.ndarray, sources: Sequence[Listed], n_shards: int, latency: Latency | None = None
+) -> FeedMemory:
     """All memory of the feed; pages are touched only when used.
 
     Parameters
@@ -184,6 +222,7 @@ def feed_memory(instruments: np.ndarray, sources: Sequence[Listed], n_shards: in
     instruments : INSTRUMENT[n]
     sources : one per instrument, in their order
     n_shards : shards that may ask for snapshots, beside venue, execution and recorder
+    latency : of the market's messages on their way to shards and execution
     """
     if len(sources) != len(instruments):
         raise InputError(f"{len(sources)} sources for {len(instruments)} instruments; there has to be one each")
@@ -211,6 +250,7 @@ def feed_memory(instruments: np.ndarray, sources: Sequence[Listed], n_shards: in
         out=out,
         out_words=words(out),
         snapshots=np.zeros((n_shards + N_OTHER_READERS, 3), np.int64),
+        way=data_way(latency),
     )
 
 

@@ -4,6 +4,9 @@
     execution                         quotes, marks, states of the book
     recorder, where there is one      everything, after those who trade on it
 
+Where a session gives the market's data a latency, execution and shards are told so much later, by the time in the
+record itself: it lies in their rings until the venue is as far. The venue trades on what it has had at once.
+
 Who lost its place asks for a snapshot (a shard, the venue); it alone gets one, instrument by instrument. Execution
 needs only to know whether each book is whole, and is told when its ring has missed something.
 """
@@ -11,9 +14,19 @@ needs only to know whether each book is whole, and is told when its ring has mis
 import numpy as np
 
 from bot4.atomics import load_acquire, rdtsc
-from bot4.engine.feed_memory import OUT_COUNT, READER_EXECUTION, READER_RECORDER
+from bot4.engine.feed_memory import (
+    IS_MODELLED,
+    OUT_COUNT,
+    READER_EXECUTION,
+    READER_RECORDER,
+    WAY_IS_SHUT,
+    WAY_KIND,
+    WAY_LAST_NS,
+    WAY_SENT,
+)
 from bot4.jit import inlined, kernel
 from bot4.kernels.book import book_depth, book_level
+from bot4.kernels.latency import latency_ns
 from bot4.kernels.risk.view import MAX_QTY_LOTS
 from bot4.model.enums import (
     FLAG_BOOK_NEWER,
@@ -38,7 +51,7 @@ from bot4.shm.layout import (
     RING_CAPACITY_WORD,
     RING_DROPPED,
 )
-from bot4.shm.spsc_ring import count_dropped, has_space, push_tick
+from bot4.shm.spsc_ring import count_dropped, has_space, push_tick, unread_time
 from bot4.shm.wires import FEED_ROW, GAUGE_FEED_DROPPED, GAUGE_FEED_TICKS
 
 LOW_HALF = 0xFFFF_FFFF
@@ -139,6 +152,37 @@ def must_wait_for_recorder(wires, ring, count):
     return len(ring) > 0 and _must_wait(ring, count) and load_acquire(wires.control, CONTROL_NO_RECORDER) == 0
 
 
+@kernel
+def _way_ns(feed):
+    """How much later the message in hand is told to who decides; none overtakes the one before."""
+    way = feed.way
+    sent = np.int64(feed.out[0]["ts_recv_ns"])
+    number = way.state[WAY_SENT]
+    way.state[WAY_SENT] = number + 1
+    told = max(sent + latency_ns(way.state[WAY_KIND], way.times, way.values, number, sent), way.state[WAY_LAST_NS])
+    way.state[WAY_LAST_NS] = told
+    return told - sent
+
+
+@inlined
+def _move(feed, count, ns):
+    for index in range(count):
+        feed.out[index]["ts_recv_ns"] += ns
+
+
+@kernel
+def _look_for_the_end(feed, wires, session, shard_ring, count, some):
+    """A ring without room: is what lies in it for a time that cannot come before this message has gone out?
+
+    The venue goes as far as the feed's promise, execution and shards as far as its reports of then would be there.
+    """
+    heard = load_acquire(wires.clocks, CLOCK_FEED) + session[0]["report_latency_ns"]
+    quotes_shut = _must_wait(wires.quotes, some) and unread_time(wires.quotes, TICK_WORDS) >= heard
+    heard += session[0]["internal_latency_ns"]
+    if quotes_shut or (_must_wait(shard_ring, count) and unread_time(shard_ring, TICK_WORDS) >= heard):
+        feed.way.state[WAY_IS_SHUT] = 1
+
+
 @inlined
 def _record(feed, wires, count):
     """A full ring costs a gap in the recording, which is seen there and in the ring's count, and nothing else."""
@@ -179,8 +223,11 @@ def publish_here(feed, wires, instruments, session, wait):
     for index in range(count):
         if _is_for_execution(np.int64(feed.out[index]["kind"])):
             some += 1
+    modelled = feed.way.state[IS_MODELLED] != 0
     if wait:
         if _must_wait(shard_ring, count) or _must_wait(wires.market, count) or _must_wait(wires.quotes, some):
+            if modelled and session[0]["paced"] != 0:
+                _look_for_the_end(feed, wires, session, shard_ring, count, some)
             return False
         if must_wait_for_recorder(wires, wires.record, count):
             return False
@@ -194,6 +241,10 @@ def publish_here(feed, wires, instruments, session, wait):
         _push_all(feed, wires.market, count)
     else:
         _miss(wires.market, row, count)
+    later_ns = np.int64(0)
+    if modelled:
+        later_ns = _way_ns(feed)
+        _move(feed, count, later_ns)
     if some > 0:
         if has_space(wires.quotes, some):
             _push_for_execution(feed, wires.quotes, count)
@@ -203,6 +254,8 @@ def publish_here(feed, wires, instruments, session, wait):
         _push_all(feed, shard_ring, count)
     else:
         _miss(shard_ring, row, count)
+    if modelled:
+        _move(feed, count, -later_ns)
     _record(feed, wires, count)
     row[GAUGE_FEED_TICKS] += count
     feed.state[OUT_COUNT] = 0
@@ -284,6 +337,8 @@ def _answer(feed, wires, instruments, n_shards, reader):
             if has_space(ring, size):
                 # not before what was promised; at the end of the stream, when nothing is promised, at its last time
                 ts_ns = clock if clock != INT64_MAX else feed.states[instrument]["last_recv_ns"]
+                if reader < n_shards or reader == n_shards + READER_EXECUTION:
+                    ts_ns = max(ts_ns, feed.way.state[WAY_LAST_NS])  # behind what is under way
                 _snapshot(feed, instrument, ts_ns, levels)
                 _push_all(feed, ring, feed.state[OUT_COUNT])
                 feed.state[OUT_COUNT] = 0

@@ -23,6 +23,9 @@ from bot4.engine.feed_memory import (
     OUT_COUNT,
     OUT_RECORDS,
     SOURCE,
+    DataWay,
+    check_data_way,
+    data_way,
 )
 from bot4.engine.feed_out import publish, serve_snapshots
 from bot4.jit import inlined, kernel
@@ -41,6 +44,7 @@ from bot4.model.enums import (
     TICK_STATUS,
 )
 from bot4.model.errors import RecordingError
+from bot4.model.latency import Latency
 from bot4.model.records import TICK, TICK_WORDS, words
 from bot4.shm.layout import CLOCK_FEED, CONTROL_FEED_DONE
 from bot4.shm.spsc_ring import count_dropped, ring_recover
@@ -79,6 +83,7 @@ class TickMemory(NamedTuple):
     out: np.ndarray  # TICK[OUT_RECORDS]: the message in hand
     out_words: np.ndarray  # int64, the same memory
     snapshots: np.ndarray  # int64[n_shards + N_OTHER_READERS, 3]
+    way: DataWay
 
 
 @inlined
@@ -220,7 +225,7 @@ def tick_step(feed, wires, instruments, session, until_ns, wait, max_messages):
     return handled
 
 
-def tick_memory(n_instruments: int, n_shards: int, synthetic: bool) -> TickMemory:
+def tick_memory(n_instruments: int, n_shards: int, synthetic: bool, latency: Latency | None = None) -> TickMemory:
     """All memory of the feed; pages are touched only when used."""
     ticks, out = np.zeros(BLOCK + OUT_RECORDS, TICK), np.zeros(OUT_RECORDS, TICK)
     states = np.zeros(n_instruments, FEED_STATE)
@@ -237,6 +242,7 @@ def tick_memory(n_instruments: int, n_shards: int, synthetic: bool) -> TickMemor
         out=out,
         out_words=words(out),
         snapshots=np.zeros((n_shards + N_OTHER_READERS, 3), np.int64),
+        way=data_way(latency),
     )
 
 
@@ -249,6 +255,7 @@ class TickFeed:
     blocks : TICK[n] each, in the order in which they were published, `instrument` as in `instruments`
     synthetic : True if no market made them
     wait : True: a full ring makes the feed wait; False: it misses the message, counted
+    latency : of the records on their way to shards and execution
 
     Attributes
     ----------
@@ -263,18 +270,20 @@ class TickFeed:
         blocks: Iterator[np.ndarray],
         synthetic: bool,
         wait: bool,
+        latency: Latency | None = None,
     ) -> None:
         self.wires, self.instruments, self.session, self.wait = wires, instruments, session, wait
         self.until_ns = INT64_MAX
-        self.memory = tick_memory(len(instruments), len(wires.ticks), synthetic)
+        self.memory = tick_memory(len(instruments), len(wires.ticks), synthetic, latency)
         self._blocks = blocks
         self._pending = np.zeros(0, TICK)
         for ring in feed_rings(wires):
             ring_recover(ring)
 
     def refill(self) -> None:
-        """Fill the block if the step asked for it. RecordingError if the recording cannot be read on."""
+        """Fill the block if the step asked for it. Bot4Error if the recording or the way does not go on."""
         memory = self.memory
+        check_data_way(memory.way)
         if not memory.state[NEEDS_DATA]:
             return
         place, ticks = memory.place, memory.ticks

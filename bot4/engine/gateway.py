@@ -22,6 +22,11 @@ several answers is a generator that is resumed with each.
   only reduces. So is one that execution's journal lost in a power cut, and an open one under a name of this account and
   strategy that nobody knows; of these a stop goes as soon as another one stands or nothing is held. Nothing opens
   meanwhile.
+- **Coins.** Of a spot instrument what is held is compared to the last 1e-8: whole lots, which execution is told, and a
+  rest. A fee that is taken of the coin is told as lots that have not come and their value as the fee; the order that
+  paid it ends as expired then, for its last lots never come. What only reduces is cut to what is held. A resting stop
+  locks what it would sell, so an order that closes takes its place, in one call of the venue; the stop's end is told
+  after that of the order, or after a second. A stop that is to change is taken back, and execution places another.
 - **Restart**, of the process or of the whole bot. The log says what may have left and what has been told; what
   execution's journal does not hold of that is told again. What lay in the ring unread is dropped: execution asks.
 """
@@ -31,6 +36,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -56,6 +62,7 @@ from bot4.engine.gateway_events import Events
 from bot4.engine.gateway_guard import Guard
 from bot4.engine.gateway_log import (
     GATEWAY_EVENT,
+    GATEWAY_HELD,
     GATEWAY_KEY,
     GATEWAY_SENT,
     GATEWAY_START,
@@ -87,6 +94,7 @@ from bot4.model.enums import (
     REPORT_BALANCE,
     REPORT_CANCEL_REJECT,
     REPORT_CANCELED,
+    REPORT_EXPIRED,
     REPORT_FILL,
     REPORT_FUNDING,
     REPORT_NOT_FOUND,
@@ -102,10 +110,13 @@ from bot4.model.enums import (
     TYPE_MARKET,
     TYPE_STOP_MARKET,
     VENUE_BAD_REQUEST,
+    VENUE_BALANCE,
     VENUE_DIFFERS,
     VENUE_DOWN,
     VENUE_DUPLICATE_ID,
+    VENUE_FILTER,
     VENUE_KEY,
+    VENUE_REDUCE_ONLY,
     VENUE_TIME,
     VENUE_UNKNOWN_ORDER,
 )
@@ -158,18 +169,13 @@ FEW = 10  # orders that are asked for one by one ...
 AGAIN_NS = NS  # ... and not sooner again, whoever wants to know
 MASS_NS = NS // 2  # that a call which takes everything back has, before orders are taken back by name
 MASS_TRIES = 3
+ROOM_NS = NS  # that the end of a stop waits for that of the order in its place
 
 
 def in_order(rows: list[Any]) -> list[Any]:
     """Rows that came with the latest first, as they happened."""
     rows.reverse()
     return sorted(rows, key=lambda row: row.time_ms)
-
-
-def _trade_of(report: np.void) -> tuple[int, ...]:
-    """What a fill or a funding was, but for its times and numbers."""
-    names = ("kind", "id_hi", "id_lo", "instrument", "side", "price_ticks", "qty_lots", "fee_e8", "cash_e8")
-    return tuple(int(report[name]) for name in names)
 
 
 class GatewayAgent:
@@ -225,12 +231,16 @@ class GatewayAgent:
         self._is_spot = instruments["is_spot"].tolist()
         n = len(instruments)
         self._lots = [0] * n
+        self._rest_e8 = [0] * n  # of a coin what is held beside whole lots
+        self._lot_e8, self._value_e8 = instruments["lot_e8"].tolist(), instruments["value_e8"].tolist()
+        self._names: dict[int, str] = {}  # client's ids by the venue's
         self._trade_no = [0] * n
         self._start_ms = self._last_ms = 0
         self._swept_ms = 0  # all trades until then have been seen; no time in the log is later than it was
         self._questions: list[Known] = []  # orders that execution asks for
         self._strays: list[Known] = []  # that are to end, whatever has become of them
         self._killed_ns = 0
+        self._mass_ns = 0  # until then a call that takes everything back may be on its way
         self._request = np.zeros(1, ORDER_INTENT)
         self._request_words = words(self._request)
         self._failure: Bot4Error | None = None
@@ -293,9 +303,11 @@ class GatewayAgent:
                 self._last_ms = max(self._last_ms, int(record["code"]))
                 if int(report["event_seq"]) > heard:
                     self._events.again(body)
+            elif kind == GATEWAY_HELD:
+                self._rest_e8[int(record["instrument"])] = int(record["code"])
             elif kind == GATEWAY_KEY:
                 self._seen.add((int(record["position_lots"]), int(record["cost_tl"])))
-                self._keyless[_trade_of(body.view(EXEC_REPORT)[0])] -= 1
+                self._keyless[self._trade_of(body.view(EXEC_REPORT)[0])] -= 1
                 self._last_ms = max(self._last_ms, int(record["code"]))
         if len(records):
             self._base_ns = max(self._base_ns, int(records["ts_ns"].max()) - self._clock())
@@ -312,13 +324,17 @@ class GatewayAgent:
         if key != NO_KEY:
             self._seen.add(key)
         elif kind in (REPORT_FILL, REPORT_FUNDING):
-            self._keyless[_trade_of(report)] += 1
+            self._keyless[self._trade_of(report)] += 1
+        known = self._orders.get((int(report["id_hi"]), int(report["id_lo"])))
         if kind == REPORT_FILL:
             self._trade_no[instrument] = int(report["trade_id"])
             self._lots[instrument] += int(report["side"]) * int(report["qty_lots"])
-        known = self._orders.get((int(report["id_hi"]), int(report["id_lo"])))
+            lost, self._rest_e8[instrument] = divmod(int(report["cash_e8"]), self._lot_e8[instrument])
+            if known is not None:
+                known.fee_lots += int(report["side"]) * lost
         if known is not None:
             known.recall(report)
+            self._names[known.venue_no] = known.link
             if known.ended:
                 self._open.pop(known.link, None)
 
@@ -344,10 +360,19 @@ class GatewayAgent:
                 if (known.high, known.low) not in journaled:
                     self._make_stray(known, "an order that the journal has lost")
 
+    def _trade_of(self, report: np.void) -> tuple[int, ...]:
+        """What a fill or a funding was, but for its times and numbers, and for what a fee made of the lots."""
+        names = ("kind", "id_hi", "id_lo", "instrument", "side", "price_ticks", "qty_lots", "fee_e8", "cash_e8")
+        kind, high, low, instrument, side, price, qty, fee_e8, cash_e8 = (int(report[name]) for name in names)
+        if kind == REPORT_FILL:
+            lost, cash_e8 = cash_e8 // self._lot_e8[instrument], 0
+            qty, fee_e8 = qty + side * lost, fee_e8 - lost * price * self._value_e8[instrument]
+        return kind, high, low, instrument, side, price, qty, fee_e8, cash_e8
+
     def _was_told(self, key: Key, told: Known | None, kind: int, fields: dict[str, int], venue_ms: int) -> bool:
         """Whether this trade is one of those whose keys are lost; those that look alike are alike to us."""
         body = self._events.made(kind, told, fields)
-        trade = _trade_of(body.view(EXEC_REPORT)[0])
+        trade = self._trade_of(body.view(EXEC_REPORT)[0])
         if self._keyless[trade] <= 0:
             return False
         self._keyless[trade] -= 1
@@ -463,11 +488,14 @@ class GatewayAgent:
             code = VENUE_DOWN
         if not code and not is_urgent:
             code = self.shut()
+        if not code and self._is_spot[request.instrument] and request.side < 0:
+            code, request = self._bounded(known, request)
         if code:
             self._end(known, REPORT_REJECT, code)
             return
         known.order = self._request_words.copy()
-        call = self._private.place(request, known.link)
+        room = known.room and self._private.replace(request, known.link, known.room.link)
+        call = room or self._private.place(request, known.link)
         self._calls.queue_order(call, partial(self._placed, known), known, is_urgent)
 
     def shut(self) -> int:
@@ -487,7 +515,6 @@ class GatewayAgent:
         post_only = flags & ORDER_POST_ONLY
         good = (
             request.instrument < len(self._is_spot)
-            and not self._is_spot[request.instrument]
             and request.side in (-1, 1)
             and kind in (TYPE_MARKET, TYPE_LIMIT, TYPE_STOP_MARKET)
             and tif in (TIF_GTC, TIF_IOC)
@@ -497,8 +524,22 @@ class GatewayAgent:
             and (kind != TYPE_LIMIT or request.price_ticks > 0)
             and (kind != TYPE_STOP_MARKET or (request.stop_ticks > 0 and tif == TIF_GTC))
             and not (post_only and (kind != TYPE_LIMIT or tif != TIF_GTC))
+            and not (self._is_spot[request.instrument] and request.side > 0 and flags & ORDER_REDUCE_ONLY)
         )
         return 0 if good else VENUE_BAD_REQUEST
+
+    def _bounded(self, known: Known, request: OrderIntent) -> tuple[int, OrderIntent]:
+        """A sale of a coin: no more than is held, and in the place of a stop that locks it."""
+        held, reduces = self._lots[request.instrument], request.flags & ORDER_REDUCE_ONLY
+        if held <= 0 or (request.qty_lots > held and not reduces):
+            return VENUE_REDUCE_ONLY if reduces else VENUE_BALANCE, request
+        for other in self._open.values():
+            is_stop = other.type == TYPE_STOP_MARKET and other.side < 0 and other.order is None and other is not known
+            if is_stop and other.instrument == request.instrument and (known.room is None or other.is_acked):
+                known.room = other
+        if known.room is not None:
+            known.room.held_by = known
+        return 0, request._replace(qty_lots=min(request.qty_lots, held))
 
     def leaves(self, known: Known) -> None:
         """See `gateway_calls.Orders`. The log has it first, and there is no other way in which an order leaves."""
@@ -519,10 +560,15 @@ class GatewayAgent:
             return
         if isinstance(outcome, Done):
             known.venue_no = number_of(outcome.value)
+            self._names[known.venue_no] = known.link
             self._acknowledge(known)
             self._look(known, 1.0)
         elif isinstance(outcome, Refused) and outcome.code != VENUE_DUPLICATE_ID:
-            self._end(known, REPORT_REJECT, outcome.code)
+            code = outcome.code
+            sells = self._is_spot[known.instrument] and known.flags & ORDER_REDUCE_ONLY
+            if sells and code in (VENUE_BALANCE, VENUE_FILTER):
+                code = VENUE_REDUCE_ONLY  # there is nothing that could be sold: too little, or sold already
+            self._end(known, REPORT_REJECT, code)
         else:
             self._look(known, 0.05)
 
@@ -534,9 +580,10 @@ class GatewayAgent:
     def _withdraw(self) -> Task:
         """Killed: what is no stop goes in one call, where the venue has one; who is left after that goes by name."""
         call = self._private.cancel_but_stops()
+        if call is None:
+            return
+        self._mass_ns = self._clock() + MASS_NS
         for _ in range(MASS_TRIES):
-            if call is None:
-                return
             outcome = yield call
             if isinstance(outcome, Done):
                 self._logger.error("taken back in one call", extra={"fields": {"orders": len(outcome.value)}})
@@ -547,7 +594,7 @@ class GatewayAgent:
         now = self._clock()
         if now < known.cancel_ns:
             return
-        if known.type != TYPE_STOP_MARKET and now < self._killed_ns + MASS_NS:
+        if known.type != TYPE_STOP_MARKET and now < self._mass_ns:
             self._look(known, MASS_NS / NS)
             return
         known.cancel_ns = now + NS
@@ -566,9 +613,13 @@ class GatewayAgent:
         if qty_lots <= 0:
             self._tell(known, REPORT_CANCEL_REJECT, VENUE_BAD_REQUEST)
             return
+        call = self._private.amend(known.instrument, known.link, qty_lots, stop_ticks)
+        if call is None:
+            known.wants_cancel = True  # another one comes in its place
+            self._cancel(known)
+            return
         known.amend = (qty_lots, stop_ticks or known.stop_ticks)
         known.amend_ns = self._clock() + self._private.deadline_ms * MS + self._calls.skew_ns + MARGIN_NS
-        call = self._private.amend(known.instrument, known.link, qty_lots, stop_ticks)
         self._queue(call, partial(self._amended, known))
 
     def _amended(self, known: Known, outcome: Outcome) -> None:
@@ -718,19 +769,36 @@ class GatewayAgent:
         told = known or Known(0, 0, row.link, instrument=row.instrument, side=row.side, qty_lots=row.qty_lots)
         if known is None and row.side * self._lots[row.instrument] < 0:
             told.leg = LEG_FLATTEN  # a person's or bot4-kill's
-        fields = {"price_ticks": row.price_ticks, "qty_lots": row.qty_lots, "side": row.side, "fee_e8": row.fee_e8}
+        lost, rest_e8, fields = self._fill_of(row)
         venue_ms = min(row.time_ms, self._swept_ms)
         if self._was_told(key, told, REPORT_FILL, fields, venue_ms):
             return
         self._trade_no[row.instrument] += 1
         told.cum_lots += row.qty_lots
-        self._lots[row.instrument] += row.side * row.qty_lots
+        told.fee_lots += row.side * lost
+        self._lots[row.instrument] += row.side * fields["qty_lots"]
+        self._rest_e8[row.instrument] = rest_e8
         fields |= {"trade_id": self._trade_no[row.instrument], "t_venue_ns": row.time_ms * MS - self._calls.offset_ns}
         self._tell(told, REPORT_FILL, key=key, venue_ms=venue_ms, **fields)
         if known is None:
             self._logger.warning("trade of a stranger", extra={"fields": {"link": row.link[:40], "key": row.key[:40]}})
         else:
             self._try_end(known)
+
+    def _fill_of(self, row: TradeRow) -> tuple[int, int, dict[str, int]]:
+        """Lots of a fill that a fee has taken, what is held then beside whole lots, and how the fill is told."""
+        lot_e8 = self._lot_e8[row.instrument]
+        rest_e8 = self._rest_e8[row.instrument] - row.coin_fee_e8
+        lost = -(rest_e8 // lot_e8)
+        rest_e8 += lost * lot_e8
+        fields = {
+            "price_ticks": row.price_ticks,
+            "qty_lots": row.qty_lots - row.side * lost,
+            "side": row.side,
+            "fee_e8": row.fee_e8 + lost * row.price_ticks * self._value_e8[row.instrument],
+            "cash_e8": lost * lot_e8 + rest_e8,  # so that the next life knows both
+        }
+        return lost, rest_e8, fields
 
     def _on_funding(self, row: FundingRow) -> None:
         key = trade_key(row.instrument, row.key)
@@ -749,6 +817,7 @@ class GatewayAgent:
         if known is None or (known.ended and not self._has_come_late(known, row)):
             return
         known.venue_no = number_of(row.venue_id)
+        self._names[known.venue_no] = known.link
         if row.updated_ms < known.updated_ms and not is_end:
             return  # an older picture
         known.updated_ms = max(known.updated_ms, row.updated_ms)
@@ -834,9 +903,18 @@ class GatewayAgent:
 
     def _try_end(self, known: Known) -> None:
         """Its last word is told when all fills that it speaks of are."""
-        row = known.last
+        row, taker = known.last, known.held_by
+        if row is not None and row.status != REPORT_FILL and taker is not None and not taker.ended:
+            if self._clock() < taker.sent_ns + ROOM_NS:
+                self._begin(self._end_later(known))
+                return
         if row is not None and not known.ended and known.cum_lots >= row.cum_lots:
             self._end(known, row.status, row.code)
+
+    def _end_later(self, known: Known) -> Task:
+        """Of the order in its place nobody has said anything: execution has to know that no stop stands."""
+        yield ROOM_NS / NS
+        self._try_end(known)
 
     def _acknowledge(self, known: Known) -> None:
         if not known.is_acked:
@@ -849,12 +927,19 @@ class GatewayAgent:
             self._tell(known, REPORT_TRIGGERED)
 
     def _end(self, known: Known, status: int, code: int) -> None:
+        if status == REPORT_FILL and known.fee_lots:
+            status = REPORT_EXPIRED  # its last lots have gone as the fee
         known.ended, known.code = status, code
         self._open.pop(known.link, None)
         if status != REPORT_FILL:
             self._tell(known, status, code)
         if known.is_asked:
             self._answer_order(known)
+        room, known.room = known.room, None
+        if room is not None and not room.ended:
+            self._try_end(room)
+            if not room.ended:
+                self._look(room, 0.05)
 
     def disowned(self) -> None:
         """See `gateway_calls.Orders`."""
@@ -893,6 +978,9 @@ class GatewayAgent:
                 self._fail(InputError(refusal))
                 return
             self._start_ms = self._last_ms = self._swept_ms = self._calls.venue_ns // MS
+            for index, rest_e8 in enumerate(self._rest_e8):
+                if self._is_spot[index]:
+                    self._log.held(self._event_ns(), index, rest_e8)
             self._log_start()
         self._started = True
         self._begin(self._calls.keep_clock())
@@ -922,6 +1010,26 @@ class GatewayAgent:
             return (
                 f"account.equity: the account holds {from_e8(cash.value)} only; write that or less"
             )  # fmt: skip
+        for row in positions.value:
+            self._rest_e8[row.instrument] = row.rest_e8
+        return (yield from self._costs())
+
+    def _costs(self) -> Task:
+        """Limits reckon with the fees of the settings: a sentence says which of them is less than the venue takes."""
+        for index, row in enumerate(self._instruments):
+            while not isinstance(outcome := (yield self._private.ask_fees(index)), Done):
+                self._logger.warning("asked again", extra={"fields": {"fees": str(outcome)}})
+                yield 0.5
+            for field, theirs in zip(("maker_fee", "taker_fee"), outcome.value, strict=True):
+                ours, named = int(row[f"{field}_ppm"]), self._private.symbols[index]
+                if ours < theirs:
+                    return (
+                        f"instruments.toml: {field}_bps of {named}: {ours / 100:g} is less than the venue takes of "
+                        f'this account; write "{theirs / 100:g}"'
+                    )
+                if ours > theirs:
+                    fields = {"instrument": named, field: ours / 100, "venue": theirs / 100}
+                    self._logger.info("fees are reckoned dearer than they are", extra={"fields": fields})
         return ""
 
     def _keep_key(self) -> Task:
@@ -1016,7 +1124,7 @@ class GatewayAgent:
             page: Page = outcome.value
             rows.extend(page.rows)
             cursor = page.cursor
-            if not cursor or not page.rows:
+            if not cursor:
                 return rows
         fields = {"list": call.name, "pages": PAGES, "rows": len(rows)}
         self._logger.error("a list of the venue has no end, so nothing opens", extra={"fields": fields})
@@ -1040,7 +1148,28 @@ class GatewayAgent:
                 return None
             found = rows + found
             begin_ms = end_ms
-        return found
+        named = yield from self._named(found)
+        if named is None or known is None:
+            return named
+        return [row for row in named if not isinstance(row, TradeRow) or row.link == known.link]
+
+    def _named(self, rows: list[Any]) -> Task:
+        """The same with the client's ids, where the venue lists trades by its own; None: it has not said one."""
+        named = []
+        for row in rows:
+            if isinstance(row, TradeRow) and not row.link:
+                number = number_of(row.venue_id)
+                if number not in self._names and row.time_ms < self._start_ms:
+                    continue  # of another session
+                if number not in self._names:
+                    outcome = yield self._private.ask_owner(row.instrument, row.venue_id)
+                    if not isinstance(outcome, Done) or outcome.value is None:
+                        return None
+                    self._names[number] = outcome.value.link
+                named.append(replace(row, link=self._names[number]))
+            else:
+                named.append(row)
+        return named
 
     def _sweep(self) -> Task:
         """Apply what has been traded; whether it was whole."""
@@ -1079,8 +1208,9 @@ class GatewayAgent:
         for row in self._buffer or ():
             if not isinstance(row, OrderRow):
                 self._on_row(row)
-        held = {row.instrument: row.lots for row in positions.value}
-        different = [index for index, lots in enumerate(self._lots) if held.get(index, 0) != lots]
+        held = {row.instrument: (row.lots, row.rest_e8) for row in positions.value}
+        ours = list(zip(self._lots, self._rest_e8, strict=True))
+        different = [index for index, one in enumerate(ours) if held.get(index, (0, 0)) != one]
         if different and self._events.seq == told:  # a fill may have come between the trades and the positions
             if not (yield from self._sweep()):
                 return False
@@ -1093,9 +1223,15 @@ class GatewayAgent:
             self._equal_since_ns = self._equal_ns = 0
             if self._mismatches >= 2:  # one may be a fill that is on its way
                 way_out = "look whose it is, or close everything: bot4-kill --flatten"
-                fields = {"venue": held, "ours": {index: self._lots[index] for index in different}, "then": way_out}
+                sides = (held, {index: ours[index] for index in different})
+                venue, own = ({at: self._amount(at, *one) for at, one in side.items()} for side in sides)
+                fields = {"venue": venue, "ours": own, "then": way_out}
                 self._logger.error("the venue holds another position", extra={"fields": fields})
         return True
+
+    def _amount(self, index: int, lots: int, rest_e8: int) -> int:
+        """Lots, or a coin's 1e-8."""
+        return lots * self._lot_e8[index] + rest_e8 if self._is_spot[index] else lots
 
     # --- an order whose state is not known ---
 
@@ -1191,8 +1327,9 @@ class GatewayAgent:
         positions = yield self._private.ask_positions()
         if not isinstance(positions, Done):
             return False
-        held = {row.instrument: row.lots for row in positions.value}
-        if held.get(known.instrument, 0) != self._lots[known.instrument] or told != self._events.seq:
+        held = {row.instrument: (row.lots, row.rest_e8) for row in positions.value}
+        ours = self._lots[known.instrument], self._rest_e8[known.instrument]
+        if held.get(known.instrument, (0, 0)) != ours or told != self._events.seq:
             return False
         if known.ended or known.is_acked:  # the trades have told of it
             return False

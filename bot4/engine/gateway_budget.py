@@ -20,7 +20,7 @@ class Budget:
     Parameters
     ----------
     limits : calls a second, by kind
-    total : calls within so many seconds
+    total : weight of calls within so many seconds
     """
 
     def __init__(self, limits: Sequence[int], total: tuple[int, float]) -> None:
@@ -39,8 +39,8 @@ class Budget:
         for one in range(N_CALLS) if kind is None else (kind,):
             self._paused_ns[one] = max(self._paused_ns[one], until_ns)
 
-    def take(self, kind: int, is_urgent: bool, now_ns: int) -> bool:
-        """Count one call if it may go out now."""
+    def take(self, kind: int, is_urgent: bool, now_ns: int, weight: int = 1) -> bool:
+        """Count one call of that weight if it may go out now."""
         if now_ns < self._paused_ns[kind]:
             return False
         own, every = self._sent[kind], self._all
@@ -49,8 +49,8 @@ class Budget:
         while every and every[0] <= now_ns - self._total_ns:
             every.popleft()
         share = 1.0 if is_urgent else 1.0 - RESERVE
-        if len(own) >= max(1, int(self._limits[kind] * share)) or len(every) >= int(self._total * share):
+        if len(own) >= max(1, int(self._limits[kind] * share)) or len(every) + weight > int(self._total * share):
             return False
         own.append(now_ns)
-        every.append(now_ns)
+        every.extend([now_ns] * weight)
         return True

@@ -155,7 +155,7 @@ class Calls:
         if known is not None and not is_urgent and (code := self._orders.shut()):
             self._orders.give_back(known, REPORT_REJECT, code)  # what has come between: a kill, another stream
             return True
-        if not self._budget.take(call.kind, is_urgent, now):
+        if not self._budget.take(call.kind, is_urgent, now, call.weight):
             if known is None or is_urgent:
                 return False
             self._orders.give_back(known, REPORT_REJECT, VENUE_RATE)
@@ -188,7 +188,9 @@ class Calls:
             self._budget.learn(call.kind, most)
         pause_s = self._private.pause_s(reply)
         if pause_s:
-            self._budget.pause(None if reply.status in (403, 429) else call.kind, self._clock() + int(pause_s * NS))
+            self._budget.pause(
+                None if reply.status in (403, 418, 429) else call.kind, self._clock() + int(pause_s * NS)
+            )
             self._logger.warning("the venue wants fewer requests", extra={"fields": {"s": pause_s, "call": call.name}})
         if isinstance(outcome, Unknown) and not reply.error and outcome.reason != self._unclear.get(call.name):
             self._unclear[call.name] = outcome.reason  # told once, however often it comes in a row

@@ -6,6 +6,9 @@
     GATEWAY_EVENT   body: EXEC_REPORT, numbered; of a trade `position_lots`, `cost_tl`: its key, 128 bits of a digest,
                     and `code`: the venue's time in ms until which all trades had been seen, or of this one if sooner
     GATEWAY_KEY     the key of a trade, told before, that a power cut had taken; body: the EXEC_REPORT
+    GATEWAY_HELD    before the start of a session: what of an instrument's coin is there and no whole lot; `code`: 1e-8
+
+What a fee has taken of a coin stands in the FILL that tells of it: `cash_e8`, whole lots and the rest that is left.
 
 So a gateway that was killed at any instruction knows which order may have left and which trades it has told; which of
 its events nobody has yet is what execution's journal does not hold. Only starts are synced: what a power cut takes of
@@ -45,6 +48,7 @@ GATEWAY_START = 1
 GATEWAY_SENT = 2
 GATEWAY_EVENT = 3
 GATEWAY_KEY = 4
+GATEWAY_HELD = 5
 RESERVE = 4_096  # records kept for events when orders are no longer taken
 
 Key = tuple[int, int]
@@ -170,6 +174,10 @@ class GatewayLog:
     def key(self, t_ns: int, report: np.ndarray, key: Key, venue_ms: int) -> None:
         """The key of a trade that was told as int64[16] of EXEC_REPORT and is in the log without one."""
         self._append(GATEWAY_KEY, t_ns, venue_ms, key, report)
+
+    def held(self, t_ns: int, instrument: int, rest_e8: int) -> None:
+        """What of a coin is there and no whole lot, before a session begins."""
+        self._append(GATEWAY_HELD, t_ns, rest_e8, NO_KEY, None, instrument)
 
     def _append(self, kind: int, t_ns: int, code: int, key: Key, body: np.ndarray | None, instrument: int = -1) -> None:
         self._words[:] = 0

@@ -54,7 +54,8 @@ class Known:
     # told
     is_acked: bool = False
     is_triggered: bool = False
-    cum_lots: int = 0
+    cum_lots: int = 0  # by the venue
+    fee_lots: int = 0  # ... of them taken as a fee, so that they were never told
     ended: int = 0  # REPORT_*, 0: not yet
     code: int = 0
     # heard
@@ -72,6 +73,8 @@ class Known:
     wants_cancel: bool = False
     is_stray: bool = False  # execution does not know it, or has given it up; it works all the same, and is to end
     cancel_ns: int = 0  # no cancel before that
+    room: "Known | None" = None  # a stop that makes room for it in the same call
+    held_by: "Known | None" = None  # of such a stop: its end is told after that one's, or it would be placed anew
     amend: tuple[int, int] | None = None  # lots and trigger that were asked for
     amend_ns: int = 0  # what is otherwise then was not amended
 
@@ -84,8 +87,8 @@ class Known:
         elif kind == REPORT_TRIGGERED:
             self.is_triggered = True
         elif kind == REPORT_FILL:
-            self.cum_lots = int(report["cum_lots"])
-            if self.cum_lots >= self.qty_lots:
+            self.cum_lots = int(report["cum_lots"]) + self.fee_lots
+            if self.cum_lots >= self.qty_lots and not self.fee_lots:
                 self.ended = REPORT_FILL
         elif kind == REPORT_REPLACED:
             self.qty_lots = int(report["qty_lots"])
@@ -100,7 +103,7 @@ class Known:
         """Its fields of an EXEC_REPORT; a stop order's trigger stands in `price_ticks`."""
         report["id_hi"], report["id_lo"] = self.high, self.low
         report["price_ticks"] = self.stop_ticks if self.type == TYPE_STOP_MARKET else self.price_ticks
-        report["qty_lots"], report["cum_lots"] = self.qty_lots, self.cum_lots
+        report["qty_lots"], report["cum_lots"] = self.qty_lots, self.cum_lots - self.fee_lots
         report["leaves_lots"] = 0 if self.ended else max(0, self.qty_lots - self.cum_lots)
         report["instrument"], report["shard"] = self.instrument, self.shard
         report["side"], report["type"], report["flags"], report["leg"] = self.side, self.type, self.flags, self.leg

@@ -294,7 +294,10 @@ class LiveFeed:
 
     def _forget(self, slot: int) -> None:
         """The pool has closed it."""
-        if self._connections.pop(slot, None) is not None:
+        connection = self._connections.pop(slot, None)
+        if connection is not None:
+            if connection.venue in self._parsers:
+                self._parsers[connection.venue].clear(slot)  # the next one in its place has done nothing yet
             self._parts.pop(slot, None)
             self._judged.pop(slot, None)
             self._trying.discard(slot)

@@ -13,6 +13,7 @@ from bot4.engine.order_state import (
     BASE_FREE,
     BASE_WORKING,
     NEW,
+    OVERLAY_UNKNOWN,
     PARTIALLY_FILLED,
     PENDING_REPLACE,
     is_open,
@@ -174,20 +175,26 @@ def wait_no_more(position):
 @kernel
 def _may_close(x, limits, instrument):
     """False while the last close has time to be answered or works, while too many of them have no end, and while the
-    venue that found nothing to reduce is left alone.
+    venue that found nothing to reduce is left alone. Closes of a position that was on the other side close none here.
     """
-    if x.account[0]["now_ns"] < x.positions[instrument]["wait_until_ns"]:
+    position = x.positions[instrument]
+    if x.account[0]["now_ns"] < position["wait_until_ns"]:
         return False
-    row = x.positions[instrument]["flatten_row"]
-    if row >= 0:
+    side = 1 if position["lots"] < 0 else -1
+    row = position["flatten_row"]
+    if row >= 0 and x.orders[row]["side"] == side:
         last = x.orders[row]
-        is_new = x.account[0]["now_ns"] - last["sent_ns"] < limits[0]["stop_confirm_ns"]
+        # An unknown one has had its time: since then the venue has only been asked about it.
+        is_unknown = last["overlay"] & OVERLAY_UNKNOWN != 0
+        is_new = not is_unknown and x.account[0]["now_ns"] - last["sent_ns"] < limits[0]["stop_confirm_ns"]
         if last["base"] == BASE_WORKING or is_new:
             return False
     closes = np.int64(0)
     for other in range(len(x.orders)):
         order = x.orders[other]
-        if order["base"] != BASE_FREE and order["leg"] == LEG_FLATTEN and order["instrument"] == instrument:
+        if order["base"] == BASE_FREE or order["leg"] != LEG_FLATTEN or order["instrument"] != instrument:
+            continue
+        if order["side"] == side:
             closes += 1
     return closes < MOST_CLOSES
 

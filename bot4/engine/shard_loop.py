@@ -372,7 +372,7 @@ def _decide(shard, instruments, limits, session, i, tick):
     view["imbalance"] = imbalance(book, params["imbalance_levels"], bid_lots, ask_lots)
     score = on_tick(params, shard.strategies[i], view)
     model = shard.model[0]
-    if score - score != 0.0:  # NaN or infinite
+    if not -1.0 <= score <= 1.0:  # NaN too; cut to that, a wrong scale would pass for the surest of scores
         note_outcome(model, True, now_ns)
         return DECISION_BAD_SCORE
     if is_shut(model):

@@ -3,7 +3,8 @@
 It uses no shared memory and nobody's state: what is open is what the venue says. Orders that are no protective stops go
 in one call where the venue's own spares the stops, then each by its name; that nothing is left counts once two lists in
 a row, further apart than a venue's copies lag, say so. A position is closed by a market order that may only reduce it,
-so a repetition takes nothing too much; a stop is taken back when there is nothing left that it guards.
+so a repetition takes nothing too much; a stop is taken back when there is nothing left that it guards, or gives its
+place to the close where it locks what that would sell.
 
 Each question goes out again until it is answered or the time is over. Reading and taking back may be repeated; what
 could add risk is never sent.
@@ -68,6 +69,7 @@ class Withdrawal:
     private, caller : the venue's words and connections
     flatten : close positions too
     timeout_s : for everything
+    ours : so many instruments are ours, those after them a person's, whose stops stay; None: all are
     tell : hears what is being done, where it takes longer than a venue that answers
     now_s : a clock that only goes forward
     """
@@ -79,9 +81,11 @@ class Withdrawal:
         flatten: bool,
         timeout_s: float,
         tell: Callable[[str], None],
+        ours: int | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._private, self._caller, self._flatten, self._tell, self._now_s = private, caller, flatten, tell, now_s
+        self._ours = ours
         self._begun_s = self._told_s = now_s()
         self._until_s = self._begun_s + timeout_s
         self._token = 0
@@ -152,16 +156,17 @@ class Withdrawal:
         """Close what is held; the stops of what is flat go, those of the others stay until it is."""
         while True:
             held = self._held()
+            stops = [row for row in self._open() if self._ours is None or row.instrument < self._ours]
+            guards = {row.instrument: row for row in stops if _protects(row)}
             for row in held:
-                self._close(row)
+                self._close(row, guards.get(row.instrument))
             if not held:
-                stops = self._open()
                 if not stops:
                     return
                 self._cancel(stops)
             self._nap(APART_S)
 
-    def _close(self, held: PositionRow) -> None:
+    def _close(self, held: PositionRow, guard: OrderRow | None) -> None:
         order = OrderIntent(
             action=ACTION_PLACE,
             instrument=held.instrument,
@@ -171,7 +176,9 @@ class Withdrawal:
             qty_lots=abs(held.lots),
             flags=ORDER_REDUCE_ONLY,
         )
-        self._outcome(self._private.place(order, secrets.token_hex(16)))
+        link = secrets.token_hex(16)
+        call = self._private.replace(order, link, guard.link) if guard is not None else None
+        self._outcome(call or self._private.place(order, link))
 
     def _cancel(self, rows: list[OrderRow]) -> None:
         """Each by its name, as many at a time as there are connections; who is answered "no" has gone already."""
@@ -199,7 +206,7 @@ class Withdrawal:
             page: Any = self._ask(self._private.ask_open(cursor), "the list of open orders")
             rows += page.rows
             cursor = page.cursor
-            if not cursor or not page.rows:
+            if not cursor:
                 self._seen.update(row.venue_id for row in rows)
                 return rows
 

@@ -13,11 +13,9 @@ import math
 import numpy as np
 
 from bot4.jit import kernel
+from bot4.model.impact import IMPACT_SQUARE_ROOT
 
-IMPACT_NONE = 0
-IMPACT_LINEAR = 1
-IMPACT_SQUARE_ROOT = 2
-IMPACT_ALMGREN_CHRISS = 3
+FLOW_S = 600.0  # after which a share of 1 / e of a flow still moves the price
 
 # What an execution is reckoned with, in one unit of quantity, of money and of time (a day, say).
 SCHEDULE = np.dtype(
@@ -70,6 +68,20 @@ def flow_share(flow, daily_quantity, coefficient):
     """
     share = impact_share(IMPACT_SQUARE_ROOT, abs(flow), daily_quantity, coefficient)
     return share if flow >= 0.0 else -share
+
+
+@kernel
+def mean_flow_share(begin, end, daily_quantity, coefficient):
+    """The mean of `flow_share` while the flow grows from `begin` to `end`, 0 <= begin < end.
+
+    Notes
+    -----
+    Complexity: O(1). The integral of a root, (2 / 3) * (end ** 1.5 - begin ** 1.5), without the difference of powers.
+    Twin: tests/reference/kernels/impact.py
+    """
+    first, last = math.sqrt(begin), math.sqrt(end)
+    mean = 2.0 / 3.0 * (begin + first * last + end) / (first + last)
+    return coefficient * mean / math.sqrt(daily_quantity)
 
 
 @kernel

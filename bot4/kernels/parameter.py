@@ -71,6 +71,17 @@ def refuse_bars(values: Mapping[str, int | float]) -> str:
     return ""
 
 
+def refuse_thresholds(values: Mapping[str, int | float]) -> str:
+    """What is wrong with the scores that open and close, though each is in bounds; "" if nothing is."""
+    enter, leave = values["enter_threshold"], values["exit_threshold"]
+    if leave > enter:
+        return (
+            f"exit_threshold: {leave} is above enter_threshold = {enter}, so it would never be what closes a "
+            f"position; write at most {enter}"
+        )
+    return ""
+
+
 def refuse_sizing(values: Mapping[str, int | float]) -> str:
     """What is wrong with how entries are sized, though each field is in bounds; "" if nothing is."""
     if values["sizing"] == 3 and values["bar_ns"] == 0:

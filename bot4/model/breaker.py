@@ -1,7 +1,8 @@
 """Circuit breakers: what each of them watches, and where its words lie in a row of `Wires.breakers`.
 
-The state is one word, so whoever looks sees state and number of openings of one moment. Its row has two lines: the
-first is written by the component alone, the second by whoever starts a session or tightens its settings.
+The state is one word, so whoever looks sees state and number of openings of one moment. Its row has three lines: the
+first is written by the component alone, the second by whoever starts a session or tightens its settings; the third has
+what the session began with.
 """
 
 CLOSED, HALF_OPEN, OPEN = range(3)
@@ -30,7 +31,9 @@ LIMIT_OPEN_NS = 22  # 0: it stays open
 LIMIT_DOUBLINGS = 23  # of that time at most, one with each try that fails
 LIMIT_PROBES = 24  # calls that try it, and have to be done to close it
 JOURNALED = 31  # the word that execution has journaled last; its own
-BREAKER_WORDS = 32
+# third line: the settings again, each so much further on, as the session began with them
+BEGUN = 16
+BREAKER_WORDS = 48
 
 COMPONENTS = ("execution", "venue", "journal", "recorder", "feed", "parser", "shard", "model")
 MOST_VENUES = 8  # of a session that have a row of feed and parser each, in alphabetical order

@@ -197,7 +197,7 @@ REJECTS = (
     (DECISION_WARMING, "DECISION_WARMING", "an indicator has not seen enough data"),
     (DECISION_NO_QUOTE, "DECISION_NO_QUOTE", "no valid best bid and ask"),
     (DECISION_GATE_SHUT, "DECISION_GATE_SHUT", "the instrument's gate is shut"),
-    (DECISION_BAD_SCORE, "DECISION_BAD_SCORE", "the strategy's score is not a finite number"),
+    (DECISION_BAD_SCORE, "DECISION_BAD_SCORE", "the strategy's score is no number from -1 to 1"),
     (DECISION_MODEL_SHUT, "DECISION_MODEL_SHUT", "the strategy's breaker is open: too many scores were no numbers"),
     (RISK_KILLED, "RISK_KILLED", "the kill switch is set"),
     (RISK_BREAKER_OPEN, "RISK_BREAKER_OPEN", "the circuit breaker is open"),

@@ -29,6 +29,7 @@ class Call(NamedTuple):
     path: str
     payload: str  # query of a GET, body of a POST
     signed: bool = True
+    weight: int = 1  # of the limit of all calls together
 
 
 class Reply(NamedTuple):
@@ -65,13 +66,15 @@ class TradeRow:
     """One fill."""
 
     key: str  # the venue's id of it, unique with the symbol
-    link: str
+    link: str  # "": the venue names the order by its own id alone
     instrument: int
     side: int
     price_ticks: int
     qty_lots: int
     fee_e8: int  # positive: paid
     time_ms: int
+    coin_fee_e8: int = 0  # taken of the coin itself, in 1e-8 of it: so much less is held
+    venue_id: str = ""  # of the order
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +89,12 @@ class FundingRow:
 
 @dataclass(frozen=True, slots=True)
 class PositionRow:
-    """Signed lots of a contract, and their cost."""
+    """Signed lots of a contract and their cost, or whole lots of a coin; a venue of coins knows no cost."""
 
     instrument: int
     lots: int
     cost_tl: int
+    rest_e8: int = 0  # of a coin what is no whole lot, in 1e-8 of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +123,31 @@ class Private(Protocol):
     host: str  # as the Host header names it
     deadline_ms: int  # a request that the venue has not begun with after so long is refused by it
     limits: Sequence[int]  # calls a second, by kind, until the venue names others
-    total: tuple[int, float]  # calls of the address within so many seconds
+    total: tuple[int, float]  # weight of the address's calls within so many seconds
     window_ms: int  # the longest time that a list of trades covers
+
+    @property
+    def symbols(self) -> Sequence[str]:
+        """The instruments' names, by index."""
+        ...
 
     def place(self, order: OrderIntent, link: str) -> Call:
         """A new order."""
+        ...
+
+    def replace(self, order: OrderIntent, link: str, gone: str) -> Call | None:
+        """A new order for which another one of that client's id makes room first, if it is still there: in one call.
+
+        None where an order that only reduces needs no room. Judged as a new order is.
+        """
         ...
 
     def cancel(self, instrument: int, link: str) -> Call:
         """Take an order back."""
         ...
 
-    def amend(self, instrument: int, link: str, qty_lots: int, stop_ticks: int) -> Call:
-        """Another quantity and, unless 0, trigger."""
+    def amend(self, instrument: int, link: str, qty_lots: int, stop_ticks: int) -> Call | None:
+        """Another quantity and, unless 0, trigger; None where the venue changes no such order under its id."""
         ...
 
     def cancel_all(self, instrument: int) -> Call:
@@ -157,8 +173,12 @@ class Private(Protocol):
         """The same among those that have ended."""
         ...
 
+    def ask_owner(self, instrument: int, venue_id: str) -> Call:
+        """Done: OrderRow, by the venue's own id."""
+        ...
+
     def ask_open(self, cursor: str) -> Call:
-        """Done: Page of OrderRow."""
+        """Done: Page of OrderRow; of this list as of the others a page may be empty, the last one has no cursor."""
         ...
 
     def ask_ended_list(self, cursor: str) -> Call:
@@ -175,6 +195,10 @@ class Private(Protocol):
 
     def ask_cash(self) -> Call:
         """Done: cash in 1e-8."""
+        ...
+
+    def ask_fees(self, instrument: int) -> Call:
+        """Done: what making and taking costs the account there, in parts per million of the value, rounded up."""
         ...
 
     def set_guard(self, timeout_s: int) -> Call | None:

@@ -22,6 +22,7 @@ from bot4.model.breaker import (
     LIMIT_WINDOW_NS,
 )
 from bot4.model.errors import InputError, SettingsError, UnitError
+from bot4.model.impact import IMPACT, IMPACT_ALMGREN_CHRISS, IMPACT_LINEAR, IMPACT_SQUARE_ROOT
 from bot4.model.latency import Latency, constant, interpolated, log_normal, recorded
 from bot4.model.queue import AVERSE, QUEUE_FORM, QueueModel, read_queue
 from bot4.model.records import INSTRUMENT, LIMITS, SESSION
@@ -242,6 +243,14 @@ def latencies_of(settings: Settings) -> tuple[Latency | None, Latency | None, La
     )  # type: ignore[return-value]
 
 
+def data_latency_of(settings: Settings) -> Latency | None:
+    """Table of the latency of the market's data; None: none. Raises SettingsError as `latencies_of`."""
+    sim = settings.venue.sim
+    if sim is None or sim.data is None:
+        return None
+    return _latency(sim.data, f"{settings.path}: venue.sim.data", True)
+
+
 def queue_of(settings: Settings) -> QueueModel:
     """The simulated venue's queue model; SettingsError if there is none of that name."""
     sim = settings.venue.sim
@@ -251,6 +260,45 @@ def queue_of(settings: Settings) -> QueueModel:
     if model is None:
         raise SettingsError(f"{settings.path}: venue.sim.queue: {shown(sim.queue)} is none; write {QUEUE_FORM}")
     return model
+
+
+_IMPACTS = {
+    "linear": (IMPACT_LINEAR, ("coefficient", "daily_quantity")),
+    "square_root": (IMPACT_SQUARE_ROOT, ("coefficient", "daily_quantity")),
+    "almgren_chriss": (IMPACT_ALMGREN_CHRISS, ("gamma", "eta", "epsilon", "tau_s")),
+}
+
+
+def impacts_of(settings: Settings, chosen: Sequence[tuple[str, str]]) -> np.ndarray:
+    """How our own taking moves the price of each instrument at the simulated venue: IMPACT[len(chosen)].
+
+    Raises SettingsError where a field is missing that the model needs, or there that it does not use.
+    """
+    file = str(settings.path.with_name("instruments.toml"))
+    rows = {(row.symbol, row.venue): (index, row) for index, row in enumerate(settings.instruments)}
+    impacts = np.zeros(len(chosen), IMPACT)
+    for record, key in zip(impacts, chosen, strict=True):
+        position, instrument = rows[key]
+        if instrument.impact is not None:
+            _fill_impact(record, instrument, f"{file}: instrument[{position}].impact")
+    return impacts
+
+
+def _fill_impact(record: np.void, instrument: Instrument, at: str) -> None:
+    impact = instrument.impact
+    assert impact is not None
+    record["model"], needed = _IMPACTS[impact.model]
+    for name in ("coefficient", "daily_quantity", "gamma", "eta", "epsilon", "tau_s"):
+        if (getattr(impact, name) is not None) != (name in needed):
+            fix = "add it" if name in needed else "remove it"
+            raise SettingsError(f"{at}.{name}: {'missing' if name in needed else 'not used'} by {impact.model}; {fix}")
+    tick, lot = Decimal(instrument.tick_size), Decimal(instrument.lot_size)
+    record["coefficient"] = float(impact.coefficient or 0)
+    record["daily_lots"] = float(Decimal(impact.daily_quantity or 0) / lot)
+    record["gamma"] = float(Decimal(impact.gamma or 0) * lot / tick)
+    record["eta"] = float(Decimal(impact.eta or 0) * lot / tick)
+    record["epsilon"] = float(Decimal(impact.epsilon or 0) / tick)
+    record["tau"] = float(impact.tau_s or 0)
 
 
 _LATENCY_FIELDS = {"constant": ("us",), "log_normal": ("us", "sigma", "seed")}
@@ -385,6 +433,11 @@ def _fill_instrument(row: np.void, instrument: Instrument, at: str) -> None:
         raise SettingsError(f"{error}; choose sizes that divide exactly") from None
     if not row["min_qty_lots"] <= row["max_qty_lots"] <= MAX_LOTS:
         raise SettingsError(f"{at}.max_qty: {instrument.max_qty} is below min_qty or above {MAX_LOTS} lots; mend it")
+    if row["maker_fee_ppm"] + row["taker_fee_ppm"] < 0:
+        raise SettingsError(
+            f"{at}.maker_fee_bps: {instrument.maker_fee_bps} and taker_fee_bps = {instrument.taker_fee_bps} are less "
+            "than nothing together, as if the venue paid for every trade; write what it takes of each side"
+        )
     row["is_spot"] = instrument.venue in SPOT_VENUES
     row["price_decimals"] = _decimals(instrument.tick_size)
     row["qty_decimals"] = _decimals(instrument.lot_size)

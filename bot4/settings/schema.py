@@ -39,9 +39,15 @@ URL = Text(
     r"(https|wss)://[A-Za-z0-9.:\[\]-]{1,253}(/[A-Za-z0-9._~/-]{0,200})?",
     'an address such as "wss://host/path"',
 )
+IMPACT_MODEL = Choice("IMPACT_MODEL", ("linear", "square_root", "almgren_chriss"))
+IMPACT_COEFFICIENT = Amount("IMPACT_COEFFICIENT", "0.00000001", "100", "the price, as a share")
+DAILY_QUANTITY = Amount("DAILY_QUANTITY", "0.00000001", "1000000000000", "base currency")
+IMPACT_PRICE = Amount("IMPACT_PRICE", "0", "1000000", "quote currency")
+TAU_S = Integer("TAU_S", 1, 86_400, "seconds")
 QUEUE_MODEL = Text("QUEUE_MODEL", "[a-z][a-z0-9:.-]{1,20}", f"one of {QUEUE_FORM}")
 FILE = Text("FILE", r"[^\x00-\x1f]{1,512}", "a file name")
 DEAD_MAN_S = Integer("DEAD_MAN_S", 0, 300, "seconds")
+CCXT = Text("CCXT", "[a-z0-9]{2,32}", 'ccxt\'s name of a venue, such as "bybit"')
 TOTALS_GRID_MS = Integer("TOTALS_GRID_MS", 1, 60_000, "milliseconds")
 RECORD_FOLDER = Text("RECORD_FOLDER", r"[^\x00-\x1f]{1,512}", "a folder name")
 RECORD_RAW = Choice("RECORD_RAW", ("off", "on"))
@@ -97,14 +103,15 @@ DAY_OFFSET_MINUTES = Integer("DAY_OFFSET_MINUTES", 0, 1_439, "minutes after midn
 # --- instruments -----------------------------------------------------------------------------------------------------
 SYMBOL = Text("SYMBOL", "[A-Z0-9][A-Z0-9_/-]{0,31}", 'the venue\'s symbol in capitals, such as "BTCUSDT"')
 LIVE_VENUES = ("binance_spot", "binance_usdm", "bybit_spot", "bybit_linear", "kraken", "coinbase")
-TRADED_VENUES = ("bybit_linear",)  # that orders can be sent to
+TRADED_VENUES = ("bybit_linear", "binance_spot")  # that orders can be sent to
 VENUE = Choice("VENUE", (*LIVE_VENUES, "synthetic"))
 SPOT_VENUES = ("binance_spot", "bybit_spot", "kraken", "coinbase", "synthetic")  # no short position there
 TICK_SIZE = Amount("TICK_SIZE", "0.00000001", "100000", "quote currency")
 LOT_SIZE = Amount("LOT_SIZE", "0.00000001", "100000", "base currency")
 MIN_NOTIONAL = Amount("MIN_NOTIONAL", "0", "100000", "quote currency")
 QUANTITY = Amount("QUANTITY", "0.00000001", "1000000000", "base currency")
-FEE_BPS = Amount("FEE_BPS", "-100", "1000", "basis points", Decimal("0.01"))  # one part per million
+# Two per cent is more than any of the venues takes; steps of one part per million.
+FEE_BPS = Amount("FEE_BPS", "-10", "200", "basis points", Decimal("0.01"))
 
 # --- topology --------------------------------------------------------------------------------------------------------
 SHARDS = AutoInteger("SHARDS", 1, MAX_SHARDS, "shard processes")
@@ -162,13 +169,14 @@ class SimulatedVenue(Table, frozen=True):
     order: WayLatency | None = None
     cancel: WayLatency | None = None
     report: WayLatency | None = None
+    data: WayLatency | None = None  # left out: none beside what is in the recorded times
     queue: Annotated[str | None, QUEUE_MODEL] = None  # left out: risk-averse
 
 
 class Gateway(Table, frozen=True):
     """Where a venue is reached; what is left out is the venue's own public address, and the system's certificates.
 
-    The last two are those of the venue that a live session trades on.
+    The last four are those of the venue that a live session trades on.
     """
 
     rest_url: Annotated[str | None, URL] = None
@@ -177,6 +185,7 @@ class Gateway(Table, frozen=True):
     ws_private_url: Annotated[str | None, URL] = None
     key_file: Annotated[str | None, FILE] = None
     dead_man_s: Annotated[int | None, DEAD_MAN_S] = None
+    ccxt: Annotated[str | None, CCXT] = None  # ccxt's name of the venue: orders go through it; left out: natively
 
 
 class Venue(Table, frozen=True):
@@ -308,6 +317,18 @@ class LimitsFile(Limits, frozen=True):
     breaker: Breakers
 
 
+class Impact(Table, frozen=True):
+    """What our own taking does to the price that the simulated venue takes of us."""
+
+    model: Annotated[str, IMPACT_MODEL]
+    coefficient: Annotated[str | None, IMPACT_COEFFICIENT] = None  # linear, square_root: for a whole day's turnover
+    daily_quantity: Annotated[str | None, DAILY_QUANTITY] = None  # linear, square_root: a day's turnover
+    gamma: Annotated[str | None, IMPACT_PRICE] = None  # almgren_chriss: for good, by unit of the base currency
+    eta: Annotated[str | None, IMPACT_PRICE] = None  # almgren_chriss: passing, by unit a second
+    epsilon: Annotated[str | None, IMPACT_PRICE] = None  # almgren_chriss: passing, whatever the quantity
+    tau_s: Annotated[int | None, TAU_S] = None  # almgren_chriss: length of an interval
+
+
 class Instrument(Table, frozen=True):
     """One tradable thing on one venue."""
 
@@ -323,6 +344,7 @@ class Instrument(Table, frozen=True):
     quote: Annotated[str | None, QUOTE] = None  # what its prices are in; left out: what the account counts in
     silence_ms: Annotated[int | None, SILENCE_MS] = None  # instead of the limits' own
     venue_lot: Annotated[str | None, LOT_SIZE] = None  # the venue's own step of quantities, where lot_size is coarser
+    impact: Impact | None = None  # on paper; left out: our taking moves no price
 
 
 class Instruments(Table, frozen=True):

@@ -163,7 +163,8 @@ class Breaker:
         """`GuardedCall.end` calls it, once."""
         self._advance()
         if call.life != self._life:
-            self._count(1, outcome == FAILED, 0)
+            if outcome != VOID:
+                self._count(1, int(outcome == FAILED), 0)
             return
         self._probes.pop(call.number, None)
         self.note(outcome, self._now_ns - call.began_ns)
@@ -206,9 +207,9 @@ class Breaker:
         again = f", tried again in {(open_ns << doubled) / 1e9:g} s" if open_ns else ", for good"
         self._change(OPEN, f"{why}{again}")
 
-    def clear(self) -> None:
-        """What has been counted in the window says nothing any more."""
-        self._windows.clear()
+    def clear(self, source: int = 0) -> None:
+        """What has been counted in the window of a source says nothing any more."""
+        self._windows.pop(source, None)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 

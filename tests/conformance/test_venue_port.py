@@ -9,7 +9,7 @@ cannot do stands in its `CANNOT`, and tests that need it say so by `needs`.
 from itertools import count, pairwise
 
 import pytest
-from rig.gateway_venue import GatewayBench
+from rig.gateway_venue import CcxtBench, GatewayBench
 from rig.sim_venue import LINEAR, SPOT, SimBench
 
 from bot4.model.enums import (
@@ -43,8 +43,8 @@ from bot4.model.enums import (
 )
 from bot4.ports.venue import ClientId, Done, NewOrder, PositionState, Refused, Unknown, Venue
 
-BENCHES = {"gateway": GatewayBench, "sim": SimBench}
-BOTH = [pytest.param("gateway", marks=pytest.mark.compiled), "sim"]
+BENCHES = {"gateway": GatewayBench, "ccxt": CcxtBench, "sim": SimBench}
+BOTH = [*(pytest.param(name, marks=pytest.mark.compiled) for name in ("gateway", "ccxt")), "sim"]
 BIDS = {60_000: 500, 59_990: 700, 59_980: 900}
 ASKS = {60_010: 400, 60_020: 600, 60_030: 800}
 
@@ -59,6 +59,7 @@ def exchange_ends():
     """The exchange behind the gateway ends with the suite, and its money adds up."""
     yield
     GatewayBench.stop()
+    CcxtBench.stop()
 
 
 @pytest.fixture(params=BOTH)

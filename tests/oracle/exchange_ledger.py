@@ -7,7 +7,7 @@ Imports nothing of the code under test. Raises AssertionError where the ledger c
     of a contract nothing is bought: what is closed is paid against the average cost, and fees are in the quote asset
     both sides of a trade have the same price, quantity and value; bought = sold
     an order's fills add up to its cum_lots, and cum + leaves never exceed its quantity
-    no balance is below zero but what contracts have lost: nothing is liquidated
+    no balance is below zero but while contracts are held; what is owed without them the insurance fund pays in
     the last balance line of an account (free + locked) is the recomputed one
     over all accounts, assets are what was paid in, less the fees, and with what open positions have cost
 
@@ -57,12 +57,20 @@ def recompute(path: Path) -> Money:
         if kind == "balance":
             key = line["account"], line["asset"]
             total = line["free_e8"] + line["locked_e8"]
-            may_owe = any(account == line["account"] and ASSETS[symbol][1] == line["asset"] for account, symbol in held)
+            may_owe = any(
+                account == line["account"] and ASSETS[symbol][1] == line["asset"] and position[0]
+                for (account, symbol), position in held.items()
+            )
             assert line["locked_e8"] >= 0, f"line {number}: a lock below zero"
             assert line["free_e8"] >= 0 or may_owe, f"line {number}: a balance below zero"
             if line["reason"] == "start":
                 balances[key] += total
                 paid_in[line["asset"]] += total
+            elif line["reason"] == "insurance":
+                assert balances[key] == -line["amount_e8"] < 0 == total, f"line {number}: insurance of what is not owed"
+                balances[key] += line["amount_e8"]
+                paid_in[line["asset"]] += line["amount_e8"]
+                said[key] = total
             else:
                 said[key] = total
             if line["reason"] == "funding":

@@ -11,6 +11,7 @@ from reference.kernels.scan import Listing
 
 from bot4.engine.feed import FeedAgent
 from bot4.model.enums import INPUT_REASONS, KIND_NAMES
+from bot4.model.latency import Latency
 from bot4.model.records import INSTRUMENT, SESSION, TICK, words
 from bot4.shm.layout import CONTROL_FEED_DONE
 from bot4.shm.spsc_ring import consume, peek_tick
@@ -62,18 +63,20 @@ class FeedRig:
         capacity: int = 16_384,
         measure: int = 0,
         piece: int = 1 << 20,
+        latency: Latency | None = None,
+        record: int = 0,
     ) -> None:
         self.instruments = instruments_of(listings, n_shards)
         self.session = np.zeros(1, SESSION)
         self.session[0]["n_shards"] = n_shards
         self.session[0]["n_instruments"] = len(listings)
         self.session[0]["measure"] = measure
-        self.wires: Wires = private_wires(n_shards, len(listings), capacity)
+        self.wires: Wires = private_wires(n_shards, len(listings), capacity, record)
         sources = [
             TextSource(text, listing.symbol, listing.futures, piece)
             for text, listing in zip(texts, listings, strict=True)
         ]
-        self.agent = FeedAgent(self.wires, self.instruments, self.session, sources, wait)
+        self.agent = FeedAgent(self.wires, self.instruments, self.session, sources, wait, latency)
         self.taken: dict[str, list[np.ndarray]] = {}
 
     def rings(self) -> dict[str, np.ndarray]:
@@ -84,8 +87,8 @@ class FeedRig:
     def drain(self, *names: str) -> None:
         """Take what is in the named rings, or in all."""
         scratch = np.zeros(1, TICK)
-        for name, ring in self.rings().items():
-            if names and name not in names:
+        for name, ring in (self.rings() | {"record": self.wires.record}).items():
+            if name not in (names or self.rings()):
                 continue
             while peek_tick(ring, words(scratch), np.int64(0)):
                 self.taken.setdefault(name, []).append(scratch.copy())

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from rig.exchange_bybit import BTC, BybitServer
 
-from bot4.adapters.bybit.private import BybitPrivate, Keys
+from bot4.adapters.bybit.private import BybitPrivate
 from bot4.adapters.net.caller import HttpCaller
 from bot4.adapters.net.dial import verified_context
 from bot4.adapters.net.listener import PrivateListener
@@ -25,6 +25,8 @@ from bot4.model.records import (
     SESSION,
     words,
 )
+from bot4.ports.gateway import Caller, Listener, Private
+from bot4.ports.gateway_values import Keys
 from bot4.shm.spsc_ring import consume, peek_order, push_order
 from bot4.shm.wires import private_wires
 
@@ -57,6 +59,7 @@ def instrument_row() -> np.ndarray:
     values = {
         "tick_e8": 10_000_000, "lot_e8": 100_000, "value_e8": 10_000, "price_decimals": 1, "qty_decimals": 3,
         "min_notional_e8": 500_000_000, "min_qty_lots": 1, "max_qty_lots": 100_000,
+        "maker_fee_ppm": 200, "taker_fee_ppm": 550,
     }  # fmt: skip
     for name, value in values.items():
         row[name] = value
@@ -99,17 +102,25 @@ class GatewayRig:
         session = np.zeros(1, SESSION)
         session["n_shards"] = session["n_instruments"] = 1
         session["account"] = ACCOUNT
-        context = verified_context(Path(server.ready["ca"]))
         instruments = instrument_row()
         self.connections = more.pop("connections", 6)
-        self.caller = HttpCaller(server.ready["rest"], context, self.connections)
-        private = BybitPrivate(Keys(key["api_key"], secret), server.ready["rest"], [BTC], instruments)
+        private, self.caller, listener = self.side(server, Keys(key["api_key"], secret), instruments)
         private.total = more.pop("total", private.total)
         self.agent = GatewayAgent(
             self.wires, instruments, session, GatewayLog(folder / "gateway.bin", 32_768), private, self.caller,
-            PrivateListener(server.ready["ws_private"], context), equity_e8, **more,
+            listener, equity_e8, **more,
         )  # fmt: skip
         self._request, self._report = np.zeros(1, ORDER_INTENT), np.zeros(1, EXEC_REPORT)
+
+    def side(self, server: Exchange, keys: Keys, instruments: np.ndarray) -> tuple[Private, Caller, Listener]:
+        """The venue's words and connections."""
+        context = verified_context(Path(server.ready["ca"]))
+        rest = server.ready["rest"]
+        return (
+            BybitPrivate(keys, rest, [BTC], instruments),
+            HttpCaller(rest, context, self.connections),
+            PrivateListener(server.ready["ws_private"], context),
+        )
 
     def past(self, before: "GatewayRig | None") -> dict[str, object]:
         """What execution's journal would hold of the life before."""

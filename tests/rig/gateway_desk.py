@@ -19,12 +19,13 @@ from rig.exchange_bybit import BTC, BybitDesk
 from rig.gateway import ACCOUNT, WIDE, GatewayRig, instrument_row
 from rig.gateway_script import ScriptedListener
 
-from bot4.adapters.bybit.private import BybitPrivate, Keys
+from bot4.adapters.bybit.private import BybitPrivate
 from bot4.adapters.exchange.bybit.gateway import Who
 from bot4.engine.gateway import GatewayAgent
 from bot4.engine.gateway_log import GatewayLog
 from bot4.model.records import EXEC_REPORT, ORDER_INTENT, SESSION
 from bot4.ports.gateway import Reply
+from bot4.ports.gateway_values import Keys
 from bot4.shm.wires import private_wires
 
 SECOND = 1_000_000_000
@@ -42,6 +43,8 @@ class Wires:
     `ambiguous` : share of orders without a clear answer, half of which land. `unheard` : share of all other
     requests that have none, half of which are heard.
     """
+
+    orders = b"POST /v5/order/create"
 
     def __init__(self, desk: BybitDesk, seed: int, ambiguous: float, unheard: float) -> None:
         self.desk, self._dice, self._ambiguous, self._unheard = desk, random.Random(seed), ambiguous, unheard
@@ -87,7 +90,7 @@ class Wires:
     def send(self, token: int, data: bytes, timeout_s: float) -> bool:
         """One request; it lands at once, late or never."""
         dice = self._dice
-        is_order = data.startswith(b"POST /v5/order/create")
+        is_order = data.startswith(self.orders)
         if dice.random() >= (self._ambiguous if is_order else self._unheard):
             self._reply(token, self._ask(data), self.answer_s)
             return True

@@ -8,11 +8,12 @@ from urllib.parse import parse_qs
 import numpy as np
 from rig.gateway import ACCOUNT, GatewayRig, instrument_row
 
-from bot4.adapters.bybit.private import BybitPrivate, Keys
+from bot4.adapters.bybit.private import BybitPrivate
 from bot4.engine.gateway import GatewayAgent
 from bot4.engine.gateway_log import GatewayLog
 from bot4.model.records import EXEC_REPORT, ORDER_INTENT, SESSION
 from bot4.ports.gateway import Reply
+from bot4.ports.gateway_values import Keys
 from bot4.shm.wires import private_wires
 
 BTC = "BTCUSDT"
@@ -45,6 +46,7 @@ class ScriptedVenue:
         self.calls: list[tuple[str, dict[str, object]]] = []
         self.sent_ns: dict[str, int] = {}  # when an order was first sent
         self.lots = 0
+        self.taker_fee = "0.00055"
         self.refuses: dict[str, int] = {}
         self.slow: set[str] = set()
         self.lost: set[str] = set()
@@ -101,6 +103,8 @@ class ScriptedVenue:
                 return KEY
             case "account/wallet-balance":
                 return {"list": [{"coin": [{"coin": "USDT", "walletBalance": "100000"}]}]}
+            case "account/fee-rate":
+                return {"list": [{"symbol": BTC, "makerFeeRate": "0.0002", "takerFeeRate": self.taker_fee}]}
             case "position/list":
                 side, lots = "Sell" if self.lots < 0 else "Buy", abs(self.lots)
                 size = f"{lots / 1000:.3f}"

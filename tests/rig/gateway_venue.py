@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from rig.exchange_bybit import BTC
 from rig.gateway import WIDE, Exchange, GatewayRig, instrument_row
+from rig.gateway_ccxt import CcxtRig
 
 from bot4.adapters.sim.port import SimVenue
 from bot4.model import enums as e
@@ -126,6 +127,7 @@ class GatewayBench:
     many_trades = 1_100
     _server: Exchange | None = None
     _names = iter(range(1, ACCOUNTS + 1))
+    way: type[GatewayRig] = GatewayRig
     _spare: ClassVar[list[tuple[str, GatewayRig]]] = []  # a gateway takes a second to be sure: several at once
 
     def __init__(self, path: Path) -> None:
@@ -151,12 +153,12 @@ class GatewayBench:
         return cls._server
 
     def _gateway(self, folder: Path) -> tuple[str, GatewayRig]:
-        spare = GatewayBench._spare
+        spare = self._spare
         if not spare:
             for number in islice(self._names, TOGETHER):
                 name = f"c{number}"
                 (folder / name).mkdir()
-                spare.append((name, GatewayRig(folder / name, self.server, account=name, equity_e8=1, connections=3)))
+                spare.append((name, self.way(folder / name, self.server, account=name, equity_e8=1, connections=3)))
             end = time.monotonic() + PATIENCE_S
             while not all(rig.agent.is_ready for _, rig in spare):
                 assert time.monotonic() < end
@@ -243,3 +245,11 @@ class GatewayBench:
         for at, left in better.items():
             self._levels[side][at] = left
             self.level(instrument, side, at, left)
+
+
+class CcxtBench(GatewayBench):
+    """The same through ccxt, on an exchange of its own."""
+
+    way = CcxtRig
+    _names = iter(range(1, ACCOUNTS + 1))
+    _spare: ClassVar[list[tuple[str, GatewayRig]]] = []

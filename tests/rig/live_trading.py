@@ -40,7 +40,7 @@ def key_file(folder: Path, ready: dict) -> Path:
     return path
 
 
-def trading_settings(folder: Path, ready: dict, paper: Path | None = None) -> Path:
+def trading_settings(folder: Path, ready: dict, paper: Path | None = None, ccxt: bool = False) -> Path:
     """Settings of a session on paper (the busy strategy's, if none are named) as live ones of Bybit's perpetual."""
     paper = paper or settings(folder / "config", REPOSITORY)
     paper.with_name("instruments.toml").write_text(INSTRUMENT)
@@ -52,6 +52,8 @@ def trading_settings(folder: Path, ready: dict, paper: Path | None = None) -> Pa
         f'ws_private_url = "{ready["ws_private"]}"\nca_file = "{ready["ca"]}"\n'
         f'key_file = "{key_file(folder, ready)}"\n\n'
     )
+    if ccxt:
+        gateway = gateway.replace("key_file", 'ccxt = "bybit"\nkey_file')
     live = paper.with_name("live.toml")
     live.write_text(f"{before}{gateway}[portfolio]{after}")
     paper.unlink()
@@ -59,9 +61,11 @@ def trading_settings(folder: Path, ready: dict, paper: Path | None = None) -> Pa
 
 
 @contextmanager
-def trading(folder: Path, server: BybitServer) -> Iterator[Running]:
+def trading(folder: Path, server: BybitServer, ccxt: bool = False) -> Iterator[Running]:
     """A live session on that exchange, which nobody but the test ends; needs tests/ on the path of processes."""
-    running = Running(trading_settings(folder, server.ready), "--feed", "live", "--report", folder / "report")
+    running = Running(
+        trading_settings(folder, server.ready, ccxt=ccxt), "--feed", "live", "--report", folder / "report"
+    )
     try:
         yield running
     finally:

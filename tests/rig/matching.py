@@ -4,12 +4,13 @@ import hashlib
 import random
 
 import numpy as np
-from reference.kernels.matching import RefVenue, Rules
+from reference.kernels.matching import Impact, RefVenue, Rules
 
 from bot4.kernels.matching.market import handle_tick
 from bot4.kernels.matching.request import ALL_INSTRUMENTS, answer_trades, handle_request
 from bot4.kernels.matching.state import matching_memory
 from bot4.model import enums as e
+from bot4.model import impact as i
 from bot4.model.queue import read_queue
 from bot4.model.records import INSTRUMENT, ORDER_INTENT, TICK, words
 
@@ -36,14 +37,33 @@ def small_instruments() -> np.ndarray:
     return rows
 
 
+def impact_records(impacts: dict[int, Impact] | None) -> np.ndarray:
+    """The twin's models as the kernels have them."""
+    records = np.zeros(2, i.IMPACT)
+    names = {"linear": ("coefficient", "daily_lots"), "square_root": ("coefficient", "daily_lots")}
+    for index, impact in (impacts or {}).items():
+        record = records[index]
+        record["model"] = getattr(i, f"IMPACT_{impact.model.upper()}")
+        first, second = names.get(impact.model, ("gamma", "eta"))
+        record[first], record[second] = impact.a, impact.b
+        record["epsilon"], record["tau"] = impact.epsilon, impact.tau
+    return records
+
+
 class Pair:
     """Kernels and twin with the same past."""
 
-    def __init__(self, cash_e8: int = 2 * 10**8, max_orders: int = 2**17, queue: str = "risk-averse"):
+    def __init__(
+        self,
+        cash_e8: int = 2 * 10**8,
+        max_orders: int = 2**17,
+        queue: str = "risk-averse",
+        impacts: dict[int, Impact] | None = None,
+    ):
         self.instruments = small_instruments()
         self.cash_e8 = cash_e8
         model = read_queue(queue)
-        self.memory = matching_memory(2, cash_e8, max_orders, model)
+        self.memory = matching_memory(2, cash_e8, max_orders, model, impact_records(impacts))
         self.twin = RefVenue(
             [
                 Rules(
@@ -61,6 +81,7 @@ class Pair:
             cash_e8,
             max_orders,
             (queue.partition(":")[0], model.exponent),
+            impacts,
         )  # fmt: skip
         self.tick_record = np.zeros(1, TICK)
         self.request_record = np.zeros(1, ORDER_INTENT)

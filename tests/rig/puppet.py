@@ -7,6 +7,7 @@ from bot4.kernels.parameter import TRADING, Parameter, record_dtype
 
 NOT_A_NUMBER_LOTS = 13  # a bid of this size makes the score NaN
 INFINITE_LOTS = 11  # ... and of this one infinite
+BEYOND_LOTS, LEAST_LOTS = 1_000_003, 1_000_033  # ... the next number beyond 1, and -1 itself; no market shows them
 
 PARAMETERS = (*TRADING, Parameter("warm_bars", 2, 0, 1_000, "bars until it is warm"))
 PARAMS = record_dtype(PARAMETERS)
@@ -28,12 +29,16 @@ def on_bar(params, state, view):
 
 @inlined
 def on_tick(params, state, view):
-    """The imbalance, or not a finite number."""
+    """The imbalance, or what is no score."""
     state["ticks"] += 1
     if view["bid_lots"] == NOT_A_NUMBER_LOTS:
         return np.nan
     if view["bid_lots"] == INFINITE_LOTS:
         return -np.inf
+    if view["bid_lots"] == BEYOND_LOTS:
+        return 1.0 + 2.0**-52
+    if view["bid_lots"] == LEAST_LOTS:
+        return -1.0
     return view["imbalance"]
 
 

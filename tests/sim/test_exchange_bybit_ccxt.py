@@ -114,7 +114,7 @@ def test_coins(client):
     assert client.fetch_closed_order(sold["id"], COIN)["fee"]["currency"] == "USDT"
     after = client.fetch_balance()["BTC"]["total"]
     assert after == pytest.approx(before + bought["filled"] - bought["fee"]["cost"] - 0.005, abs=1e-8)
-    assert client.fetch_trading_fee(PERP)["taker"] == 0.001
+    assert client.fetch_trading_fee(PERP)["taker"] == 0.00055
 
 
 def test_conditional_orders(client, bid):
@@ -251,3 +251,44 @@ def test_orders_by_websocket(server, bid):
 
     made, edited, left = listening(server, work)
     assert (edited["id"], edited["amount"], left) == (made, 0.003, [])
+
+
+LIQUIDATED = """
+[[account]]
+name = "main"
+balances = { USDT = "1000" }
+[[account]]
+name = "maker"
+balances = { USDT = "100000000" }
+[[account]]
+name = "other"
+balances = { USDT = "100000000" }
+"""
+
+
+def test_a_liquidation(tmp_path):
+    """As ccxt tells of it: a position that is gone, a trade of no order that was asked for, and nothing owed."""
+    (tmp_path / "balances.toml").write_text(LIQUIDATED)
+    with BybitServer(tmp_path, "--balances", str(tmp_path / "balances.toml"), scenario=WIDE) as server:
+        main, maker, other = (
+            rest_client(server.ready | {"api_key": one["api_key"], "api_secret": one["api_secret"]})
+            for one in server.ready["accounts"]
+        )
+        for one in (main, maker, other):
+            one.load_markets()
+        main.set_leverage(100, PERP)
+        maker.create_order(PERP, "limit", "sell", 0.15, 60_000)
+        bought = main.create_order(PERP, "limit", "buy", 0.15, 60_000)
+        resting = main.create_order(PERP, "limit", "buy", 0.001, 50_000)
+        maker.create_order(PERP, "limit", "buy", 0.2, 53_000)
+        maker.create_order(PERP, "limit", "buy", 0.001, 53_500)
+        other.create_order(PERP, "market", "sell", 0.001)
+        assert main.fetch_position(PERP)["contracts"] in (None, 0)
+        assert main.fetch_balance()["total"].get("USDT", 0) == 0
+        assert resting["id"] in [one["id"] for one in main.fetch_canceled_orders(PERP)]
+        assert {trade["order"] for trade in main.fetch_my_trades(PERP)} == {bought["id"]}, "it asks for Trade alone"
+        trades = main.fetch_my_trades(PERP, params={"execType": "BustTrade"})
+        assert [(trade["side"], trade["amount"], trade["price"]) for trade in trades] == [("sell", 0.15, 53_000)]
+        assert {trade["info"]["execType"] for trade in trades} == {"BustTrade"}
+        server.conserved()
+        assert server.stop().balances["main", "USDT"] == 0

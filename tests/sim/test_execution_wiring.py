@@ -27,6 +27,7 @@ from bot4.model.enums import (
     EXEC_UNKNOWN_INSTRUMENT,
     EXEC_VENUE_BUSY,
     INT64_MAX,
+    LEG_ENTRY,
     LEG_EXIT,
     LEG_FLATTEN,
     LEG_STOP,
@@ -52,6 +53,7 @@ from bot4.model.enums import (
     RISK_POSITION,
     RISK_REDUCE_ONLY,
     RISK_STOP_MISSING,
+    SIDE_BUY,
     SIDE_SELL,
     TIF_GTC,
     TYPE_MARKET,
@@ -432,9 +434,9 @@ def test_a_close_of_which_nothing_is_said_is_followed_by_another_within_bounds(r
     kinds = {(one["leg"], one["type"], one["flags"]) for one in closes}
     assert kinds == {(LEG_FLATTEN, TYPE_MARKET, ORDER_REDUCE_ONLY)}
     assert len({(one["id_hi"], one["id_lo"]) for one in closes}) == 3
+    rig.ack(7 * SECOND, closes[2])  # it works, so no other is needed
     for close in closes[:2]:
         rig.event(7 * SECOND, REPORT_NOT_FOUND, close)
-    rig.ack(7 * SECOND, closes[2])  # it works, so no other is needed
     rig.quote(9 * SECOND)
     rig.run()
     assert not [one for one in rig.requests() if one["action"] == ACTION_PLACE]
@@ -442,6 +444,33 @@ def test_a_close_of_which_nothing_is_said_is_followed_by_another_within_bounds(r
     rig.run()
     assert rig.position["lots"] == 0
     assert rig.wires.gauges[1, GAUGE_EXEC_NAKED_NS_MAX] > 9 * SECOND
+
+
+@pytest.mark.parametrize("side", [SIDE_BUY, SIDE_SELL], ids=["the same side, asked about", "the other side, at once"])
+def test_a_close_of_which_nothing_is_said_keeps_no_later_position_open(rig, side):
+    """The stop went off instead, and the venue has forgotten the close; the next position's stop is refused."""
+    _, (stop,) = rig.enter()
+    rig.quote(SECOND + MS + 1)
+    rig.run()
+    (close,) = rig.requests()
+    rig.fill(SECOND + 2 * MS, stop, price=BID)
+    rig.run()
+    assert close["leg"] == LEG_FLATTEN and rig.position["lots"] == 0
+    at = 4 * SECOND if side == SIDE_BUY else SECOND + 100 * MS
+    rig.quote(at)  # so late that the venue has just been asked about it
+    rig.run()
+    rig.requests()
+    sells = {"side": SIDE_SELL, "price_ticks": BID, "stop_ticks": ASK + 60_000} if side == SIDE_SELL else {}
+    rig.intent(at + 1, **sells)
+    rig.run()
+    (entry,) = (one for one in rig.requests() if one["action"] == ACTION_PLACE and one["leg"] == LEG_ENTRY)
+    rig.fill(at + 2, entry, price=BID if side == SIDE_SELL else ASK)
+    rig.run()
+    (stop,) = rig.requests()
+    rig.event(at + 3, REPORT_REJECT, stop, code=VENUE_FILTER)
+    rig.run()
+    (close,) = (one for one in rig.requests() if one["action"] == ACTION_PLACE)
+    assert (close["leg"], close["side"], close["qty_lots"]) == (LEG_FLATTEN, -side, 1_000)
 
 
 def test_a_fill_that_was_long_under_way_waits_for_its_stop_since_it_happened(rig):

@@ -12,6 +12,7 @@ from collections import Counter
 import pytest
 from rig.exchange_bybit import BTC
 from rig.gateway import ACCOUNTS, WIDE, Exchange, GatewayRig
+from rig.gateway_ccxt import CcxtRig
 from rig.journal import wait_for
 
 from bot4.engine.gateway_log import Heard, settle_log
@@ -39,6 +40,12 @@ def exchange(tmp_path_factory):
         yield made
         made.conserved()
         made.stop()
+
+
+@pytest.fixture(params=[GatewayRig, CcxtRig], ids=["native", "ccxt"])
+def way(request):
+    """To the venue."""
+    return request.param
 
 
 @pytest.fixture
@@ -89,8 +96,8 @@ def ended(rig, *identities):
     return True
 
 
-def test_orders_of_each_kind_and_what_is_told_of_them(tmp_path, calm):
-    with GatewayRig(tmp_path, calm).ready() as rig:
+def test_orders_of_each_kind_and_what_is_told_of_them(tmp_path, calm, way):
+    with way(tmp_path, calm).ready() as rig:
         bought = rig.place(1, 10)
         rig.until(lambda: ended(rig, bought))
         assert rig.kinds(bought) == ["ack", "fill"]
@@ -135,8 +142,8 @@ def test_orders_of_each_kind_and_what_is_told_of_them(tmp_path, calm):
     assert [int(report["event_seq"]) for report in rig.events] == list(range(1, len(rig.events) + 1))
 
 
-def test_an_end_waits_for_the_fills_that_it_speaks_of(tmp_path, calm):
-    with GatewayRig(tmp_path, calm).ready() as rig:
+def test_an_end_waits_for_the_fills_that_it_speaks_of(tmp_path, calm, way):
+    with way(tmp_path, calm).ready() as rig:
         bought = rig.place(1, 5)
         rig.until(lambda: ended(rig, bought))
         calm.fault(kind="event_drop", stream="execution", times=1)
@@ -145,7 +152,7 @@ def test_an_end_waits_for_the_fills_that_it_speaks_of(tmp_path, calm):
         assert rig.kinds(sold) == ["ack", "fill", "expired"] and rig.lots() == 0
 
 
-def ambiguous(folder, exchange, count, seed, **more):
+def ambiguous(folder, exchange, count, seed, way=GatewayRig, **more):
     """Orders of which half have no clear answer: what is told of each is what the ledger says of it."""
     dice = random.Random(seed)
     for kind in KINDS:
@@ -153,7 +160,7 @@ def ambiguous(folder, exchange, count, seed, **more):
     exchange.fault(kind="event_drop", stream="execution", probability=0.1)
     exchange.fault(kind="event_drop", stream="order", probability=0.1)
     exchange.fault(kind="event_duplicate", stream="execution", probability=0.1)
-    with GatewayRig(folder, exchange, **more).ready() as rig:
+    with way(folder, exchange, **more).ready() as rig:
         asked, waiting, placed = {}, set(), []
         begun = time.monotonic()
         while len(placed) < count or waiting:
@@ -195,8 +202,8 @@ def ambiguous(folder, exchange, count, seed, **more):
     return struck
 
 
-def test_ambiguous_outcomes_are_found_out_and_never_sent_again(tmp_path, calm):
-    assert ambiguous(tmp_path, calm, 100, 1) > 50
+def test_ambiguous_outcomes_are_found_out_and_never_sent_again(tmp_path, calm, way):
+    assert ambiguous(tmp_path, calm, 100, 1, way) > 50
 
 
 @pytest.mark.stress
@@ -380,21 +387,21 @@ def test_many_open_orders_are_settled_by_pages_and_taken_back_at_once(tmp_path, 
     ("withdraws", "can move money away"), ("transfers", "can move money away"), ("unbound", "not bound to an address"),
     ("reads_only", "may not trade"),
 ])  # fmt: skip
-def test_a_key_that_may_too_much_or_too_little_is_refused(tmp_path, calm, account, said):
-    with GatewayRig(tmp_path, calm, account=account) as rig, pytest.raises(InputError, match=said):
+def test_a_key_that_may_too_much_or_too_little_is_refused(tmp_path, calm, way, account, said):
+    with way(tmp_path, calm, account=account) as rig, pytest.raises(InputError, match=said):
         rig.ready()
 
 
-def test_a_wrong_secret_is_refused_and_not_shown(tmp_path, calm):
-    with GatewayRig(tmp_path, calm, secret="another-secret") as rig, pytest.raises(InputError) as refused:
+def test_a_wrong_secret_is_refused_and_not_shown(tmp_path, calm, way):
+    with way(tmp_path, calm, secret="another-secret") as rig, pytest.raises(InputError) as refused:
         rig.ready()
     assert "does not accept" in str(refused.value) and "another-secret" not in str(refused.value)
 
 
-def test_a_session_begins_flat_and_with_the_money_that_it_counts_on(tmp_path, calm):
-    with GatewayRig(tmp_path, calm, equity_e8=10**13 + 1) as rig, pytest.raises(InputError, match=r"account\.equity"):
+def test_a_session_begins_flat_and_with_the_money_that_it_counts_on(tmp_path, calm, way):
+    with way(tmp_path, calm, equity_e8=10**13 + 1) as rig, pytest.raises(InputError, match=r"account\.equity"):
         rig.ready()
     calm.be("main")
     calm.done("POST", "order/create", category="linear", symbol=BTC, side="Buy", orderType="Market", qty="0.001")
-    with GatewayRig(tmp_path, calm, equity_e8=1) as rig, pytest.raises(InputError, match="begins flat"):
+    with way(tmp_path, calm, equity_e8=1) as rig, pytest.raises(InputError, match="begins flat"):
         rig.ready()

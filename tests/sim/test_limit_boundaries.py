@@ -152,6 +152,62 @@ def breaker(rig, unit):
     rig.intent(50, qty_lots=100)
 
 
+def breaker_window(rig, unit):
+    """The fifth failure at the very end of the window that the first one began, or one ns beside it."""
+    rig.limits["breaker_window_ns"] = SECOND
+    for at in (5, 6, 7, 8, 5 + SECOND - unit):
+        fail(rig, at)
+    rig.intent(50 + SECOND, qty_lots=100)
+
+
+def breaker_time(rig, unit):
+    """Open for so long, then an order tries it."""
+    rig.limits["breaker_open_ns"] = 2 * SECOND
+    for at in range(5):
+        fail(rig, 5 + at)
+    rig.intent(9 + 10 + 2 * SECOND - unit, qty_lots=100)
+
+
+def fail(rig, at):
+    """An order that the venue refuses ten ns later."""
+    rig.intent(at, qty_lots=100)
+    rig.run()
+    for request in rig.requests():
+        rig.event(at + 10, e.REPORT_REJECT, request, code=e.VENUE_FILTER)
+    rig.run()
+
+
+def lose(rig, at, **limits):
+    """A position that ends with a loss, two ns later; these limits change while it is held."""
+    rig.intent(at, qty_lots=100)
+    rig.run()
+    (entry,) = rig.requests()
+    rig.fill(at + 1, entry, fee=1)
+    rig.intent(at + 1, side=-1, type=e.TYPE_MARKET, price_ticks=0, stop_ticks=0, leg=e.LEG_EXIT,
+               flags=e.ORDER_REDUCE_ONLY, qty_lots=100)  # fmt: skip
+    rig.run()
+    leave = next(one for one in rig.requests() if one["leg"] == e.LEG_EXIT)
+    for name, value in limits.items():
+        rig.limits[name] = value
+    rig.fill(at + 2, leave)
+    rig.run()
+    rig.requests()
+
+
+def streak(rig, unit):
+    """Three losses in a row, where as many make a pause, or one more or less."""
+    for number in range(2):
+        lose(rig, 10 + 10 * number)
+    lose(rig, 30, streak_losses=3 - unit)
+    rig.intent(100, qty_lots=100)
+
+
+def streak_pause(rig, unit):
+    rig.limits["streak_losses"], rig.limits["streak_pause_ns"] = 1, SECOND
+    lose(rig, 10)
+    rig.intent(12 + SECOND - unit, qty_lots=100)
+
+
 CASES = {  # how it is reached, the code, and from which unit on it is refused
     "position": (position, e.RISK_POSITION, 1),
     "notional": (notional, e.RISK_NOTIONAL, 1),
@@ -174,6 +230,10 @@ CASES = {  # how it is reached, the code, and from which unit on it is refused
     "open orders": (open_orders, e.RISK_OPEN_ORDERS, 1),
     "exit": (exit_lots, e.RISK_REDUCE_ONLY, 1),
     "breaker": (breaker, e.RISK_BREAKER_OPEN, 0),
+    "breaker's window": (breaker_window, e.RISK_BREAKER_OPEN, 0),
+    "breaker's time": (breaker_time, e.RISK_BREAKER_OPEN, 1),
+    "streak": (streak, e.RISK_STREAK, 0),
+    "streak's pause": (streak_pause, e.RISK_STREAK, 1),
 }
 
 

@@ -47,9 +47,10 @@ def stopped(running, folder):
     limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
     assert next(text for text in limits if text.startswith("Max core file size")).split()[4:6] == ["0", "0"]
     command = [sys.executable, "-m", "bot4.cli.supervisor", "stop", "--config", folder / "config" / "live.toml"]
-    told = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120, check=False)
-    code, _, error = running.finish()
-    assert (code, told.returncode) == (0, 0), (error, told.stderr)
+    told = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    code, _, error = running.finish()  # somebody has to read what it says while it ends
+    _, why = told.communicate(timeout=120)
+    assert (code, told.returncode) == (0, 0), (error, why)
 
 
 def judged(server, folder):
@@ -172,6 +173,15 @@ def test_more_money_than_the_account_holds_ends_the_start(tmp_path, server):
     found = run_command("start", "--config", config, "--feed", "live", folder=tmp_path)
     assert (found.returncode, len(found.stderr.splitlines())) == (2, 1), found.stderr
     assert "account.equity: the account holds 100000 only" in found.stderr
+
+
+def test_fees_that_are_less_than_the_venue_takes_end_the_start(tmp_path, server):
+    config = trading_settings(tmp_path, server.ready)
+    file = config.with_name("instruments.toml")
+    file.write_text(file.read_text().replace('maker_fee_bps = "2"', 'maker_fee_bps = "1.99"'))
+    found = run_command("start", "--config", config, "--feed", "live", folder=tmp_path)
+    assert (found.returncode, len(found.stderr.splitlines())) == (2, 1), found.stderr
+    assert "instruments.toml: maker_fee_bps of BTCUSDT: 1.99 is less" in found.stderr
 
 
 def test_a_key_is_told_by_systemd_too(tmp_path, monkeypatch):

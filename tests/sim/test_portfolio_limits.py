@@ -24,7 +24,9 @@ from bot4.model.enums import (
     RISK_CORRELATION,
     RISK_DAILY_LOSS,
     RISK_GROSS,
+    RISK_MESSAGE_RATE,
     RISK_NET,
+    RISK_ORDER_RATE,
     RISK_POSITION,
     RISK_SHORTFALL,
     RISK_STRATEGY,
@@ -83,6 +85,37 @@ def test_orders_that_pass_alone_and_are_too_much_together_are_never_both_at_the_
     rig.intent(4 * MS, shard=last, instrument=last, qty_lots=2_000)
     rig.run()
     assert len(rig.requests()) == 1
+
+
+TOGETHER = {  # of 100,000; each order is worth 1,200, so that one or two of three are all that may be
+    "gross": ({"gross_bps": 300}, RISK_GROSS, 2),
+    "strategy": ({"strategy_bps": 300}, RISK_STRATEGY, 2),
+    "one side": ({"net_bps": 300}, RISK_NET, 2),
+    "one venue": ({"venue_bps": 200}, RISK_VENUE, 2),  # the third is of another
+    "what may be lost": ({"var_bps": 300}, RISK_VALUE_AT_RISK, 2),
+    "what may be lost in the worst cases": ({"shortfall_bps": 300}, RISK_SHORTFALL, 2),
+    "correlation": ({"correlation_bps": 7_000}, RISK_CORRELATION, 1),  # nothing is known of them
+    "orders at once": ({"order_tokens": 2, "order_refill_ns": SECOND}, RISK_ORDER_RATE, 2),
+    "messages at once": ({"message_tokens": 4, "message_refill_ns": SECOND}, RISK_MESSAGE_RATE, 2),
+}
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))), ids=lambda order: "".join(map(str, order)))
+@pytest.mark.parametrize("case", TOGETHER)
+def test_of_one_moment_no_more_goes_out_than_all_together_may(tmp_path, case, order):
+    """Each of the three passes alone; the rings are filled in every order, and read by instrument."""
+    changes, code, most = TOGETHER[case]
+    for alone in range(3):
+        rig = rig_of(tmp_path / f"alone{alone}", **changes)
+        rig.intent(5, shard=alone, instrument=alone, qty_lots=2_000, tif=TIF_GTC, price_ticks=BID)
+        answer(rig, OK)
+    rig = rig_of(tmp_path / "together", **changes)
+    for shard in order:
+        rig.intent(5, shard=shard, instrument=shard, qty_lots=2_000, tif=TIF_GTC, price_ticks=BID)
+    rig.run()
+    out = sorted(int(request["instrument"]) for request in rig.requests())
+    wanted = [0, 2] if case == "one venue" else list(range(most))
+    assert out == wanted and rig.rejects == {code: 3 - most}
 
 
 EXPOSURES = {

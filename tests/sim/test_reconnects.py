@@ -239,6 +239,32 @@ def test_a_connection_that_sends_what_cannot_be_read_is_closed_and_the_next_one_
             rig.feed.close()
 
 
+def test_a_connection_does_not_answer_for_the_one_before_in_its_place(tmp_path):
+    """The first is lost before it has sent so much that it is judged; a tenth of both together could not be read."""
+    made, tape = certificates(tmp_path), Tape(1_200)
+    for number in range(100, 180):
+        message = tape.messages[number]
+        tape.messages[number] = message._replace(payload=b'{"topic":' + message.payload[:40])
+    limits = {"failure_bps": 1_000, "calls": 400, "window_ms": 600_000, "open_ms": 60_000, "probes": 20}
+    plan = Plan(VENUE, tape.messages, faults=[Fault("cut", at=200)], greet=tape.greet)
+    with serve(plan, made.server) as server:
+        server.until = 90
+        rig = Rig(server.port, tape, made.ca_file, breakers=({"open_ms": 1_000}, limits))
+        slot, row = rig.pool.slots[0], rig.rows[1]
+
+        def go_on():
+            rig.clock.ns += 25 * MS if slot.current or slot.opening else SECOND
+            if server.position >= server.until and slot.current is not None:
+                server.until = min(server.until + 10, 1_190)
+
+        try:
+            rig.until(lambda: server.position >= 1_190 and row[b.CALLS] > 900, go_on)
+            assert slot.opened == 2 and 50 < row[b.FAILURES] <= 80
+            assert state_of(row) == ("closed", 0) and rig.book.whole
+        finally:
+            rig.feed.close()
+
+
 def jump(rig):
     """The overlap of old and new connection passes faster than the market."""
     rig.clock.ns += 20 * MS

@@ -326,9 +326,14 @@ def test_decision_gate_shut():
     refused(wanting(before=lambda rig: rig.totals(5 * MS, gate=0)), enums.DECISION_GATE_SHUT)
 
 
-@pytest.mark.parametrize("lots", [NOT_A_NUMBER_LOTS, INFINITE_LOTS])
+@pytest.mark.parametrize("lots", [NOT_A_NUMBER_LOTS, INFINITE_LOTS, puppet.BEYOND_LOTS])
 def test_decision_bad_score(lots):
     refused(wanting(sizes=(lots, 5)), enums.DECISION_BAD_SCORE)
+
+
+def test_the_least_score_is_one():
+    rig = wanting(sizes=(puppet.LEAST_LOTS, 5))
+    assert rig.intent()["side"] == enums.SIDE_SELL and rig.rejects() == {}
 
 
 def test_risk_killed():
@@ -730,6 +735,16 @@ def test_a_shard_that_lags_behind_the_feed_opens_nothing_until_it_has_caught_up(
     rig.quote(at + MS, UP)
     assert rig.intent()["leg"] == LEG_ENTRY
     assert rig.wires.gauges[0, GAUGE_SHARD_GATE_OPEN] == 1
+
+
+@pytest.mark.parametrize("unit", [-1, 0, 1])
+def test_a_lag_counts_from_the_first_nanosecond_beyond_its_limit(unit):
+    rig = Rig(session_changes={"lag_limit_ns": 250 * MS})
+    at = rig.warm_up()
+    rig.feed_clock(at + 250 * MS + unit)
+    rig.quote(at, UP)
+    assert rig.rejects() == ({enums.DATA_STALE: 1} if unit > 0 else {})
+    assert len(rig.intents()) == (unit <= 0)
 
 
 def test_a_shard_that_lags_closes_what_it_has():

@@ -24,6 +24,15 @@ seed = 8
 """
 
 
+DATA = """
+[venue.sim.data]
+model = "log_normal"
+us = 20_000
+sigma = "0.8"
+seed = 3
+"""
+
+
 def run(config, report, *options):
     """A session of the synthetic market; what it reports."""
     result = run_command(
@@ -42,6 +51,36 @@ def test_slow_ways_change_what_is_traded_and_not_with_the_composition(tmp_path):
     apart = run(config, tmp_path / "apart", "--compose", "processes", "--shards", "2")
     assert slow["digest"] == apart["digest"] != plain["digest"]
     assert slow["fills"] > 0 and all(worker["restarts"] == 0 for worker in apart["workers"].values())
+
+
+def test_data_that_come_late_change_what_is_traded_and_not_with_the_composition(tmp_path):
+    config = settings_folder(tmp_path)
+    plain = run(config, tmp_path / "plain", "--compose", "one")
+    config.write_text(config.read_text() + DATA)
+    late = run(config, tmp_path / "late", "--compose", "one")
+    apart = run(config, tmp_path / "apart", "--compose", "processes", "--shards", "2")
+    assert late["digest"] == apart["digest"] != plain["digest"]
+    assert late["fills"] > 0 and all(worker["restarts"] == 0 for worker in apart["workers"].values())
+    said = {row["name"]: row["value"] for row in late["assumptions"]}
+    assert said["data latency"].startswith("19869.728 µs, p99 ")
+    assert "data latency" not in {row["name"] for row in plain["assumptions"]}
+
+
+@pytest.mark.parametrize("compose", ["one", "processes"])
+def test_more_data_under_way_than_there_is_room_for_end_the_session_with_the_reason(tmp_path, compose):
+    (tmp_path / "samples").write_text("60000000000\n")
+    config = settings_folder(tmp_path)
+    config.write_text(config.read_text() + f'\n[venue.sim.data]\nmodel = "recorded"\nfile = "{tmp_path}/samples"\n')
+    feed = ("--feed", "synthetic:3", "--pace", "event", "--compose", compose)
+    result = run_command("start", "--config", config, *feed)
+    assert result.returncode == 1 and "lower venue.sim.data" in result.stderr
+
+
+def test_the_data_of_a_live_market_have_no_model(tmp_path):
+    config = settings_folder(tmp_path)
+    config.write_text(config.read_text() + DATA)
+    result = run_command("start", "--config", config, "--feed", "live")
+    assert result.returncode == 2 and "venue.sim.data: a live market" in result.stderr
 
 
 def test_a_model_without_what_it_needs_is_refused(tmp_path):

@@ -21,7 +21,14 @@ from bot4.adapters.system.instance import running_instance
 from bot4.adapters.system.latch import KillLatch
 from bot4.engine.journal import read_journal
 from bot4.kernels.risk.tightening import AT_THE_START, DOWNWARDS, TIGHTER
-from bot4.model.breaker import BREAKER_WORDS, LIMIT_FAILURES, LIMIT_PROBES, breaker_rows, rows_of_component
+from bot4.model.breaker import (
+    BREAKER_WORDS,
+    LIMIT_FAILURES,
+    LIMIT_PROBES,
+    breaker_row,
+    breaker_rows,
+    rows_of_component,
+)
 from bot4.model.enums import (
     ACTION_PLACE,
     INT64_MAX,
@@ -316,6 +323,7 @@ def test_the_command_tightens_a_running_session_and_refuses_by_name(tmp_path):
         expected = {
             "position_bps": {"in_force": "3", "begun": "200"},
             "cool_down_ms": {"in_force": "700", "begun": "500"},
+            "breaker.feed.failures": {"in_force": "10", "begun": "20"},
         }
         assert line["tightened"] == expected
         os.kill(line["workers"]["execution"]["pid"], signal.SIGKILL)
@@ -327,6 +335,7 @@ def test_the_command_tightens_a_running_session_and_refuses_by_name(tmp_path):
         assert line["tightened"] == expected
         shown = run_command("status", "--config", config).stdout
         assert "limit position_bps: 3, tightened from 200\n" in shown
+        assert "limit breaker.feed.failures: 10, tightened from 20\n" in shown
         assert run_command("stop", "--config", config).returncode == 0
     finally:
         session.close()
@@ -349,15 +358,23 @@ def test_behind_the_end_of_the_feed_nothing_is_waited_for(tmp_path):
         same = run_command("reload", "--config", config)
         assert (same.returncode, same.stdout) == (0, "limits.toml says what is in force\n")
         change(config, "position_bps", 3)
+        change_breaker(config, "feed = { failures = 20,", "feed = { failures = 10,")
         refused = run_command("reload", "--config", config)
         assert refused.returncode == 1 and "the feed has ended, nothing is decided any more" in refused.stderr, refused
+        shared = attach_wires(found.instance, found.n_shards, found.n_instruments, generation=found.generation)
+        row = shared.wires.breakers[breaker_row("feed", found.n_shards)]
+        assert row[LIMIT_FAILURES] == 20, "all of the file or nothing"
+        shared.close()
         assert run_command("stop", "--config", config).returncode == 0
     finally:
         session.close()
 
 
+TIGHTER_NOW = {"order_notional": "900", "breaker.recorder.failures": "2"}
+
+
 class Reloader:
-    """A view that tightens a limit when event time has come to a moment."""
+    """A view that tightens a limit and a breaker when event time has come to a moment."""
 
     every_s = 0.0
 
@@ -369,6 +386,7 @@ class Reloader:
         """One look."""
         if not self.done and shot["event_time_ns"] >= self.at_ns:
             change(self.config, "order_notional", '"900"')
+            change_breaker(self.config, "recorder = { failures = 3,", "recorder = { failures = 2,")
             self.done = reload(self.config, None)
 
     def note(self, text):
@@ -391,7 +409,7 @@ def test_a_session_that_was_tightened_plays_again_to_the_same_decisions(tmp_path
         assert outcome.exit_code == 0, outcome
         rows.append(canonical_rows(read_journal(prepared.plan.journal_path)))
         at_ns = int(np.median(rows[0]["ts_ns"]))
-    assert reloader.done == {"order_notional": "900"}
+    assert reloader.done == TIGHTER_NOW
     assert len(rows[0]) != len(rows[1]) or (rows[0] != rows[1]).any(), "it decided otherwise"
     assert verify_session(prepared.plan.session_folder)["difference"] is None
 
@@ -409,6 +427,7 @@ def test_limits_of_the_start_alone_are_judged_by_the_start_that_runs(tmp_path):
     change(before / "paper.toml", "lag_ms", 1)
     reloader = Reloader(config, 1)  # once it has begun
     outcome, _, report = Session(prepared, reloader).run()
-    assert outcome.exit_code == 0 and reloader.done == {"order_notional": "900"}, outcome
+    assert outcome.exit_code == 0 and reloader.done == TIGHTER_NOW, outcome
     assert "900" in [row["value"] for row in report["assumptions"]], "the report judges by what was in force"
     assert "order_notional was tightened to 900, from 2500, while it ran." in report["warnings"]
+    assert "breaker.recorder.failures was tightened to 2, from 3, while it ran." in report["warnings"]

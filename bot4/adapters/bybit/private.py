@@ -13,7 +13,6 @@ up, against us.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from decimal import ROUND_CEILING, Decimal
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -70,6 +69,18 @@ from bot4.ports.gateway import (
     Told,
     TradeRow,
 )
+from bot4.ports.gateway_values import (
+    UNREADABLE,
+    Keys,
+    decimal_text,
+    exact_e8,
+    fee_ppm,
+    milliseconds,
+    paid_e8,
+    reason_of,
+    units,
+    word,
+)
 from bot4.ports.venue import Done, Refused, Unknown
 
 SETTLE = "USDT"
@@ -80,11 +91,6 @@ _PAGE = 50
 _TRADES = 100
 _PAUSE_S = 1.0
 _BAN_S = 600.0  # of an address that has been shut out, where the venue does not say for how long
-E8 = 100_000_000
-_MOST = 2**63  # of money in 1e-8
-_MOST_UNITS = 2**53  # of ticks or lots: sums of many still fit
-_MOST_MS = 4_000_000_000_000  # 2096; times in ns fit, whatever the clocks' offset is
-_UNREADABLE = (msgspec.DecodeError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError)
 
 # What a request was refused with before anything was done. 10001 is told apart by its text, see `_bad_request`.
 CODES = {
@@ -107,16 +113,6 @@ _REASONS = {
 _TIFS = {TIF_GTC: "GTC", TIF_IOC: "IOC", TIF_FOK: "FOK"}
 
 
-class Keys(NamedTuple):
-    """Who we are to the venue; its text shows nothing of it."""
-
-    api_key: str
-    api_secret: str
-
-    def __repr__(self) -> str:
-        return "Keys(...)"
-
-
 _TOO_MANY = re.compile(rb'"retCode"\s*:\s*10006\b')
 
 
@@ -129,59 +125,11 @@ class _Sizes(NamedTuple):
     qty_decimals: int
 
 
-def _text(value_e8: int, decimals: int) -> str:
-    whole, rest = divmod(value_e8, E8)
-    return f"{whole}.{rest:08d}"[: decimals - 8 or None] if decimals else str(whole)
-
-
-def _bounded(scaled: Decimal) -> int:
-    if not -_MOST < scaled < _MOST:
-        raise ValueError(f"{scaled:.3e} does not fit")
-    return int(scaled)
-
-
-def _e8(text: str) -> int:
-    """Exact, in 1e-8; ValueError, ArithmeticError."""
-    scaled = Decimal(text).scaleb(8)
-    if scaled != scaled.to_integral_value():
-        raise ValueError(f"{text} has more than eight decimals")
-    return _bounded(scaled)
-
-
-def _up_e8(text: str) -> int:
-    return _bounded(Decimal(text or "0").scaleb(8).to_integral_value(ROUND_CEILING))
-
-
-def _units(text: str, unit_e8: int) -> int:
-    units, rest = divmod(_e8(text or "0"), unit_e8)
-    if rest or not 0 <= units < _MOST_UNITS:
-        raise ValueError(f"{text} is no multiple that can be")
-    return units
-
-
-def _ms(text: str | int) -> int:
-    value = int(text)
-    if not 0 <= value < _MOST_MS:
-        raise ValueError(f"{text} is no time")
-    return value
-
-
-def _word(row: Mapping[str, Any], name: str) -> str:
-    word = row[name]
-    if not isinstance(word, str):
-        raise TypeError(f"{name} is no text")
-    return word
-
-
 def _rows(result: Any) -> list[Any]:
     rows = result["list"] if isinstance(result, dict) else result
     if not isinstance(rows, list):
         raise TypeError("no list")
     return rows
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error)[:100]}"
 
 
 class BybitPrivate:
@@ -221,17 +169,17 @@ class BybitPrivate:
         """See ports/gateway.py. Own orders never meet: the one that rests gives way."""
         sizes, kind, flags = self._sizes[order.instrument], order.type, order.flags
         side = "Buy" if order.side > 0 else "Sell"
-        qty = _text(order.qty_lots * sizes.lot_e8, sizes.qty_decimals)
+        qty = decimal_text(order.qty_lots * sizes.lot_e8, sizes.qty_decimals)
         parts = [f'{{"category":"linear","symbol":"{sizes.symbol}","side":"{side}","qty":"{qty}","orderLinkId":']
         parts.append(f'"{link}","positionIdx":0,"smpType":"CancelMaker"')
         if kind == TYPE_LIMIT:
             tif = "PostOnly" if flags & ORDER_POST_ONLY else _TIFS[order.tif]
-            price = _text(order.price_ticks * sizes.tick_e8, sizes.price_decimals)
+            price = decimal_text(order.price_ticks * sizes.tick_e8, sizes.price_decimals)
             parts.append(f',"orderType":"Limit","timeInForce":"{tif}","price":"{price}"')
         else:
             parts.append(',"orderType":"Market"')
         if kind == TYPE_STOP_MARKET:
-            trigger = _text(order.stop_ticks * sizes.tick_e8, sizes.price_decimals)
+            trigger = decimal_text(order.stop_ticks * sizes.tick_e8, sizes.price_decimals)
             direction = 1 if order.side > 0 else 2
             parts.append(f',"triggerPrice":"{trigger}","triggerDirection":{direction},"triggerBy":"LastPrice"')
         if flags & ORDER_REDUCE_ONLY:
@@ -244,13 +192,17 @@ class BybitPrivate:
         body = f'{{"category":"linear","symbol":"{self._sizes[instrument].symbol}","orderLinkId":"{link}"}}'
         return Call(CALL_CANCEL, "cancel", "POST", "/v5/order/cancel", body)
 
-    def amend(self, instrument: int, link: str, qty_lots: int, stop_ticks: int) -> Call:
+    def replace(self, order: OrderIntent, link: str, gone: str) -> Call | None:
+        """See ports/gateway.py. What only reduces a contract holds nothing back."""
+        return None
+
+    def amend(self, instrument: int, link: str, qty_lots: int, stop_ticks: int) -> Call | None:
         """See ports/gateway.py."""
         sizes = self._sizes[instrument]
-        qty = _text(qty_lots * sizes.lot_e8, sizes.qty_decimals)
+        qty = decimal_text(qty_lots * sizes.lot_e8, sizes.qty_decimals)
         body = f'{{"category":"linear","symbol":"{sizes.symbol}","orderLinkId":"{link}","qty":"{qty}"'
         if stop_ticks:
-            body += f',"triggerPrice":"{_text(stop_ticks * sizes.tick_e8, sizes.price_decimals)}"'
+            body += f',"triggerPrice":"{decimal_text(stop_ticks * sizes.tick_e8, sizes.price_decimals)}"'
         return Call(CALL_AMEND, "amend", "POST", "/v5/order/amend", body + "}")
 
     def cancel_all(self, instrument: int) -> Call:
@@ -277,6 +229,10 @@ class BybitPrivate:
         """See ports/gateway.py."""
         return self._ask("order", "order/history", symbol=self._sizes[instrument].symbol, orderLinkId=link)
 
+    def ask_owner(self, instrument: int, venue_id: str) -> Call:
+        """See ports/gateway.py."""
+        return self._ask("order", "order/history", symbol=self._sizes[instrument].symbol, orderId=venue_id)
+
     def ask_open(self, cursor: str) -> Call:
         """See ports/gateway.py."""
         return self._ask("open", "order/realtime", settleCoin=SETTLE, openOnly="0", limit=str(_PAGE), cursor=cursor)
@@ -297,6 +253,10 @@ class BybitPrivate:
     def ask_cash(self) -> Call:
         """See ports/gateway.py."""
         return Call(CALL_QUERY, "cash", "GET", "/v5/account/wallet-balance", f"accountType=UNIFIED&coin={SETTLE}")
+
+    def ask_fees(self, instrument: int) -> Call:
+        """See ports/gateway.py."""
+        return self._ask("fees", "account/fee-rate", symbol=self._sizes[instrument].symbol)
 
     def set_guard(self, timeout_s: int) -> Call | None:
         """See ports/gateway.py. Not every account has it."""
@@ -350,10 +310,10 @@ class BybitPrivate:
                 return Done(self._value(call, answer["result"]))
             if code == 10001:
                 return self._bad_request(call, str(answer["retMsg"]).lower())
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             if reply.status != 200:
                 return Refused(VENUE_RATE)  # shut out by the address, and nobody has looked at the request
-            return Unknown(f"an answer to {call.name} that cannot be read ({_reason(error)})")
+            return Unknown(f"an answer to {call.name} that cannot be read ({reason_of(error)})")
         if code in CODES:
             return Refused(CODES[code])
         return Unknown(f"retCode {code}")
@@ -362,16 +322,16 @@ class BybitPrivate:
     def _bad_request(call: Call, text: str) -> Outcome:
         if call.name == "amend" and UNCHANGED in text:
             return Done(None)
-        return Refused(VENUE_FILTER if any(word in text for word in _FILTERS) else VENUE_BAD_REQUEST)
+        return Refused(VENUE_FILTER if any(name in text for name in _FILTERS) else VENUE_BAD_REQUEST)
 
     def _value(self, call: Call, result: Any) -> Any:
         if call.name in ("place", "cancel", "amend"):
             link = result.get("orderLinkId", "")
             if '"orderLinkId"' in call.payload and link and f'"orderLinkId":"{link}"' not in call.payload:
                 raise ValueError("it speaks of another order")
-            return _word(result, "orderId")
+            return word(result, "orderId")
         if call.name == "cancel_all":
-            return [_word(row, "orderId") for row in _rows(result)]
+            return [word(row, "orderId") for row in _rows(result)]
         if call.name == "order":
             rows = _rows(result)
             if not rows:
@@ -382,17 +342,23 @@ class BybitPrivate:
             return row
         if call.name in ("open", "ended", "trades"):
             read: Any = self._execution if call.name == "trades" else self._order
-            return Page(tuple(self._ours(read, _rows(result))), str(result.get("nextPageCursor") or ""))
+            rows = _rows(result)
+            return Page(tuple(self._ours(read, rows)), str(result.get("nextPageCursor") or "") if rows else "")
         if call.name == "guard":
             return None
         if call.name == "positions":
             return self._ours(self._position, _rows(result))
         if call.name == "cash":
             coins = result["list"][0]["coin"]
-            return next((_e8(coin["walletBalance"]) for coin in coins if coin["coin"] == SETTLE), 0)
+            return next((exact_e8(coin["walletBalance"]) for coin in coins if coin["coin"] == SETTLE), 0)
+        if call.name == "fees":
+            (row,) = _rows(result)
+            if not call.payload.endswith(f"symbol={row['symbol']}"):
+                raise ValueError("fees of another instrument")
+            return fee_ppm(row["makerFeeRate"]), fee_ppm(row["takerFeeRate"])
         if call.name == "time":
             time_ns = int(result["timeNano"])
-            _ms(time_ns // 1_000_000)
+            milliseconds(time_ns // 1_000_000)
             return time_ns
         return self._key(result)
 
@@ -418,13 +384,13 @@ class BybitPrivate:
         for row in rows:
             try:
                 if self._whole and row["symbol"] not in self._index:
-                    self._index[_word(row, "symbol")] = len(self._sizes)
+                    self._index[word(row, "symbol")] = len(self._sizes)
                     self._sizes.append(_Sizes(row["symbol"], 1, 1, 1, 8, 8))
                 made.append(read(row))
-            except _UNREADABLE as error:
-                symbol = _word(row, "symbol")
+            except UNREADABLE as error:
+                symbol = word(row, "symbol")
                 if symbol in self._index:
-                    raise ValueError(f"{symbol}: {_reason(error)}") from None
+                    raise ValueError(f"{symbol}: {reason_of(error)}") from None
         return [one for one in made if one is not None]
 
     def _order(self, row: Mapping[str, Any]) -> OrderRow | None:
@@ -432,8 +398,8 @@ class BybitPrivate:
         if index is None or row.get("category", "linear") != "linear":
             return None
         sizes = self._sizes[index]
-        text, is_stop = _word(row, "orderStatus"), bool(row["stopOrderType"])
-        cum = _units(row["cumExecQty"], sizes.lot_e8)
+        text, is_stop = word(row, "orderStatus"), bool(row["stopOrderType"])
+        cum = units(row["cumExecQty"], sizes.lot_e8)
         status, code = REPORT_ACK, 0
         if text == "Filled":
             status = REPORT_FILL
@@ -447,19 +413,19 @@ class BybitPrivate:
         elif text not in _WORKING:
             raise ValueError(f"orderStatus {text[:40]}")
         return OrderRow(
-            link=_word(row, "orderLinkId"),
-            venue_id=_word(row, "orderId"),
+            link=word(row, "orderLinkId"),
+            venue_id=word(row, "orderId"),
             instrument=index,
             side=SIDE_BUY if row["side"] == "Buy" else SIDE_SELL,
             type=TYPE_STOP_MARKET if is_stop else TYPE_MARKET if row["orderType"] == "Market" else TYPE_LIMIT,
             status=status,
             code=code,
-            price_ticks=_units(row["price"], sizes.tick_e8),
-            stop_ticks=_units(row["triggerPrice"], sizes.tick_e8),
-            qty_lots=_units(row["qty"], sizes.lot_e8),
+            price_ticks=units(row["price"], sizes.tick_e8),
+            stop_ticks=units(row["triggerPrice"], sizes.tick_e8),
+            qty_lots=units(row["qty"], sizes.lot_e8),
             cum_lots=cum,
             is_triggered=is_stop and (text in ("Triggered", "New", "PartiallyFilled", "Filled") or cum > 0),
-            updated_ms=_ms(row["updatedTime"]),
+            updated_ms=milliseconds(row["updatedTime"]),
             is_reduce_only=bool(row["reduceOnly"]),
         )
 
@@ -468,19 +434,19 @@ class BybitPrivate:
         if index is None or row.get("category", "linear") != "linear":
             return None
         sizes = self._sizes[index]
-        kind, when = _word(row, "execType"), _ms(row["execTime"])
+        kind, when = word(row, "execType"), milliseconds(row["execTime"])
         if kind == "Funding":
-            return FundingRow(_word(row, "execId"), index, _up_e8(row["execFee"]), when)
+            return FundingRow(word(row, "execId"), index, paid_e8(row["execFee"]), when)
         if kind not in ("Trade", "AdlTrade", "BustTrade", "Delivery", "BlockTrade"):
             raise ValueError(f"execType {kind[:40]}")
         return TradeRow(
-            key=_word(row, "execId"),
-            link=_word(row, "orderLinkId"),
+            key=word(row, "execId"),
+            link=word(row, "orderLinkId"),
             instrument=index,
             side=SIDE_BUY if row["side"] == "Buy" else SIDE_SELL,
-            price_ticks=_units(row["execPrice"], sizes.tick_e8),
-            qty_lots=_units(row["execQty"], sizes.lot_e8),
-            fee_e8=_up_e8(row["execFee"]),
+            price_ticks=units(row["execPrice"], sizes.tick_e8),
+            qty_lots=units(row["execQty"], sizes.lot_e8),
+            fee_e8=paid_e8(row["execFee"]),
             time_ms=when,
         )
 
@@ -492,8 +458,8 @@ class BybitPrivate:
             raise ValueError("the account holds long and short positions apart; set it to one-way")
         sizes = self._sizes[index]
         sign = -1 if row["side"] == "Sell" else 1
-        cost = _e8(row["positionValue"] or "0") // sizes.value_e8
-        return PositionRow(index, sign * _units(row["size"], sizes.lot_e8), sign * cost)
+        cost = exact_e8(row["positionValue"] or "0") // sizes.value_e8
+        return PositionRow(index, sign * units(row["size"], sizes.lot_e8), sign * cost)
 
     def limit_of(self, reply: Reply) -> int:
         """See ports/gateway.py."""
@@ -541,5 +507,5 @@ class BybitPrivate:
                 return Told()
             read: Any = self._execution if message["topic"].startswith("execution") else self._order
             return Told(tuple(self._ours(read, _rows(message["data"]))))
-        except _UNREADABLE as error:
-            raise ValueError(f"a message that cannot be read ({_reason(error)})") from None
+        except UNREADABLE as error:
+            raise ValueError(f"a message that cannot be read ({reason_of(error)})") from None

@@ -17,12 +17,12 @@ from bot4.adapters.exchange.refusal import Refused
 from bot4.adapters.exchange.scenario import Impact
 from bot4.adapters.exchange.symbol import Symbol
 from bot4.adapters.exchange.venue import Account, Venue
-from bot4.kernels.impact import IMPACT_LINEAR, decayed_flow, flow_share, impact_share
+from bot4.kernels.impact import FLOW_S, decayed_flow, flow_share, impact_share
+from bot4.model.impact import IMPACT_LINEAR
 
 AGENTS = 4  # accounts that the market consists of
 AGENT_USDT_E8 = 200_000_000 * E8
 AGENT_COINS_E8 = 100_000 * E8
-FLOW_S = 600.0  # after which a share of 1 / e of a flow still moves the price
 _SECOND_NS = 1_000_000_000
 _BEGIN = 0.8  # of the orders a side that the book has in the long run
 _DRIFT_RATIO = 0.00002

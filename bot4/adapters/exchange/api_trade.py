@@ -571,6 +571,20 @@ def commission(venue: Venue, call: Call) -> Any:
     }
 
 
+def key_rights(venue: Venue, call: Call) -> Any:
+    """What a key may do: to read and to trade from one address, and what its owner says of it."""
+    faults = call.owner.key_faults
+    refused = ("enableMargin", "enableFutures", "enableVanillaOptions", "enablePortfolioMarginTrading")
+    return dict.fromkeys(refused, False) | {
+        "ipRestrict": "unbound" not in faults,
+        "enableReading": True,
+        "enableSpotAndMarginTrading": "reads_only" not in faults,
+        "enableWithdrawals": "withdraws" in faults,
+        "enableInternalTransfer": "transfers" in faults,
+        "permitsUniversalTransfer": "transfers" in faults,
+    }
+
+
 def fees_in_token(venue: Venue, call: Call) -> Any:
     """Whether the account pays its fees in the token, and the switch for it."""
     owner = call.owner

@@ -8,7 +8,7 @@ where an amount is told. It is appended and never changed, and a line is there b
     order     status (accepted, rejected, filled, canceled, expired, triggered, replaced, prevented), reason, type, tif,
               price_ticks, qty_lots, stop_ticks, cum_lots, leaves_lots, list
     fill      trade_id, price_ticks, qty_lots, cum_lots, leaves_lots, fee_e8, asset (of the fee), liquidity, value_e8
-    balance   asset, reason (start, change), free_e8, locked_e8
+    balance   asset, reason (start, change, funding, insurance: what the venue's fund pays in), free_e8, locked_e8
     fault     reason and what it hit
 """
 

@@ -73,9 +73,10 @@ class Owners(NamedTuple):
     token: FeeToken | None = None
 
 
-def default_owners(traded: Collection[str] = tuple(DEFAULT_BALANCES)) -> Owners:
-    """One funded account, of what is traded."""
-    return Owners([Owner("main", {asset: amount for asset, amount in DEFAULT_BALANCES.items() if asset in traded})])
+def default_owners(traded: Collection[str], fees_ppm: tuple[int, int]) -> Owners:
+    """One funded account, of what is traded, with these fees for making and for taking."""
+    balances = {asset: amount for asset, amount in DEFAULT_BALANCES.items() if asset in traded}
+    return Owners([Owner("main", balances, (Tier(0, *fees_ppm),))])
 
 
 def read_owners(path: Path, traded: Collection[str] = tuple(DEFAULT_BALANCES)) -> Owners:
@@ -90,7 +91,7 @@ def read_owners(path: Path, traded: Collection[str] = tuple(DEFAULT_BALANCES)) -
     balances = { USDT = "100000", BTC = "2", BNB = "5" }
     maker_fee_bps = "10"        # the default
     pays_token = true           # as long as it has enough
-    key_faults = ["unbound"]    # what Bybit says of its key: withdraws, transfers, unbound, reads_only
+    key_faults = ["unbound"]    # what the venue says of its key: withdraws, transfers, unbound, reads_only
     [[account.tier]]
     turnover = "1000000"        # of the last 30 days in USDT, from which on these are its fees
     maker_fee_bps = "-0.5"

@@ -44,6 +44,7 @@ class VenueProtocol:
     streams: Callable[[Front], Feed]
     socket: Callable[["Server", Connection, ServerProtocol, str, str], Socket | None]  # None: no such path
     addresses: dict[str, str]  # of the ready file, by name: paths below the websocket address
+    fees_ppm: tuple[int, int]  # that the venue takes of a new account, for making and for taking
 
 
 def _bybit_streams(gateway: Front) -> Feed:
@@ -58,6 +59,7 @@ BINANCE = VenueProtocol(
     lambda gateway: Streams(gateway.venue),
     binance_socket,
     {"ws_api": "/ws-api/v3"},
+    (1_000, 1_000),
 )
 BYBIT = VenueProtocol(
     bybit_symbols,
@@ -66,5 +68,6 @@ BYBIT = VenueProtocol(
     _bybit_streams,
     bybit_socket,
     {"ws_public": "/v5/public", "ws_private": "/v5/private", "ws_trade": "/v5/trade"},
+    (200, 550),
 )
 PROTOCOLS = {"binance": BINANCE, "bybit": BYBIT}

@@ -100,6 +100,7 @@ COMMISSION = endpoint(trade.commission, 20, SIGNED, ("symbol",), **_SYMBOL)
 TRADE_FEE = endpoint(trade.trade_fee, 1, SIGNED, **_SYMBOL)
 FEES_IN_TOKEN = endpoint(trade.fees_in_token, 1, SIGNED)
 SWITCH_TOKEN = endpoint(trade.fees_in_token, 1, SIGNED, spotBNBBurn=p.boolean, interestBNBBurn=p.boolean)
+KEY_RIGHTS = endpoint(trade.key_rights, 1, SIGNED)
 ORDER_LIMITS = endpoint(trade.order_limits, 40, SIGNED)
 
 SYSTEM_STATUS = endpoint(market.system_status, 1)
@@ -144,6 +145,7 @@ REST: dict[tuple[str, str], Endpoint] = {
     ("GET", "/api/v3/rateLimit/order"): ORDER_LIMITS,
     ("GET", "/sapi/v1/asset/tradeFee"): TRADE_FEE,
     ("GET", "/sapi/v1/system/status"): SYSTEM_STATUS,
+    ("GET", "/sapi/v1/account/apiRestrictions"): KEY_RIGHTS,
     ("GET", "/sapi/v1/bnbBurn"): FEES_IN_TOKEN,
     ("POST", "/sapi/v1/bnbBurn"): SWITCH_TOKEN,
 }

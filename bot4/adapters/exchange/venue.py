@@ -61,6 +61,7 @@ class Account:
         self.rates = rates
         self.key_faults: tuple[str, ...] = ()  # see owner
         self.is_agent = is_agent  # a part of the market: nobody asks for its past
+        self.is_liquidated = False  # right now: what it owes is not its own any more
         self.limit = OrderLimit(limits)
         self.open: dict[int, Order] = {}
         self.by_client: dict[str, Order] = {}
@@ -142,6 +143,8 @@ class Venue:
         self.on_taken: Callable[[Symbol, bool, int], None] | None = None  # an order of a client took so much, 1e-8
         self.on_book: Callable[[Symbol], None] = lambda symbol: None
         self.on_fills: Callable[[list[Order]], None] = lambda orders: None  # of clients, when everything is told
+        self.on_begin: Callable[[], None] = lambda: None  # what else is due before a request
+        self.moves = 0  # fills and fundings so far
         self._seed = seed
         self._next_order = 1
         self._next_list = 1
@@ -277,6 +280,7 @@ class Venue:
         now = self.clock_ns()
         now_ms = self.now_ms()
         news: list[tuple[Account, dict]] = []
+        self.moves += 1
         for event in self.core.fund(now, symbol, rate_e8, mark_e8):
             account = self.accounts[event.account]
             free_e8, locked_e8 = self.balance(account, symbol.quote)
@@ -307,13 +311,25 @@ class Venue:
 
     def begin(self) -> None:
         """Before a request, and now and then: what is due by the clock is done first."""
-        if not self._timers:
-            return
         now_ms = self.now_ms()
         for key, at_ms in sorted(self._timers.items(), key=lambda timer: (timer[1], timer[0])):
             if at_ms <= now_ms:
                 del self._timers[key]
                 self.cancel_all(self.accounts[key[0]], None if key[1] < 0 else self.by_index[key[1]])
+        self.on_begin()
+
+    def _insure(self, now_ns: int, account: Account, asset: str) -> None:
+        """What an account owes that has no position any more, or is just losing its own, the insurance fund pays."""
+        free_e8, locked_e8 = self.balance(account, asset)
+        if free_e8 >= 0 or account.is_agent:
+            return
+        of_asset = (symbol for symbol in self.by_index if symbol.is_linear and symbol.quote == asset)
+        if not account.is_liquidated and any(self.core.position(account.index, symbol).lots for symbol in of_asset):
+            return
+        self.core.deposit(now_ns, account.index, self.asset_index[asset], -free_e8)
+        self._paid_in_e8[asset] -= free_e8
+        self.ledger.add(now_ns, "balance", account=account.name, asset=asset, reason="insurance", free_e8=0,
+                        locked_e8=locked_e8, amount_e8=-free_e8)  # fmt: skip
 
     def close(self, symbol: Symbol, status: str, is_on: bool) -> None:
         """A symbol is not traded from now on, or no longer for this reason; others may go on."""
@@ -481,6 +497,9 @@ class Venue:
                 told = cancel_id if kind == REPORT_CANCELED and cancel_id else ""
                 news.extend((account, one) for one in self.words.order(order, name, now_ms, number, fill, told))
         books = self._look(touched)
+        self.moves += len(trades)
+        for index, asset in changed if trades else ():
+            self._insure(now_ns, self.accounts[index], asset)
         self._tell(now_ns, now_ms, news, changed)
         for index in {index for index, _ in changed} if trades else ():
             self._grade(self.accounts[index])

@@ -91,7 +91,7 @@ class ArchiveFile(NamedTuple):
         rejected: Counter[str] = Counter()
         examples: dict[str, str] = {}
         gaps = duplicates = disorder = count = crossed = first_ns = last_ns = 0
-        last: int | None = None
+        first = last = None
         for number, line in self.lines():
             try:
                 entry = parse(self.kind, number, line)
@@ -105,6 +105,7 @@ class ArchiveFile(NamedTuple):
                 disorder += entry.number < last or entry.ts_ns < last_ns
                 gaps += max(0, entry.number - last - 1) if entry.kind == TICK_TRADE else 0
             crossed += entry.kind == TICK_QUOTE and entry.price_e8 >= entry.other_e8
+            first = entry.number if first is None else first
             last, first_ns, last_ns = entry.number, first_ns or entry.ts_ns, max(last_ns, entry.ts_ns)
         book = dict.fromkeys(("compared", "equal", "near", "near_equal", "stale"), 0) | {"crossed": crossed}
         return {
@@ -120,6 +121,8 @@ class ArchiveFile(NamedTuple):
             "out_of_order": disorder,
             "first_ns": first_ns,
             "last_ns": last_ns,
+            "symbol": self.symbol,
+            "numbers": [first, last],
             "complaints": examples,
         }
 
@@ -137,7 +140,7 @@ def archive_file(path: Path, first: bytes, second: bytes) -> ArchiveFile | None:
     if head and _HEADS[tuple(first.strip().split(b",")[:2])] != kind:  # type: ignore[index]
         return None
     symbol = path.name.partition("-")[0]
-    if not symbol.isalnum() or symbol.upper() != symbol or "-" not in path.name:
+    if not symbol.replace("_", "").isalnum() or symbol.upper() != symbol or "-" not in path.name:
         raise RecordingError(f"{path}: the name does not begin with a symbol; name it as the archive does: SYMBOL-...")
     return ArchiveFile(path.name, (path,), kind, venue, symbol)
 

@@ -17,10 +17,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bot4.adapters.files.capture import open_recording
+from bot4.adapters.files.capture import ZIP_MAGIC, open_recording
 from bot4.model.errors import RecordingError
 
-ZIP_MAGIC = b"PK\x03\x04"
 COLUMNS = 6
 HEAD_BYTES = 10_000  # of a first line
 MAX_RATIO = 200  # tables of numbers pack to a tenth; what packs to less than this is made to fill memory

@@ -21,8 +21,10 @@ from bot4.model.errors import RecordingError
 DETECT_LINES = 2_000  # a second of a busy stream; a snapshot may come first
 CHUNK_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
+ZIP_MAGIC = b"PK\x03\x04"
 PARQUET_MAGIC = b"PAR1"
 OTHER_MAGIC = {b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x04\x22\x4d\x18": "lz4"}
+LINE_BYTES = 1 << 26  # no message of a venue comes near
 REPLAYED = ("binance_spot", "binance_usdm")
 TAIL_BYTES = 1 << 16  # of a file's end, to find its last line's time
 GAP_NS = 3_600 * 1_000_000_000  # between two files of a chain: more is told, for positions are carried across it
@@ -144,9 +146,15 @@ def detect(path: Path) -> Capture:
                 lines = (carry + bytes(view[:count])).split(b"\n")
                 carry = lines.pop()
                 head += lines
+                if len(carry) > LINE_BYTES:
+                    raise RecordingError(f"{path}: a line longer than {LINE_BYTES:,} bytes; that is no capture")
     if total == 0:
         raise RecordingError(f"{path}: the file is empty; fetch it again or leave it out")
     head.append(carry)
+    if head[0].startswith(ZIP_MAGIC):
+        raise RecordingError(
+            f"{path}: is a zip archive; convert it first, and replay what bot4-data convert has written"
+        )
     symbol, venue, first_ns = _identify(path, head)
     last_ns = next((found for line in reversed(tail.split(b"\n")[1:]) if (found := _time(line))), first_ns)
     return Capture(symbol, venue, first_ns, max(first_ns, last_ns))

@@ -32,8 +32,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bot4.adapters.files.archive import ArchiveFile, archive_file
-from bot4.adapters.files.bars import ZIP_MAGIC, BarFile, are_bars, are_funding_rates, first_lines
-from bot4.adapters.files.capture import DETECT_LINES, GAP_NS, detect, open_recording
+from bot4.adapters.files.bars import BarFile, are_bars, are_funding_rates, first_lines
+from bot4.adapters.files.capture import DETECT_LINES, GAP_NS, LINE_BYTES, ZIP_MAGIC, detect, open_recording
 from bot4.adapters.files.converted_bars import ConvertedBars, are_converted_bars, converted_bars
 from bot4.adapters.files.origin import origin_of
 from bot4.adapters.files.recording import HEAD_NAME, as_received
@@ -70,7 +70,6 @@ _SENT = re.compile(rb"(wss?://.+) <- " + _TIME + rb": ")
 _RECEIVED = re.compile(_TIME + rb": (.*)", re.DOTALL)
 _LATEST_S = 9_000_000_000
 _MORE_LINES = 10_000  # of a body that was written with line breaks
-LINE_BYTES = 1 << 26  # no message of a venue comes near
 _PART = re.compile(r"(.+?)\.(?:http\.|ws\.)?[0-9.]*\.?0(?:\.gz)?")  # NAME.0, NAME.http.0.0, NAME.ws.1.0
 
 

@@ -7,7 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bot4.adapters.files.recording import HEAD_NAME, Recording, is_restart
-from bot4.model.enums import FLAG_LAST, FLAG_SNAPSHOT, KIND_NAMES, TICK_QUOTE
+from bot4.model.enums import (
+    FLAG_LAST,
+    FLAG_SNAPSHOT,
+    KIND_NAMES,
+    STATUS_CLEAR,
+    STATUS_WHOLE,
+    TICK_QUOTE,
+    TICK_STATUS,
+)
 
 OFFSETS = 100_000  # of the last parts: enough for a median
 
@@ -23,7 +31,8 @@ class RecordingFiles(NamedTuple):
         """Messages by kind, what is missing, repeated or out of order, as `bot4-data check --json` prints it.
 
         `gaps` counts the records that the event numbers show to be missing; where the feed was started again its
-        numbers leap, which is counted by `restarts`; `book.crossed` are quotes that cross.
+        numbers leap, which is counted by `restarts`; `book.crossed` are quotes that cross, `book.stale` messages that
+        came while a book that had been whole was not. Trades that the feed refused are in no recording.
         """
         recording = Recording([self.folder])
         count = _Count(len(recording.chosen))
@@ -37,7 +46,8 @@ class RecordingFiles(NamedTuple):
             "venue": "+".join(sorted({chosen.listed.venue for chosen in recording.chosen})),
             "messages": {KIND_NAMES[kind]: number for kind, number in sorted(count.kinds.items())},
             "rejected": {"not_closed": 1} if complaints else {},
-            "book": dict.fromkeys(("compared", "equal", "near", "near_equal", "stale"), 0) | {"crossed": count.crossed},
+            "book": dict.fromkeys(("compared", "equal", "near", "near_equal"), 0)
+            | {"stale": count.stale, "crossed": count.crossed},
             "clock_offset_ms": count.offset_ms(),
             "gaps": count.missing,
             "restarts": int(count.restarts.max()),
@@ -60,6 +70,9 @@ class _Count:
         self.kinds: Counter[int] = Counter()
         self.missing = self.duplicates = self.disorder = self.crossed = self.first_ns = self.last_ns = 0
         self.restarts = np.zeros(instruments, np.int64)  # of the feed, as each instrument saw them
+        self.stale = 0
+        self._is_stale = np.zeros(instruments, bool)  # it has been whole, and is not
+        self._was_whole = np.zeros(instruments, bool)
         self._last = [0] * instruments
         self._lags: list[np.ndarray] = []
 
@@ -75,6 +88,7 @@ class _Count:
         self.last_ns = max(self.last_ns, int(times.max()))
         quotes = block[block["kind"] == TICK_QUOTE]
         self.crossed += int(np.count_nonzero(quotes["w0"] >= quotes["w2"]))
+        self._look_at_books(block)
         counted = block[block["flags"] & FLAG_SNAPSHOT == 0]
         for place in np.unique(counted["instrument"]).tolist():
             own = counted[counted["instrument"] == place]
@@ -89,6 +103,20 @@ class _Count:
         lags = block["venue_lag_us"][block["venue_lag_us"] != 0]
         if sum(map(len, self._lags)) < OFFSETS:
             self._lags.append(lags[:OFFSETS])
+
+    def _look_at_books(self, block: np.ndarray) -> None:
+        """Messages between a word that a book is stale and the next one that it is whole."""
+        for place in np.unique(block["instrument"]).tolist():
+            own = block[block["instrument"] == place]
+            said = np.flatnonzero((own["kind"] == TICK_STATUS) & (own["w0"] != STATUS_CLEAR))
+            ends = np.cumsum((own["flags"] & FLAG_LAST != 0) & (own["kind"] != TICK_STATUS))
+            bounds = np.concatenate(([0], ends[said], ends[-1:]))
+            for number, count in enumerate(np.diff(bounds).tolist()):
+                self.stale += count if self._is_stale[place] else 0
+                if number < len(said):
+                    is_whole = own["w0"][said[number]] == STATUS_WHOLE
+                    self._is_stale[place] = not is_whole and self._was_whole[place]
+                    self._was_whole[place] |= is_whole
 
     def offset_ms(self) -> float | None:
         """Receive time minus the venue's, median; None if the venue tells no time."""

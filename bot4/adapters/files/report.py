@@ -44,6 +44,7 @@ from bot4.shm.layout import RING_DROPPED, RING_HEAD
 
 JSON_NAME = "session.json"
 PAGE_NAME = "session.html"
+MANY = 0.1  # share of the input that no sound market is refused
 PERCENTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99_9", 0.999))
 
 
@@ -253,6 +254,11 @@ def _warnings(
     if never:
         why = "see why in log/feed.log of the session's folder" if run.source == "live" else "no snapshot in the input"
         found.append(f"never a whole book ({why}), so nothing was traded on: {', '.join(never)}.")
+    unread = _refused(wires.refused.sum(axis=(0, 1)))
+    lost = sum(unread.values())
+    if lost > MANY * (lost + int(wires.messages.sum())):
+        most = ", ".join(f"{name} {count:,}" for name, count in sorted(unread.items(), key=lambda row: -row[1])[:3])
+        found.append(f"{lost:,} messages of the input were refused ({most}); is it what it is taken for?")
     dropped = int(_other(wires, w.FEED_ROW)[w.GAUGE_FEED_DROPPED])
     if dropped:
         found.append(f"{dropped:,} records found a ring full and were dropped by the feed: its readers were too slow.")
@@ -276,8 +282,8 @@ def _warnings(
     bad = rejects.get(REJECT_NAMES[DECISION_BAD_SCORE], 0)
     if bad:
         found.append(
-            f"{run.strategy} returned a score that is not a number (NaN) or infinite {bad:,} times; such a score "
-            "decides nothing. Look for a division by zero in its on_tick."
+            f"{run.strategy} returned a score that is no number from -1 to 1 {bad:,} times; such a score "
+            "decides nothing. Look for a division by zero, or another scale, in its on_tick."
         )
     recorder = _recorder(wires, run)
     if recorder is not None and (recorder["dropped"] or recorder["failures"] or recorder["raw_dropped"]):

@@ -6,11 +6,14 @@ from decimal import Decimal
 import numpy as np
 
 from bot4.adapters.files.report_facts import RunFacts
+from bot4.model.impact import IMPACT_ALMGREN_CHRISS, IMPACT_LINEAR
 from bot4.model.latency import Latency
 from bot4.model.queue import QUEUE_LOG, QUEUE_POWER, QUEUE_RISK_AVERSE, QueueModel
 from bot4.model.units import decimal_string, from_e8
 
-TAKING = "quantity taken is not offered again until the recording changes that level; no market impact beyond that"
+TAKING = "quantity taken is not offered again until the recording changes that level"
+UNMOVED = f"{TAKING}; no market impact beyond that"
+MOVING = "the worse of the recorded book and the best price moved by the model; never in our favour"
 RESTING = (
     "filled only when trades use the queue up or the market trades through the price; of what leaves a level without "
     "a trade, the model says how much was ahead"
@@ -35,14 +38,20 @@ def assumptions(instruments: np.ndarray, keys: Sequence[str], run: RunFacts) -> 
     session, limits = run.session[0], run.limits[0]
     least = int(session["order_latency_ns"]), int(session["order_latency_ns"]), int(session["report_latency_ns"])
     orders, cancels, reports = (_way(ns, table) for ns, table in zip(least, run.latencies, strict=True))
+    moved = _impacts(instruments, run)
     rows = [] if run.mode == "live" else [
         ("order latency", orders, "from execution to the simulated venue"),
         ("cancel latency", cancels, "from execution to the simulated venue"),
         ("report latency", reports, "from the simulated venue to execution"),
         ("internal latency", _micros(session["internal_latency_ns"]), "from execution to the strategy"),
-        ("fill of a taking order", "walks the recorded book", TAKING),
+        ("fill of a taking order", "walks the recorded book", TAKING if any(moved) else UNMOVED),
         ("fill of a resting order", f"behind the displayed queue, {_queue(run.queue)}", RESTING),
     ]  # fmt: skip
+    if run.data_latency is not None:
+        rows.append(
+            ("data latency", _way(0, run.data_latency), "from the venue to the strategy, beside the recorded one")
+        )
+    rows += [(f"impact of {key}", *said) for key, said in zip(keys, moved, strict=True) if said]
     if run.source == "bars":
         rows += BARS
     rows.append(("start equity", from_e8(session["start_equity_e8"]), "quote currency"))
@@ -52,6 +61,26 @@ def assumptions(instruments: np.ndarray, keys: Sequence[str], run: RunFacts) -> 
         rows.append((f"fees of {key}", fees, f"{'spot' if row['is_spot'] else 'perpetual'}, {step}"))
     rows += [(name, form(limits[field]), note) for field, (name, form, note) in LIMIT_ROWS.items()]
     return [{"name": name, "value": value, "note": note} for name, value, note in rows]
+
+
+def _impacts(instruments: np.ndarray, run: RunFacts) -> list[tuple[str, str] | None]:
+    """Of each instrument how our taking moves its price, value and note; None: not at all, or a real venue says it."""
+    if run.impacts is None or run.mode == "live":
+        return [None] * len(instruments)
+    return [
+        _impact(row, impact) if impact["model"] else None for row, impact in zip(instruments, run.impacts, strict=True)
+    ]
+
+
+def _impact(instrument: np.void, impact: np.void) -> tuple[str, str]:
+    tick, lot = int(instrument["tick_e8"]) / 1e8, int(instrument["lot_e8"]) / 1e8
+    if impact["model"] == IMPACT_ALMGREN_CHRISS:
+        figures = f"gamma {impact['gamma'] * tick / lot:g}, eta {impact['eta'] * tick / lot:g}"
+        figures += f", epsilon {impact['epsilon'] * tick:g}, intervals of {impact['tau']:g} s"
+        return f"Almgren-Chriss: {figures}", MOVING
+    name = "linear" if impact["model"] == IMPACT_LINEAR else "square root"
+    days = f"{impact['coefficient']:g} of the price for a day's {impact['daily_lots'] * lot:g}"
+    return f"{name}: {days}", MOVING
 
 
 def _queue(queue: QueueModel) -> str:

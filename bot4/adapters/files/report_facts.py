@@ -37,7 +37,9 @@ class RunFacts:
     session: np.ndarray  # SESSION[1]
     limits: np.ndarray  # LIMITS[1]
     latencies: Sequence[Latency | None] = (None, None, None)  # of orders, cancels, reports; None: the least
+    data_latency: Latency | None = None  # of the market's data beside their recorded times
     queue: QueueModel = AVERSE
+    impacts: np.ndarray | None = None  # IMPACT[n] of the simulated venue
     mode: str = "paper"
     strategy: str = ""
     strategy_params: Mapping[str, object] = field(default_factory=dict)

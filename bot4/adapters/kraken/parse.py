@@ -178,11 +178,15 @@ class KrakenV2:
     venue = "kraken"
 
     def __init__(self, instruments: Iterable[Instrument] = (), depth: int = 10) -> None:
-        """`instruments` give the digits of books, `depth` is what was subscribed: the messages do not tell it."""
-        if depth not in DEPTHS:
+        """`instruments` give the digits of books, `depth` is what was subscribed: the messages do not tell it.
+
+        A depth of 0 is not known: that of a symbol is then the least that its largest snapshot needs.
+        """
+        if depth and depth not in DEPTHS:
             raise InputError(f"kraken book depth: {depth} is none of {', '.join(map(str, DEPTHS))}")
         self._digits = {instrument.symbol: (instrument.tick, instrument.lot) for instrument in instruments}
         self._depth = depth
+        self._depths: dict[str, int] = {}  # by symbol, as its snapshots tell
         self._decoders: dict[str, Callable[[bytes], Message | None]] = {
             "book": self._book,
             "instrument": self._pairs,
@@ -238,20 +242,28 @@ class KrakenV2:
         events = []
         for book in message.data:
             symbol = named(book.symbol, "book.symbol")
+            bids, asks = self._levels(symbol, book.bids, "bids"), self._levels(symbol, book.asks, "asks")
+            is_snapshot = message.type == "snapshot"
             events.append(
                 BookChange(
                     symbol=symbol,
-                    snapshot=message.type == "snapshot",
-                    bids=self._levels(symbol, book.bids, "bids"),
-                    asks=self._levels(symbol, book.asks, "asks"),
+                    snapshot=is_snapshot,
+                    bids=bids,
+                    asks=asks,
                     before=None,
                     last=None,
                     venue_ns=moment_or_none(book.timestamp, "book.timestamp"),
                     checksum=count(book.checksum, "book.checksum", _CRC_MAX),
-                    depth=self._depth,
+                    depth=self._depth or self._depth_of(symbol, max(len(bids), len(asks)) if is_snapshot else 0),
                 )
             )
         return Message("book", events, None, moment_or_none(message.timestamp, "timestamp"))
+
+    def _depth_of(self, symbol: str, levels: int) -> int:
+        """What must have been subscribed, now that so many levels have come at once."""
+        needed = next((depth for depth in DEPTHS if depth >= levels), DEPTHS[-1])
+        self._depths[symbol] = found = max(needed, self._depths.get(symbol, 0))
+        return found
 
     def _levels(self, symbol: str, levels: list[_Level], side: str) -> list[Level]:
         digits = self._digits.get(symbol)

@@ -32,6 +32,7 @@ class VenueAgent:
     symbols : names of the instruments, by index
     latencies : of orders, cancels and reports, where they are not the session's least
     queue : where in a queue quantity goes off without a trade
+    impacts : IMPACT[n], None: our taking moves no price
     """
 
     def __init__(
@@ -44,8 +45,9 @@ class VenueAgent:
         symbols: list[str],
         latencies: tuple[Latency | None, Latency | None, Latency | None] = NONE,
         queue: QueueModel = AVERSE,
+        impacts: np.ndarray | None = None,
     ):
-        self.memory = venue_memory(len(instruments), start_balance_e8, latencies, queue)
+        self.memory = venue_memory(len(instruments), start_balance_e8, latencies, queue, impacts)
         self._wires = wires
         self._instruments = instruments
         self._session = session

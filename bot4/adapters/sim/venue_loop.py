@@ -104,11 +104,13 @@ def venue_memory(
     start_balance_e8: int,
     latencies: tuple[Latency | None, Latency | None, Latency | None] = NONE,
     queue: QueueModel = AVERSE,
+    impacts: np.ndarray | None = None,
 ) -> VenueMemory:
     """Memory of a venue with one account of `start_balance_e8` (1e-8 quote currency) and no orders.
 
     `latencies` : of orders, cancels and reports, where they are not the session's least
     `queue` : where in a queue quantity goes off without a trade
+    `impacts` : IMPACT[n], None: our taking moves no price
     """
     tick = np.zeros(1, TICK)
     request = np.zeros(1, ORDER_INTENT)
@@ -117,7 +119,7 @@ def venue_memory(
     loop[MODELLED] = int(any(one is not None for one in latencies))
     loop[DUE] = -1
     return VenueMemory(
-        core=matching_memory(n_instruments, start_balance_e8, queue=queue),
+        core=matching_memory(n_instruments, start_balance_e8, queue=queue, impacts=impacts),
         loop=loop,
         tick=tick,
         tick_words=words(tick),

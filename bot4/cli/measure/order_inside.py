@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from bot4.adapters.bybit.private import BybitPrivate, Keys
+from bot4.adapters.bybit.private import BybitPrivate
 from bot4.adapters.exchange.certificate import make_context
 from bot4.adapters.net.caller import HttpCaller
 from bot4.adapters.net.dial import verified_context
@@ -39,6 +39,7 @@ from bot4.model.errors import Bot4Error
 from bot4.model.intent import intent_of
 from bot4.model.records import EXEC_REPORT, INSTRUMENT, ORDER_INTENT, SESSION, words
 from bot4.ports.gateway import Reply
+from bot4.ports.gateway_values import Keys
 from bot4.shm.spsc_ring import consume, peek_order, push_order
 from bot4.shm.wires import private_wires
 
@@ -53,6 +54,7 @@ _REFUSAL = b'{"retCode":110007,"retMsg":"not enough","result":{}}'
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(_REFUSAL), _REFUSAL)
 _KEY = {"permissions": {"ContractTrade": ["Order", "Position"], "Wallet": []}, "ips": ["127.0.0.1"], "readOnly": 0}
 _CASH = {"list": [{"coin": [{"coin": "USDT", "walletBalance": "100000"}]}]}
+_FEES = {"list": [{"symbol": SYMBOL, "makerFeeRate": "0", "takerFeeRate": "0"}]}
 
 
 class _Connections:
@@ -73,6 +75,7 @@ class _Connections:
             b"/v5/market/time": {"timeNano": str(time.time_ns())},
             b"/v5/user/query-api": _KEY,
             b"/v5/account/wallet-balance": _CASH,
+            b"/v5/account/fee-rate": _FEES,
         }.get(path, {"list": []})
         body = msgspec.json.encode({"retCode": 0, "retMsg": "", "result": result})
         self._replies.append((token, Reply(200, {}, body)))

@@ -8,11 +8,13 @@ import numpy as np
 from bot4.jit import kernel
 from bot4.kernels.book import effective_level
 from bot4.kernels.matching.account import account_fill
+from bot4.kernels.matching.impact import impact_before, impact_paid, impact_passes, impact_taken
 from bot4.kernels.matching.order import complete, only_reduces, reducible
 from bot4.kernels.matching.report import report_fill
 from bot4.kernels.matching.state import LIQUIDITY_MAKER, LIQUIDITY_TAKER
 from bot4.kernels.matching.taken import offered, take_level
 from bot4.model.enums import TIF_IOC, TYPE_LIMIT
+from bot4.model.impact import IMPACT_NONE
 from bot4.model.units import fee_e8
 
 
@@ -57,6 +59,21 @@ def may_trade(memory, instruments, row):
 
 
 @kernel
+def _within(impact, side, best, price, before, flow, part, done, quantity, limit_ticks):
+    """Lots of `quantity` that an order may take at a level before the impact takes it beyond its limit."""
+    if limit_ticks == 0:
+        return quantity
+    low, high = np.int64(0), quantity
+    while low < high:
+        middle = (low + high + 1) >> 1
+        if side * (impact_paid(impact, side, best, price, before, flow, part, done, middle) - limit_ticks) > 0:
+            high = middle - 1
+        else:
+            low = middle
+    return low
+
+
+@kernel
 def take(memory, instruments, row, limit_ticks, liquidity):
     """Walk the effective book against an open order up to its limit, taking what is offered.
 
@@ -71,31 +88,48 @@ def take(memory, instruments, row, limit_ticks, liquidity):
 
     Notes
     -----
-    Complexity: O(levels walked * levels taken from). Twin: tests/reference/kernels/matching.py
+    Complexity: O(levels walked * (levels taken from + log quantity)). Twin: tests/reference/kernels/matching.py
     """
     order = memory.orders[row]
     index = order["instrument"]
     seat = memory.seats[index]
     side = order["side"]
     book = memory.books[index]
+    impact = memory.impacts[index]
+    best, _ = effective_level(book, -side, np.int64(0))
+    before = np.int64(0)
+    if impact["model"] != IMPACT_NONE:
+        impact_passes(impact, memory.desk[0]["now_ns"])
+        before = impact_before(impact, side, best)
+    moves = impact["model"] != IMPACT_NONE and liquidity == LIQUIDITY_TAKER
+    flow, part = impact["flow"], impact["part"]
+    done = np.int64(0)
     left = may_trade(memory, instruments, row)
     level = np.int64(0)
     while left > 0:
         price, shown = effective_level(book, -side, level)
-        if price == 0 or (limit_ticks > 0 and side * (price - limit_ticks) > 0):
+        if price == 0 or (limit_ticks > 0 and side * (price + side * before - limit_ticks) > 0):
             return
         level += 1
         quantity = min(left, offered(memory.taken[index], seat, -side, price, shown))
+        if moves and quantity > 0:
+            quantity = _within(impact, side, best, price, before, flow, part, done, quantity, limit_ticks)
+            if quantity == 0:
+                return
         if quantity > 0:
             take_level(memory.taken[index], seat, -side, price, shown, quantity)
             paid = price if liquidity == LIQUIDITY_TAKER else order["price_ticks"]
+            if moves:
+                paid = impact_paid(impact, side, best, price, before, flow, part, done, quantity)
+                impact_taken(impact, side, quantity)
+                done += quantity
             execute(memory, instruments, row, paid, quantity, liquidity)
             left -= quantity
 
 
 @kernel
 def walk_cost(memory, instruments, index, side, qty_lots):
-    """What a market order would pay now, fees included, 1e-8 quote currency; nothing moves.
+    """What a market order would pay now, fees and impact included, 1e-8 quote currency; no quantity moves.
 
     Notes
     -----
@@ -103,6 +137,14 @@ def walk_cost(memory, instruments, index, side, qty_lots):
     """
     instrument = instruments[index]
     seat = memory.seats[index]
+    impact = memory.impacts[index]
+    best, _ = effective_level(memory.books[index], -side, np.int64(0))
+    before = np.int64(0)
+    if impact["model"] != IMPACT_NONE:
+        impact_passes(impact, memory.desk[0]["now_ns"])
+        before = impact_before(impact, side, best)
+    flow, part = impact["flow"], impact["part"]
+    done = np.int64(0)
     cost = np.int64(0)
     left = qty_lots
     level = np.int64(0)
@@ -113,6 +155,9 @@ def walk_cost(memory, instruments, index, side, qty_lots):
         level += 1
         quantity = min(left, offered(memory.taken[index], seat, -side, price, shown))
         if quantity > 0:
+            if impact["model"] != IMPACT_NONE:
+                price = impact_paid(impact, side, best, price, before, flow, part, done, quantity)
+                done += quantity
             value = price * quantity * instrument["value_e8"]
             cost += value + fee_e8(value, instrument["taker_fee_ppm"])
             left -= quantity

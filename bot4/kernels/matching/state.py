@@ -1,8 +1,9 @@
 """The simulated venue's memory: orders, positions, quantity already taken, what is to be told and written down.
 
-Everything is int64 in records of fixed capacity, so that a kernel allocates nothing and a test can compare the whole
-state byte for byte. The order table holds every order the venue has ever been sent (a client id once used stays used);
-the open ones of each instrument are listed in order of arrival, which is their priority.
+Everything but the figures of impact models is int64 in records of fixed capacity, so that a kernel allocates nothing
+and a test can compare the whole state byte for byte. The order table holds every order the venue has ever been sent (a
+client id once used stays used); the open ones of each instrument are listed in order of arrival, which is their
+priority.
 
     requests -> request.py -> order table ---+--> events (what execution is told)
     market   -> market.py  -> book, trades --+--> ledger (the truth that tests are judged by)
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bot4.kernels.book import BOOK
+from bot4.model.impact import IMPACT
 from bot4.model.queue import AVERSE, QueueModel
 from bot4.model.records import EXEC_REPORT, words
 
@@ -176,10 +178,15 @@ class Matching(NamedTuple):
     entries: np.ndarray  # LEDGER_ENTRY[LEDGER_CAPACITY]
     event_words: np.ndarray  # int64, the memory of `events`
     entry_words: np.ndarray  # int64, the memory of `entries`
+    impacts: np.ndarray  # IMPACT[n]
 
 
 def matching_memory(
-    n_instruments: int, start_balance_e8: int, max_orders: int = MAX_ORDERS, queue: QueueModel = AVERSE
+    n_instruments: int,
+    start_balance_e8: int,
+    max_orders: int = MAX_ORDERS,
+    queue: QueueModel = AVERSE,
+    impacts: np.ndarray | None = None,
 ) -> Matching:
     """Memory of a venue with one funded account; pages are touched only when used.
 
@@ -189,6 +196,7 @@ def matching_memory(
     start_balance_e8 : cash of the account, 1e-8 quote currency
     max_orders : client ids it remembers, at most MAX_ORDERS (tests take less)
     queue : where in a queue quantity goes off without a trade
+    impacts : IMPACT[n], how our taking moves the prices we take at; None: not at all
     """
     events = np.zeros(EVENT_CAPACITY, EXEC_REPORT)
     entries = np.zeros(LEDGER_CAPACITY, LEDGER_ENTRY)
@@ -205,6 +213,7 @@ def matching_memory(
         entries=entries,
         event_words=words(events),
         entry_words=words(entries),
+        impacts=np.zeros(n_instruments, IMPACT) if impacts is None else impacts.copy(),
     )
     memory.desk[0]["cash_e8"] = start_balance_e8
     memory.desk[0]["queue_model"] = queue.model

@@ -26,7 +26,7 @@ DAY = 86_400 * SECOND
 MID = 6_000_000
 STEPS = 500
 LEAST_SCRIPTS = 4 if JIT else 1
-MOST_SCRIPTS = 30  # to reach what a scenario must reach
+MOST_SCRIPTS = 60  # to reach what a scenario must reach
 PROTECTIVE = (e.LEG_STOP, e.LEG_FLATTEN)
 REFUSED = (
     e.VENUE_POST_ONLY, e.VENUE_REDUCE_ONLY, e.VENUE_UNKNOWN_ORDER, e.VENUE_DUPLICATE_ID, e.VENUE_DUPLICATE_ID,

@@ -115,6 +115,18 @@ def test_single_wrong_times_are_refused_and_teach_nothing(wrong_ns):
     assert rig.shown() == clean.shown()
 
 
+@pytest.mark.parametrize("unit", [-1, 0, 1])
+@pytest.mark.parametrize("side", [-1, 1], ids=["earlier", "later"])
+def test_a_time_is_wrong_from_the_first_nanosecond_beyond_its_limit(side, unit):
+    """The clocks differ by three seconds, which both have learned."""
+    rig = Rig(LIMIT_NS, RULE_CONNECTION)
+    for step in range(100):
+        assert rig.take(START_NS + step * SECOND, START_NS + step * SECOND - 3 * SECOND)
+    now = START_NS + 100 * SECOND
+    assert rig.shown()[1] == 3 * SECOND
+    assert rig.take(now, now - 3 * SECOND + side * (LIMIT_NS + unit)) == (unit <= 0)
+
+
 @pytest.mark.parametrize("field", ["sent", "made"])
 @pytest.mark.parametrize("value", [0, -5, HOUR, -HOUR])
 def test_a_wrong_time_of_either_kind_is_refused(field, value):

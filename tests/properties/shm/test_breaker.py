@@ -92,7 +92,12 @@ def test_every_step_is_the_twins(seed):
             before = twin.openings
             twin.note(clock.ns, FATES[outcome], took, place)
             assert opened == (twin.openings > before)
+        elif act > 0.99:
+            place = source.randint(0, 1)
+            breaker.clear(place)
+            twin.gone(place)
         assert STATES[breaker.state] == twin.look(clock.ns)
+        assert (row[b.CALLS], row[b.FAILURES]) == (twin.calls, twin.failures)
         assert int(row[b.WORD]) == twin.openings << 2 | breaker.state
         assert row[b.TRIPS] == twin.trips
         seen.add(breaker.state)

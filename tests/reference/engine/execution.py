@@ -934,12 +934,21 @@ class RefExecution:
 
     def flatten(self, instrument: int) -> None:
         """Close at the market; once more if nothing has been said of the last close for the time of a stop, and thrice
-        at most. Whoever finds nothing to reduce is asked less and less often.
+        at most. Whoever finds nothing to reduce is asked less and less often; what closes the other side counts for
+        nothing, and what is unknown has had its time.
         """
         holding = self.holdings[instrument]
         last = holding.close
-        waits = last and (last.base == "working" or self.now < last.sent_ns + self.limits["stop_confirm_ns"])
-        open_ones = [order for order in self.in_rows() if (order.instrument, order.leg) == (instrument, FLATTEN)]
+        if last and last.side * holding.lots >= 0:
+            waits = False
+        else:
+            in_time = last and "unknown" not in last.over and self.now < last.sent_ns + self.limits["stop_confirm_ns"]
+            waits = last and (last.base == "working" or in_time)
+        open_ones = [
+            order
+            for order in self.in_rows()
+            if (order.instrument, order.leg) == (instrument, FLATTEN) and order.side * holding.lots < 0
+        ]
         if holding.lots and not waits and len(open_ones) < 3 and self.now >= holding.wait_until:
             holding.close = self.place_own(instrument, FLATTEN, MARKET, 0) or last
             self.stats["flattens"] += holding.close is not last

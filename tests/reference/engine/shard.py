@@ -443,8 +443,9 @@ class RefShard:
             "imbalance": line.book.imbalance(depth) if depth > 1 else indicators.imbalance(bid_lots, ask_lots),
         }  # fmt: skip
         score = line.strategy.on_tick(line.view)
-        self.judge(now, math.isfinite(score))
-        if not math.isfinite(score):
+        usable = math.isfinite(score) and abs(score) <= 1
+        self.judge(now, usable)
+        if not usable:
             return BAD_SCORE
         line.score = score
         if line.order:

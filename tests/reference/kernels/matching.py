@@ -49,6 +49,59 @@ class Rules:
 
 
 @dataclass
+class Impact:
+    """How our taking moves one instrument's price: every trade is kept, and asked anew at each price."""
+
+    model: str  # "linear" | "square_root" | "almgren_chriss"
+    a: float  # coefficient; gamma
+    b: float  # a day's lots; eta
+    epsilon: float = 0.0
+    tau: float = 1.0
+    trades: list = field(default_factory=list)  # (time, signed lots)
+
+    def held(self, now: int, side: int) -> float:
+        """Lots of before that count, against that side."""
+        if self.model == "square_root":
+            lots = sum(lots * math.exp(-(now - at) / 600e9) for at, lots in self.trades)
+        elif self.model == "almgren_chriss":
+            lots = sum(lots for at, lots in self.trades if self.interval(at) != self.interval(now))
+        else:
+            lots = sum(lots for _, lots in self.trades)
+        return max(0.0, side * lots)
+
+    def interval(self, at: int) -> int:
+        """Number of an interval."""
+        return at // int(self.tau * 10**9)
+
+    def inside(self, now: int, side: int) -> float:
+        """Lots of this interval."""
+        return max(0.0, side * sum(lots for at, lots in self.trades if self.interval(at) == self.interval(now)))
+
+    def before(self, now: int, side: int, best: int) -> int:
+        """Ticks that the book is away."""
+        held = self.held(now, side)
+        moves = {
+            "linear": best * self.a * held / self.b,
+            "square_root": best * self.a * (held / self.b) ** 0.5,
+            "almgren_chriss": self.a * held,
+        }
+        return min(math.ceil(moves[self.model]), best // 2)
+
+    def paid(self, side, best, price, before, held, inside, done, lots) -> int:
+        """The worse of book and model for these lots: what the whole costs less what the part before it did."""
+
+        def whole(x):
+            if self.model == "linear":
+                return best * self.a / self.b * ((held + x) ** 2 - held**2) / 2
+            if self.model == "square_root":
+                return best * self.a / self.b**0.5 * ((held + x) ** 1.5 - held**1.5) / 1.5
+            return self.a * held * x + self.epsilon * x + self.b / self.tau * ((inside + x) ** 2 - inside**2)
+
+        move = min(math.ceil(round((whole(done + lots) - whole(done)) / lots, 9)), best // 2)
+        return max(side * (price + side * min(before, price // 2)), side * (best + side * move)) * side
+
+
+@dataclass
 class Order:
     """One order; a refused one is kept for its id."""
 
@@ -154,7 +207,9 @@ class Seat:
 class RefVenue:
     """The venue; `events` and `entries` hold all that it ever said, as tuples."""
 
-    def __init__(self, rules: list[Rules], cash_e8: int, max_orders: int = 2**17, queue_model=("risk-averse", 1.0)):
+    def __init__(
+        self, rules: list[Rules], cash_e8: int, max_orders: int = 2**17, queue_model=("risk-averse", 1.0), impacts=None
+    ):
         self.rules = rules
         self.queue_model = queue_model
         self.seats = [Seat() for _ in rules]
@@ -162,6 +217,7 @@ class RefVenue:
         self.now = 0
         self.ids = {}
         self.max_orders = max_orders
+        self.impacts = impacts or {}  # instrument: Impact
         self.trades = []
         self.events = []
         self.n_events = 0
@@ -265,16 +321,37 @@ class RefVenue:
         """Walk the book."""
         seat = self.seats[order.instrument]
         left = self.may_trade(order)
-        for price, shown, offered in list(self.offers(order.instrument, -order.side)):
-            if left == 0 or (limit and order.side * (price - limit) > 0):
-                return
-            if (-order.side, price) not in seat.taken and len(seat.taken) >= MAX_TAKEN:
+        side = order.side
+        impact = self.impacts.get(order.instrument)
+        pays, before = self.prices(order.instrument, side)
+        done = 0
+        for price, shown, offered in list(self.offers(order.instrument, -side)):
+            if left == 0 or (limit and side * (price + side * before - limit) > 0):
+                break
+            if (-side, price) not in seat.taken and len(seat.taken) >= MAX_TAKEN:
                 continue
             qty = min(left, offered)
+            if impact and not maker and limit and qty > 0:
+                qty = max(n for n in range(qty + 1) if n == 0 or side * (pays(price, done, n) - limit) <= 0)
+                if qty == 0:
+                    break
             if qty > 0:
-                seat.taken.setdefault((-order.side, price), [shown, 0])[1] += qty
-                self.fill(order, order.price if maker else price, qty, maker)
+                seat.taken.setdefault((-side, price), [shown, 0])[1] += qty
+                self.fill(order, order.price if maker else pays(price, done, qty), qty, maker)
+                done += qty
                 left -= qty
+        if impact and not maker and done:
+            impact.trades.append((self.now, side * done))
+
+    def prices(self, index, side):
+        """What an order that takes now pays for lots of a level, and how far the book is away from it."""
+        best = self.seats[index].book.best(-side)
+        impact = self.impacts.get(index)
+        if impact is None or best == 0:
+            return lambda price, done, lots: price, 0
+        before = impact.before(self.now, side, best)
+        held, inside = impact.held(self.now, side), impact.inside(self.now, side)
+        return lambda price, done, lots: impact.paid(side, best, price, before, held, inside, done, lots), before
 
     # --- requests ------------------------------------------------------------------------------------------------
 
@@ -367,10 +444,13 @@ class RefVenue:
 
     def walk_cost(self, index, side, qty):
         """What a market order would pay now."""
-        cost = 0
+        cost = done = 0
+        pays, _ = self.prices(index, side)
         for price, _, offered in self.offers(index, -side):
             part = min(qty, offered)
             if part > 0:
+                price = pays(price, done, part)
+                done += part
                 value = price * part * self.rules[index].value_e8
                 cost += value + fee(value, self.rules[index].taker_ppm)
                 qty -= part

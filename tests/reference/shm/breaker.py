@@ -13,6 +13,7 @@ class SlowBreaker:
         self.outcomes = []  # since the last change: time of the tenth, source, failed, slow
         self.tried = []  # places of the probes: number, until when
         self.done = self.number = self.change = 0
+        self.calls = self.failures = 0
 
     def look(self, at):
         """Time goes on, never back."""
@@ -54,13 +55,23 @@ class SlowBreaker:
         self.look(at)
         number, began, change = call
         if change != self.change:
+            self._count(outcome)
             return
         self.tried = [place for place in self.tried if place[0] != number]
         self.note(at, outcome, self.now - began)
 
+    def _count(self, outcome):
+        self.calls += outcome != VOID
+        self.failures += outcome == FAILED
+
+    def gone(self, source):
+        """A source is gone, with all that it has done."""
+        self.outcomes = [one for one in self.outcomes if one[1] != source]
+
     def note(self, at, outcome, took=0, source=0):
         """An outcome."""
         self.look(at)
+        self._count(outcome)
         if outcome == VOID:
             return
         failed, limits = outcome == FAILED, self.settings

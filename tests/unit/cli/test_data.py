@@ -120,6 +120,15 @@ def test_a_damaged_message_is_named_and_costs_the_exit_code(data_dir, tmp_path):
     assert "refused as bad_field" in result.stdout
 
 
+def test_files_of_the_archive_that_go_on_with_each_other_are_held_against_each_other(tmp_path):
+    for day, numbers in ((8, (1, 2)), (9, (5, 6)), (10, (6, 7))):
+        rows = "".join(f"{number},1.5,2,3,{1704067200000 + day * 86_400_000 + number},true\n" for number in numbers)
+        (tmp_path / f"BTCUSDT_240927-trades-2024-01-{day:02d}.csv").write_text(rows)
+    result = run("check", tmp_path, "--json")
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(one["gaps"], one["duplicates"]) for one in found] == [(0, 0), (2, 0), (0, 1)] and result.returncode == 1
+
+
 def test_no_name_is_cut_where_no_terminal_says_how_wide_it_is(tmp_path):
     path = tmp_path / ("folder" * 20) / ("SYMBOL" * 20 + "-5m.csv")
     path.parent.mkdir()

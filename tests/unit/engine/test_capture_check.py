@@ -130,7 +130,7 @@ def test_a_snapshot_that_was_fetched_leaves_a_venue_alone_that_counts_otherwise(
 def test_a_quote_that_nothing_bears_out_counts_against_the_book():
     run = Run().snapshot(rest=False)
     for number in range(300):
-        run.quote(None, str(number))
+        run.quote(None, str(Decimal(99) - Decimal(number) / 4))
     found = run.check.finish()["book"]
     assert found["near"] > 40 and found["near_equal"] == 1
 
@@ -189,6 +189,20 @@ def test_repeated_trades_and_refused_messages_are_counted():
     run = Run().send("trade", id="7").send("trade", id="8").send("trade", id="7").send("bad").send("trade", id="")
     found = run.check.finish()
     assert (found["duplicates"], found["rejected"], found["messages"]) == (1, {"bad_field": 1}, {"trade": 4})
+
+
+def test_a_quote_that_crosses_is_counted_and_not_compared():
+    run = Run().snapshot().diff(10, 11, bids=[("98", "5")]).quote(11, bid="101", ask="101")
+    assert (run.check.finish()["book"]["crossed"], run.check.finish()["book"]["compared"]) == (1, 0)
+
+
+def test_many_offsets_are_thinned_and_their_median_stays(monkeypatch):
+    monkeypatch.setattr("bot4.engine.capture_check.SAMPLED", 16)
+    run = Run()
+    for number in range(1_000):
+        run.now += 1_000_000_000
+        run.send("trade", id="", venue_ns=run.now + 1 - (2_000_000 + number % 2))
+    assert run.check.finish()["clock_offset_ms"] == 2.0
 
 
 def test_bars_of_the_stream_are_compared_with_trades_that_were_told_once():

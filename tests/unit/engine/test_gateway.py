@@ -241,6 +241,19 @@ def test_an_order_refused_before_the_first_look_does_not_replace_it(tmp_path):
         rig.agent.close()
 
 
+@pytest.mark.parametrize(("fee", "told"), [("0.0005501", True), ("0.00055", False), ("0.0004", False)])
+def test_a_session_begins_where_the_settings_reckon_with_no_less_than_the_venues_fees(tmp_path, fee, told):
+    rig = ScriptRig(tmp_path)
+    rig.venue.taker_fee = fee
+    if told:
+        words = 'instruments.toml: taker_fee_bps of BTCUSDT: 5.5 is less than the venue takes .* write "5.51"'
+        with pytest.raises(InputError, match=words):
+            rig.until(lambda: rig.agent.is_ready)
+    else:
+        rig.ready()
+    rig.agent.close()
+
+
 def test_what_nobody_has_heard_is_told_again(tmp_path):
     """All processes died: what lay in the ring went with it, and execution's journal says how far it had got."""
     with ScriptRig(tmp_path).ready() as first:

@@ -19,15 +19,16 @@ class Died(BaseException):
 
 @pytest.fixture
 def arm(monkeypatch):
-    """Let the first who comes by that point die."""
+    """Let who comes by that point die, the first or the nth time."""
 
-    def die_at(name):
-        armed = [crash.POINT_NAMES.index(name)]
+    def die_at(name, nth=1):
+        armed = [crash.POINT_NAMES.index(name)] * nth
 
         def die(place):
             if place in armed:
-                armed.clear()
-                raise Died
+                armed.pop()
+                if not armed:
+                    raise Died
 
         for module in (gateway, gateway_calls, gateway_events):
             monkeypatch.setattr(module, "die_here", die)

@@ -270,6 +270,15 @@ def test_a_new_start_of_the_feed_is_counted_as_one_and_not_as_a_loss(rig):
     assert (found["restarts"], found["gaps"], found["out_of_order"]) == (1, 0, 0)
 
 
+def test_what_came_while_a_book_was_no_longer_whole_is_counted(rig):
+    records = ticks(9)
+    for row, word in ((0, STATUS_STALE), (2, STATUS_WHOLE), (4, STATUS_STALE), (7, STATUS_WHOLE)):
+        records["kind"][row], records["w0"][row] = TICK_STATUS, word
+    rig.push(records)
+    rig.agent.close()
+    assert recording_files(rig.folder).check()["book"]["stale"] == 2, "row 1 came before the first book"
+
+
 def test_a_leap_of_numbers_that_no_feed_told_is_a_loss(rig):
     before, after = restarted(gone=0)
     after["w0"][0] = STATUS_WHOLE

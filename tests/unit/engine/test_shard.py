@@ -83,6 +83,10 @@ RETURN = """if view["bid_lots"] == NOT_A_NUMBER_LOTS:
         return np.nan
     if view["bid_lots"] == INFINITE_LOTS:
         return -np.inf
+    if view["bid_lots"] == BEYOND_LOTS:
+        return 1.0 + 2.0**-52
+    if view["bid_lots"] == LEAST_LOTS:
+        return -1.0
     return view["imbalance"]"""
 FAULTS = {
     "text": ('return "buy"', "on_tick: it returns Literal[str](buy), not a number"),
@@ -161,6 +165,15 @@ def test_a_rule_of_bars_that_contradicts_itself_is_refused():
     assert strategy_parameters("bot4.strategies.trend", values)[0]["bar_size"] == 100
     with pytest.raises(SettingsError, match=r"strategy\.params\.bar_size: missing; with bar_kind = 2 write"):
         strategy_parameters("bot4.strategies.trend", {**values, "bar_size": 0})
+
+
+def test_a_threshold_that_closes_above_the_one_that_opens_is_refused():
+    values = {**defaults(trend.PARAMETERS), "enter_threshold": 0.25, "exit_threshold": 0.25}
+    assert strategy_parameters("bot4.strategies.trend", values)[0]["exit_threshold"] == 0.25
+    with pytest.raises(
+        SettingsError, match=r"params\.exit_threshold: 0\.26 is above enter_threshold = 0\.25, .* write"
+    ):
+        strategy_parameters("bot4.strategies.trend", {**values, "exit_threshold": 0.26})
 
 
 def test_a_sizing_without_bars_of_a_known_length_is_refused():

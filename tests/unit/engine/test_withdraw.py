@@ -5,8 +5,9 @@ import time
 from rig.gateway import instrument_row
 from rig.gateway_script import BTC, REFUSED, ManualClock, ScriptedCaller, ScriptedVenue
 
-from bot4.adapters.bybit.private import BybitPrivate, Keys
+from bot4.adapters.bybit.private import BybitPrivate
 from bot4.engine.withdraw import Withdrawal
+from bot4.ports.gateway_values import Keys
 
 
 class Lagging(ScriptedVenue):

@@ -8,18 +8,18 @@ import pytest
 from reference.kernels import impact as twin
 
 from bot4.kernels.impact import (
-    IMPACT_LINEAR,
-    IMPACT_SQUARE_ROOT,
     SCHEDULE,
     best_trajectory,
     decayed_flow,
     expected_cost,
     flow_share,
     impact_share,
+    mean_flow_share,
     permanent_move,
     temporary_move,
     urgency,
 )
+from bot4.model.impact import IMPACT_LINEAR, IMPACT_SQUARE_ROOT
 
 
 def schedule_of(**fields):
@@ -105,3 +105,13 @@ def test_what_stays_and_what_passes():
     assert permanent_move(schedule, 4e5) == pytest.approx(0.1)
     assert temporary_move(schedule, 4e5) == pytest.approx(0.5625)
     assert temporary_move(schedule, 0.0) == 0.0
+
+
+def test_the_mean_of_the_square_root_law_is_that_of_many_small_steps():
+    draw = random.Random(4)
+    for _ in range(50):
+        begin = draw.choice((0.0, 10 ** draw.uniform(-3, 6)))
+        end = begin + 10 ** draw.uniform(-3, 6)
+        middles = begin + (end - begin) * (np.arange(20_000) + 0.5) / 20_000
+        steps = np.mean([twin.share(2, middle, 5e4, 0.3) for middle in middles])
+        assert mean_flow_share(begin, end, 5e4, 0.3) == pytest.approx(steps, rel=1e-5)

@@ -11,6 +11,7 @@ import pytest
 
 from bot4.engine.feed_memory import listing
 from bot4.model.errors import InputError, SettingsError
+from bot4.model.impact import IMPACT_ALMGREN_CHRISS, IMPACT_NONE, IMPACT_SQUARE_ROOT
 from bot4.model.records import INSTRUMENT, LIMITS, SESSION
 from bot4.settings.conversion import (
     breaker_words,
@@ -18,13 +19,15 @@ from bot4.settings.conversion import (
     check_limits,
     check_profile,
     check_stop_time,
+    data_latency_of,
+    impacts_of,
     instrument_records,
     latencies_of,
     limits_record,
     session_record,
 )
 from bot4.settings.loader import load
-from bot4.settings.schema import MAX_INSTRUMENTS, MAX_SHARDS, Profile, WayLatency
+from bot4.settings.schema import MAX_INSTRUMENTS, MAX_SHARDS, Impact, Profile, WayLatency
 from bot4.shm import layout
 
 SHIPPED = load(Path(__file__).resolve().parents[3] / "config" / "paper.toml")
@@ -192,6 +195,7 @@ def test_whole_sizes_have_no_decimals():
         ({"lot_size": "0.00000001", "tick_size": "1", "max_qty": "100000000"}, "max_qty"),
         ({"maker_fee_bps": "0.001"}, "maker_fee_bps"),
         ({"taker_fee_bps": "0.015"}, "taker_fee_bps"),
+        ({"maker_fee_bps": "-0.51", "taker_fee_bps": "0.5"}, "maker_fee_bps: -0.51 and taker_fee_bps = 0.5 are less"),
         ({"min_notional": "0.000000001"}, "min_notional"),
         ({"tick_size": "0.000000001"}, "tick_size"),
     ],
@@ -200,6 +204,17 @@ def test_units_that_do_not_fit_together_are_refused_by_field(fields, named):
     with pytest.raises(SettingsError) as caught:
         check_instruments([SETTINGS.instruments[1], _instrument(**fields)], "instruments.toml")
     assert str(caught.value).startswith(f"instruments.toml: instrument[1].{named}")
+
+
+@pytest.mark.parametrize("half_life_s", [10, 3_600, 604_800])
+def test_a_move_counts_half_after_its_half_life(half_life_s):
+    decay = limits_record(_changed(limits={"correlation_half_life_s": half_life_s}))["correlation_decay_ppb"][0] / 1e9
+    assert decay**half_life_s == pytest.approx(0.5, rel=1e-3)
+    assert decay ** (half_life_s * 1.01) < 0.4975 < decay ** (half_life_s * 0.99)
+
+
+def test_a_rebate_up_to_the_other_sides_fee_is_one():
+    check_instruments([_instrument(maker_fee_bps="-0.5", taker_fee_bps="0.5")], "instruments.toml")
 
 
 def test_an_instrument_named_twice_is_refused():
@@ -351,3 +366,47 @@ def test_latencies_that_are_refused(way, says):
     with pytest.raises(SettingsError) as error:
         latencies_of(with_ways(cancel=way))
     assert f"venue.sim.cancel.{says}" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_latency_of_data_is_the_way_from_the_venue(tmp_path):
+    (tmp_path / "measured").write_text("req_ts,exch_ts,resp_ts\n10,13,18\n")
+    assert data_latency_of(SETTINGS) is None
+    data = data_latency_of(with_ways(data=WayLatency("interpolated", file=str(tmp_path / "measured"))))
+    assert (data.times.tolist(), data.values.tolist()) == ([13], [5])
+    with pytest.raises(SettingsError, match=r"venue\.sim\.data\.us: missing"):
+        data_latency_of(with_ways(data=WayLatency("constant")))
+
+
+def with_impact(**fields):
+    first = msgspec.structs.replace(SETTINGS.instruments[0], impact=Impact(**fields))
+    return msgspec.structs.replace(SETTINGS, instruments=(first, *SETTINGS.instruments[1:]))
+
+
+def test_impacts_in_ticks_and_lots():
+    """Of an instrument with a tick of 0.01 and a lot of 0.00001."""
+    chosen = [("BTCUSDT", "binance_usdm"), ("BTCUSDT", "binance_spot")]
+    assert not impacts_of(SETTINGS, chosen)["model"].any()
+    square = impacts_of(with_impact(model="square_root", coefficient="0.5", daily_quantity="20000"), chosen)
+    assert square["model"].tolist() == [IMPACT_NONE, IMPACT_SQUARE_ROOT]
+    assert (square[1]["coefficient"], square[1]["daily_lots"]) == (0.5, 2e9)
+    plan = impacts_of(with_impact(model="almgren_chriss", gamma="2", eta="60", epsilon="0.05", tau_s=30), chosen)[1]
+    named = ("model", "gamma", "eta", "epsilon", "tau")
+    assert [float(plan[name]) for name in named] == pytest.approx([IMPACT_ALMGREN_CHRISS, 0.002, 0.06, 5.0, 30.0])
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"model": "linear", "coefficient": "1"}, "daily_quantity: missing by linear; add it"),
+        ({"model": "square_root", "gamma": "1"}, "coefficient: missing"),
+        ({"model": "almgren_chriss", "gamma": "1", "eta": "1", "epsilon": "0"}, "tau_s: missing"),
+        (
+            {"model": "linear", "coefficient": "1", "daily_quantity": "1", "eta": "1"},
+            "eta: not used by linear; remove it",
+        ),
+    ],
+)
+def test_impacts_that_are_refused(fields, says):
+    with pytest.raises(SettingsError) as error:
+        impacts_of(with_impact(**fields), [("BTCUSDT", "binance_spot")])
+    assert f"instruments.toml: instrument[0].impact.{says}" in str(error.value)

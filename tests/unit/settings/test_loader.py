@@ -27,7 +27,8 @@ TABLES = {"paper.toml": Session, LIMITS_FILE: Limits, INSTRUMENTS_FILE: Instrume
 
 OPTIONAL = set()  # paths of what may be left out
 SAMPLES = {"recorder": {"folder": "recordings", "raw": "off", "part_mb": 16, "part_s": 60}}
-SAMPLES |= {way: {"model": "constant", "us": 2_000} for way in ("order", "cancel", "report")}
+SAMPLES |= {way: {"model": "constant", "us": 2_000} for way in ("order", "cancel", "report", "data")}
+SAMPLES["impact"] = {"model": "almgren_chriss"} | dict.fromkeys(("gamma", "eta", "epsilon"), "0.1") | {"tau_s": 60}
 
 
 def _walk(table, at=()):
@@ -219,7 +220,7 @@ def test_edge_of_its_bound_is_accepted_by_the_bound(file, path, bound):
         Amount: lambda: [bound.low, bound.high],
         Choice: lambda: list(bound.options),
         Truth: lambda: [True, False],
-        Text: lambda: [{"URL": "wss://a.b:1/c", "QUEUE_MODEL": "log"}.get(bound.name, "A")],
+        Text: lambda: [{"URL": "wss://a.b:1/c", "QUEUE_MODEL": "log", "CCXT": "okx"}.get(bound.name, "A")],
         AutoCores: lambda: ["auto", [0], [bound.high], (1, 0)],
         Parameters: lambda: [{}, {"a_1": 1, "b": -1e15}, {"c": 0.5}],
     }[type(bound)]()

@@ -19,14 +19,14 @@ KEY = ("BTCUSDT", "binance_spot")
 PATH = "/api/v3/exchangeInfo"
 
 
-def listed(tick="0.01000000", lot="0.00001000", status="TRADING", symbol="BTCUSDT") -> bytes:
+def listed(tick="0.01000000", lot="0.00001000", status="TRADING", symbol="BTCUSDT", **more) -> bytes:
     """The venue's answer for one instrument."""
     filters = [
         {"filterType": "PRICE_FILTER", "minPrice": "0.01", "maxPrice": "1000000.00", "tickSize": tick},
         {"filterType": "LOT_SIZE", "minQty": lot, "maxQty": "9000.00", "stepSize": lot},
         {"filterType": "NOTIONAL", "minNotional": "5.00000000"},
     ]
-    row = {"symbol": symbol, "status": status, "baseAsset": "BTC", "quoteAsset": "USDT", "filters": filters}
+    row = {"symbol": symbol, "status": status, "baseAsset": "BTC", "quoteAsset": "USDT", "filters": filters} | more
     return json.dumps({"timezone": "UTC", "serverTime": 1_700_000_000_000, "symbols": [row]}).encode()
 
 
@@ -51,6 +51,13 @@ def test_another_size_is_refused_with_the_venues(tmp_path, field, answer, fix):
     with pytest.raises(SettingsError) as caught:
         asked(tmp_path, answer)
     assert field in str(caught.value) and fix in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_contract_of_more_than_one_is_refused(tmp_path):
+    with pytest.raises(
+        SettingsError, match=r"instrument\[\d\]: a contract BTCUSDT of binance_spot is 10 BTC, .* leave"
+    ):
+        asked(tmp_path, listed(contractSize=10))
 
 
 def test_where_the_lot_is_coarser_the_step_is_compared(tmp_path):

@@ -5,6 +5,7 @@ from typing import Any
 from bot4.adapters.exchange.bybit.entry import find_symbol
 from bot4.adapters.exchange.bybit.field import Fields
 from bot4.adapters.exchange.bybit.refusal import bad
+from bot4.adapters.exchange.bybit.state import MAINTENANCE_PPM, TIER_E8
 from bot4.adapters.exchange.bybit.symbol import KNOWN, info, price_text, qty_text
 from bot4.adapters.exchange.bybit.text import INTERVALS, plain, scaled, trade_text
 from bot4.adapters.exchange.market import Trade
@@ -32,6 +33,27 @@ def _symbols(venue: Venue, fields: Fields) -> tuple[str, list[Symbol]]:
         if not found:
             raise bad("symbol invalid")
     return category, [symbol for symbol in found if not base or symbol.base == base]
+
+
+def risk_limits(venue: Venue, fields: Fields) -> dict[str, Any]:
+    """The tiers of maintenance margin, of each contract the same."""
+    category, symbols = _symbols(venue, fields)
+    rows = []
+    for symbol in symbols if category == "linear" else ():
+        deduction_e8 = 0
+        for tier, ppm in enumerate(MAINTENANCE_PPM):
+            deduction_e8 += tier * TIER_E8 * (ppm - MAINTENANCE_PPM[tier - 1]) // 1_000_000 if tier else 0
+            rows.append({
+                "id": tier + 1,
+                "symbol": symbol.name,
+                "riskLimitValue": plain((tier + 1) * TIER_E8),
+                "maintenanceMargin": plain(ppm * 100),
+                "initialMargin": "0.01",
+                "isLowestRisk": int(not tier),
+                "maxLeverage": "100",
+                "mmDeduction": plain(deduction_e8) if tier else "",
+            })  # fmt: skip
+    return {"category": category, "list": rows, "nextPageCursor": ""}
 
 
 def instruments(venue: Venue, fields: Fields) -> dict[str, Any]:

@@ -264,11 +264,13 @@ class Desk:
         kind = fields.text("execType")
         rows: list[tuple[int, dict[str, Any]]] = []
         for order, fill in reversed(account.trades):
-            if not isinstance(order, BybitOrder) or order.symbol.category != category or kind not in ("", "Trade"):
+            if not isinstance(order, BybitOrder) or order.symbol.category != category:
                 continue
             if (name and order.symbol.name != name) or (base and order.symbol.base != base):
                 continue
             if (text and order.text_id != text) or (link and order.client_id != link):
+                continue
+            if kind not in ("", order.exec_type):
                 continue
             if begin <= fill.time_ms <= end:
                 ppm = rates_ppm(account)[not fill.maker]

@@ -17,6 +17,7 @@ from bot4.adapters.exchange.bybit.api_trade import PRODUCTS, Desk
 from bot4.adapters.exchange.bybit.ends import Keeper
 from bot4.adapters.exchange.bybit.entry import Reader
 from bot4.adapters.exchange.bybit.field import Fields
+from bot4.adapters.exchange.bybit.liquidation import Liquidator
 from bot4.adapters.exchange.bybit.refusal import bad, no
 from bot4.adapters.exchange.bybit.words import BybitWords
 from bot4.adapters.exchange.front import Answer, Front
@@ -108,6 +109,7 @@ class BybitGateway(Front):
         self.words = venue.words
         self.seed = scenario.seed
         reader = Reader(venue, self.words.states, self.seed)
+        self.liquidator = Liquidator(venue, self.words.states, reader)
         self.desk = desk = Desk(venue, self.words.states, reader, Keeper(venue, self.words, reader))
         self._rates = Rates(venue.limits.orders_10s / _DEFAULT_ORDERS)
         self._address = Address(_ADDRESS_LIMIT * venue.limits.raw_requests_5m // _DEFAULT_RAW)
@@ -118,6 +120,7 @@ class BybitGateway(Front):
             "/v5/market/tickers": market.tickers,
             "/v5/market/recent-trade": lambda venue, fields: market.recent_trades(venue, fields, self.seed),
             "/v5/market/kline": market.klines,
+            "/v5/market/risk-limit": market.risk_limits,
         }
         self._signed: dict[tuple[str, str], Endpoint] = {
             ("POST", "/v5/order/create"): Endpoint(desk.create, 10, 20),

@@ -38,6 +38,7 @@ class BybitOrder(Order):
     trigger_by: str = ""
     stop_type: str = ""  # Stop, TakeProfit, StopLoss; tpslOrder of spot
     create_type: str = "CreateByUser"
+    exec_type: str = "Trade"  # BustTrade: the venue took the position
     cancel_type: str = ""  # why it was cancelled, where nobody asked for it by name
     last_price_e8: int = 0  # when it was made
     take_profit_e8: int = 0
@@ -155,7 +156,7 @@ class BybitOrder(Order):
             "execId": trade_text(self.seed, symbol.key, fill.trade_id),
             "execPrice": price_text(symbol, fill.price_e8),
             "execQty": qty_text(symbol, fill.qty_e8),
-            "execType": "Trade",
+            "execType": self.exec_type,
             "execValue": plain(fill.quote_e8),
             "execTime": str(fill.time_ms),
             "feeCurrency": "" if symbol.is_linear else fill.fee_asset,

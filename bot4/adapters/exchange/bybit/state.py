@@ -3,7 +3,9 @@
 Margin is that of a one-way cross account: USDT alone counts, with what open positions have won and lost at the mark
 price, which is the last one traded. A position, or what it would be once the orders of one side are filled, whichever
 is larger, needs its value at the mark price divided by the leverage. What an order would lose at once, bought above the
-mark price or sold below it, has to be there beside that. Who closes is not asked for margin. Nothing is liquidated.
+mark price or sold below it, has to be there beside that. Who closes is not asked for margin.
+
+To keep a position takes maintenance margin, by the tiers of the risk limit: each share of the value at its tier's rate.
 """
 
 from collections import deque
@@ -21,9 +23,25 @@ from bot4.adapters.exchange.venue import Account, Venue
 
 SETTLE = "USDT"
 _DEFAULT_LEVERAGE = 10 * LEVERAGE_SCALE
-_MAINTENANCE_PPM = 5_000
+TIER_E8 = 2_000_000 * E8  # value of a position in each tier but the last
+MAINTENANCE_PPM = (5_000, 10_000, 15_000, 20_000, 25_000)  # of the part of a value that lies in the tier
 _PPM = 1_000_000
 _FUNDINGS = 1_000  # settlements that can still be asked for
+
+
+def maintenance_of(value_e8: int) -> int:
+    """Maintenance margin of a position worth so much, rounded up."""
+    needed = sum(
+        max(0, min(value_e8, (tier + 1) * TIER_E8 if tier + 1 < len(MAINTENANCE_PPM) else value_e8) - tier * TIER_E8)
+        * ppm
+        for tier, ppm in enumerate(MAINTENANCE_PPM)
+    )
+    return -(-needed // _PPM)
+
+
+def tier_of(value_e8: int) -> int:
+    """Number of the highest tier that a value reaches into."""
+    return min(max(value_e8 - 1, 0) // TIER_E8, len(MAINTENANCE_PPM) - 1)
 
 
 def rates_ppm(account: Account) -> tuple[int, int]:
@@ -124,9 +142,14 @@ class States:
             needed_e8 = self._needed_e8(account, symbol, abs(held.lots))
             position_e8 += needed_e8
             order_e8 += self._needed_e8(account, symbol, worst) - needed_e8
-            maintenance_e8 += self._value_e8(symbol, abs(held.lots)) * _MAINTENANCE_PPM // _PPM
-            profit_e8 += self._value_e8(symbol, held.lots) - held.cost_e8
+            maintenance_e8 += maintenance_of(self._value_e8(symbol, abs(held.lots)))
+            profit_e8 += self.profit_e8(account, symbol)
         return Margin(position_e8, order_e8, loss_e8, maintenance_e8, profit_e8)
+
+    def profit_e8(self, account: Account, symbol: Symbol) -> int:
+        """What a position has won at the mark price, lost: below zero."""
+        held = self.position(account, symbol)
+        return self._value_e8(symbol, held.lots) - held.cost_e8
 
     def available_e8(self, account: Account) -> int:
         """USDT that new orders may need."""
@@ -185,12 +208,14 @@ class States:
         cost_e8 = abs(held.cost_e8)
         total_e8 = self.realised_e8(account, symbol)
         needed_e8 = self._needed_e8(account, symbol, abs(held.lots))
+        value_e8 = self._value_e8(symbol, abs(held.lots))
+        tier = tier_of(value_e8)
         ends = state.ends.get(symbol.index, Ends())
         created = str(state.created_ms.get(symbol.index, 0)) if symbol.index in state.created_ms else ""
         return {
             "positionIdx": 0,
-            "riskId": 1,
-            "riskLimitValue": "2000000",
+            "riskId": tier + 1,
+            "riskLimitValue": plain((tier + 1) * TIER_E8),
             "symbol": symbol.name,
             "side": "Buy" if held.lots > 0 else "Sell" if held.lots else "",
             "size": qty_text(symbol, qty_e8),
@@ -203,7 +228,7 @@ class States:
             "markPrice": price_text(symbol, self.mark_e8(symbol)),
             "positionBalance": plain(needed_e8),
             "positionIM": plain(needed_e8),
-            "positionMM": plain(self._value_e8(symbol, abs(held.lots)) * _MAINTENANCE_PPM // _PPM),
+            "positionMM": plain(maintenance_of(value_e8)),
             "liqPrice": "",
             "bustPrice": "",
             "tpslMode": "Full",

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rig.gateway import instrument_row
 
-from bot4.adapters.bybit.private import BybitPrivate, Keys
+from bot4.adapters.bybit.private import BybitPrivate
 from bot4.model.enums import VENUE_RATE
 from bot4.model.intent import OrderIntent
 from bot4.ports.gateway import Page, Reply, Told
+from bot4.ports.gateway_values import Keys
 from bot4.ports.venue import Done, Refused, Unknown
 
 WORDS = BybitPrivate(Keys("k" * 18, "s" * 36), "https://127.0.0.1:1", ["BTCUSDT"], instrument_row())
@@ -36,6 +37,7 @@ CALLS = {
     "trades": (WORDS.ask_trades(0, 1, "", ""), {"list": [TRADE, FUNDING], "nextPageCursor": ""}),
     "positions": (WORDS.ask_positions(), {"list": [POSITION]}),
     "cash": (WORDS.ask_cash(), {"list": [{"coin": [{"coin": "USDT", "walletBalance": "1"}]}]}),
+    "fees": (WORDS.ask_fees(0), {"list": [{"symbol": "BTCUSDT", "makerFeeRate": "0.0002", "takerFeeRate": "0.00055"}]}),
     "time": (WORDS.ask_time(), {"timeNano": "1700000000000000000"}),
     "key": (WORDS.ask_key(), KEY),
 }

@@ -12,6 +12,7 @@ from oracle.exchange_ledger import recompute
 from rig.exchange_bybit import BTC, BybitDesk, order, sign
 
 from bot4.adapters.exchange.bybit.gateway import Who
+from bot4.adapters.exchange.bybit.state import maintenance_of, tier_of
 from bot4.adapters.exchange.bybit.stream import BybitStreams
 from bot4.adapters.exchange.bybit.text import order_number, order_text, plain, scaled
 from bot4.adapters.exchange.number import E8
@@ -456,16 +457,125 @@ def test_what_an_order_loses_at_once_has_to_be_there(tmp_path):
     desk.conserved()
 
 
-def test_a_position_may_lose_more_than_there_is(tmp_path):
-    desk = BybitDesk(tmp_path, accounts=3, usdt=1_000)
+def ledger(desk, reason):
+    lines = [json.loads(line) for line in desk.ledger.read_text().splitlines()]
+    return [line for line in lines if line.get("reason") == reason]
+
+
+def deep_in(tmp_path):
+    """Account a holds 0.15 BTC at 60,000 with 1,000 USDT, at a leverage of 100."""
+    desk = BybitDesk(tmp_path, accounts=5, usdt=1_000)
     desk.done(0, "POST", "position/set-leverage", category="linear", symbol=BTC, buyLeverage="100", sellLeverage="100")
     desk.create(1, "Sell", "0.15", "60000")
     desk.create(0, "Buy", "0.15", "60000")
-    desk.create(2, "Buy", "0.1", "50000")
-    desk.create(0, "Sell", "0.1", reduceOnly=True)
-    assert float(desk.coin(0)["walletBalance"]) < 0  # nothing is liquidated
-    assert recompute(desk.ledger).balances["a", "USDT"] < 0
+    return desk
+
+
+def trade_at(desk, price):
+    """Others trade so little there; whoever asks next finds the venue at that mark price."""
+    desk.create(2, "Buy", "0.001", price)
+    desk.create(3, "Sell", "0.001")
+    desk.get("market/time")
+
+
+def test_who_closes_beyond_his_own_money_owes_nothing(tmp_path):
+    desk = deep_in(tmp_path)
+    desk.create(2, "Buy", "0.15", "50000")
+    desk.create(0, "Sell", "0.15", reduceOnly=True)
+    assert desk.coin(0)["walletBalance"] == "0"
+    (line,) = ledger(desk, "insurance")
+    assert line["account"] == "a" and line["amount_e8"] > 500 * E8
+    assert recompute(desk.ledger).balances["a", "USDT"] == 0
     desk.conserved()
+
+
+def test_liquidation_as_its_account_sees_it(tmp_path):
+    desk = deep_in(tmp_path)
+    resting = desk.create(0, "Buy", "0.001", "50000")
+    stop = desk.create(0, "Sell", "0.15", triggerPrice="51000", triggerDirection=2, reduceOnly=True)
+    for topic in ("order", "execution", "position", "wallet"):
+        desk.heard(0, topic)
+    desk.create(2, "Buy", "0.15", "53000")
+    trade_at(desk, "53720")
+    assert desk.position(0)["size"] == "0.150", "worth more than the maintenance margin of 40.29"
+    row = desk.done(0, "GET", "account/wallet-balance", accountType="UNIFIED")["list"][0]["coin"]
+    (coin,) = (one for one in row if one["coin"] == "USDT")
+    assert Decimal(coin["equity"]) > Decimal(coin["totalPositionMM"]) == Decimal("40.29")
+    trade_at(desk, "53600")
+    assert desk.position(0)["size"] == "0.000" and desk.coin(0)["walletBalance"] == "0"
+    orders = desk.heard(0, "order")
+    assert [(row["orderId"], row["orderStatus"], row["cancelType"]) for row in orders[:2]] == [
+        (resting, "Cancelled", "CancelAllBeforeLiq"), (stop, "Deactivated", "CancelAllBeforeLiq"),
+    ]  # fmt: skip
+    (trade,) = desk.heard(0, "execution")
+    assert (trade["execType"], trade["createType"], trade["execPrice"]) == ("BustTrade", "CreateByLiq", "53000.00")
+    assert (trade["orderLinkId"], trade["side"], trade["execQty"]) == ("", "Sell", "0.150")
+    assert orders[-1]["orderId"] == trade["orderId"] and orders[-1]["orderStatus"] == "Filled"
+    assert desk.heard(0, "position")[-1]["size"] == "0.000"
+    wallets = [Decimal(coin["walletBalance"]) for row in desk.heard(0, "wallet") for coin in row["coin"]]
+    assert wallets and min(wallets) >= 0, "never below zero, not for an instant"
+    found = desk.done(0, "GET", "execution/list", category="linear", execType="BustTrade")["list"]
+    assert [row["execId"] for row in found] == [trade["execId"]]
+    assert len(ledger(desk, "insurance")) == 1 and recompute(desk.ledger).balances["a", "USDT"] == 0
+    desk.conserved()
+
+
+def test_a_position_that_nobody_takes_is_liquidated_when_somebody_does(tmp_path):
+    desk = deep_in(tmp_path)
+    trade_at(desk, "53000")
+    assert desk.position(0)["size"] == "0.150" and desk.coin(0)["walletBalance"] != "0"
+    desk.create(2, "Buy", "0.1", "53500")
+    assert desk.position(0)["size"] == "0.050", "as far as the book offers"
+    desk.create(4, "Buy", "0.1", "53100")
+    assert desk.position(0)["size"] == "0.050", "and what is left is enough for what is left"
+    trade_at(desk, "53200")
+    assert desk.position(0)["size"] == "0.000" and Decimal(desk.coin(0)["walletBalance"]) == 0
+    assert len(ledger(desk, "insurance")) == 1
+    recompute(desk.ledger)
+    desk.conserved()
+
+
+def test_what_has_won_is_closed_before_what_has_lost(tmp_path):
+    """So that the fund pays no more than the account owes with all of it."""
+    desk = deep_in(tmp_path)
+    short = {"symbol": "ETHUSDT"}
+    desk.create(4, "Buy", "0.5", "3000", **short)
+    desk.create(0, "Sell", "0.5", "3000", **short)
+    desk.create(3, "Sell", "0.5", "2900", **short)
+    desk.create(2, "Buy", "0.15", "53000")
+    trade_at(desk, "53500")
+    assert (desk.position(0)["size"], desk.position(0, "ETHUSDT")["size"]) == ("0.000", "0.00")
+    (line,) = ledger(desk, "insurance")
+    assert line["amount_e8"] < 30 * E8, "1050 lost, 50 won, 1000 less the fees its own"
+    recompute(desk.ledger)
+    desk.conserved()
+
+
+def test_who_owes_less_than_his_position_has_won_is_not_insured(tmp_path):
+    desk = deep_in(tmp_path)
+    ether = {"symbol": "ETHUSDT"}
+    for buyer, seller, qty, price in ((4, 0, "0.5", "3000"), (2, 3, "0.01", "2940")):
+        desk.create(buyer, "Buy", qty, price, **ether)
+        desk.create(seller, "Sell", qty, **ether)
+    desk.create(2, "Buy", "0.15", "53380")
+    desk.create(0, "Sell", "0.15", reduceOnly=True)
+    assert -15 < Decimal(desk.coin(0)["walletBalance"]) < 0 < Decimal(desk.coin(0)["equity"])
+    assert desk.position(0, "ETHUSDT")["size"] == "0.50" and not ledger(desk, "insurance")
+    recompute(desk.ledger)
+
+
+def test_maintenance_margin_by_tiers(desk):
+    million = 10**6 * E8
+    assert [maintenance_of(value * million) // E8 for value in (0, 1, 2, 3, 10, 12)] == [
+        0, 5_000, 10_000, 20_000, 150_000, 200_000,
+    ]  # fmt: skip
+    assert maintenance_of(1) == 1, "rounded up"
+    rows = desk.get("market/risk-limit", category="linear", symbol=BTC)["list"]
+    assert [row["riskLimitValue"] for row in rows] == ["2000000", "4000000", "6000000", "8000000", "10000000"]
+    for value in (1, 3, 5, 7, 9):
+        row = rows[tier_of(value * million)]
+        needed = value * 10**6 * Decimal(row["maintenanceMargin"]) - Decimal(row["mmDeduction"] or 0)
+        assert needed == maintenance_of(value * million) // E8
 
 
 def test_reduce_only_orders_follow_the_position(desk):

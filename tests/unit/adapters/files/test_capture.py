@@ -105,6 +105,8 @@ BAD = {
     "truncated gzip": (truncated, "truncated"),
     "damaged gzip": (flipped, "damaged"),
     "gzip header alone": (of_bytes(b"\x1f\x8b\x08"), "truncated"),
+    "zip": (of_bytes(b"PK\x03\x04" + bytes(100)), "is a zip archive; convert it first"),
+    "a line without an end": (of_bytes(gzip.compress(b"1700000000000000 " + b"[" * (1 << 26))), "a line longer than"),
     "parquet": (of_bytes(b"PAR1" + bytes(100) + b"PAR1"), "is Parquet"),
     "random bytes": (of_bytes(np.random.default_rng(3).bytes(50_000)), "not a capture"),
     "text": (of_bytes(b"hello\n" * 100), "not a capture"),

@@ -126,6 +126,15 @@ def test_accepted_and_refused_messages_add_up_to_what_was_read(session: sample.S
     assert report["rejected_by_kind"]["ETHUSDT"] == {"trade": {"non_market_trade": 1}, "depth": {"before_snapshot": 4}}
 
 
+def test_an_input_that_is_refused_in_numbers_is_told() -> None:
+    session = sample.SampleSession(seconds=0)
+    session.wires.refused[:] = 0
+    session.wires.messages[0, 0], session.wires.refused[0, 0, e.INPUT_UNPARSABLE] = 90, 9
+    assert not any("of the input were refused" in warning for warning in report_of(session)["warnings"])
+    session.wires.refused[0, 0, e.INPUT_UNPARSABLE] = 11
+    assert any("11 messages of the input were refused (unparsable 11)" in one for one in report_of(session)["warnings"])
+
+
 def test_a_message_of_no_known_kind_is_listed_as_unknown() -> None:
     session = sample.SampleSession(seconds=0)
     session.wires.refused[0, 0, e.INPUT_UNPARSABLE] = 3

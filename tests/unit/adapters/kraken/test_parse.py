@@ -104,6 +104,19 @@ def test_both_decoders_keep_the_promise():
     assert {decoder.venue for decoder in decoders} == {"kraken"}
 
 
+def test_a_depth_that_nobody_tells_is_the_least_that_the_snapshot_needs():
+    decoder = KrakenV2(depth=0)
+    for symbol, levels, depth in (
+        ("BTC/USD", 12, 25),
+        ("ETH/USD", 3, 10),
+        ("SOL/USD", 100, 100),
+        ("XBT/USD", 101, 500),
+    ):
+        bids = tuple((f"{1_000 - number}.0", "1") for number in range(levels))
+        for body in (_book2(bids, kind="snapshot", symbol=symbol), _book2(symbol=symbol)):
+            assert decoder.decode(body).events[0].depth == depth
+
+
 def test_version_2_tells_books_trades_quotes_and_bars():
     decoder = KrakenV2(depth=25)
     book = BookChange(
