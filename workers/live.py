@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from bot4.adapters.net.pool import StreamPool, Wanted
+from bot4.adapters.net.pool import StreamPool
 from bot4.adapters.net.rest import RestFetcher
 from bot4.engine.live import LiveFeed
 from bot4.log import start_log
@@ -14,10 +14,9 @@ from bot4.ports.stream import Event, Request
 from bot4.shm.wires import Wires, private_wires
 from workers.breaker import breaker_of
 from workers.plan import Plan
-from workers.venues import DECODERS, streams_of
+from workers.venues import DECODERS, streams_of, wanted_of
 
 SILENCE_S = 10.0  # of a whole connection; what a book may keep silent is a limit of the settings
-SYMBOLS = 8  # of one connection, or fewer: what one of them loses the others keep
 TELL_NS = 1_000_000_000  # between two looks at what there is to tell
 
 
@@ -63,16 +62,14 @@ class ToldFeed:
 def live_feed(plan: Plan, wires: Wires, attempt: int) -> ToldFeed:
     """The feed of a live session, its connections on their way."""
     streams = streams_of(plan.gateways)
-    wanted = []
-    for venue in streams:
-        symbols = [symbol for symbol, of in plan.symbols if of == venue]
-        wanted.append(Wanted(streams[venue], symbols, -(-len(symbols) // SYMBOLS)))
     ca_file = {venue: Path(gateway.ca_file) for venue, gateway in plan.gateways.items() if gateway.ca_file}
     log = start_log("feed")
     parsers = {venue: breaker_of(plan, wires, f"parser {venue}", log) for venue in streams}
     breakers = {venue: (breaker_of(plan, wires, f"feed {venue}", log), parsers[venue]) for venue in streams}
     clock = time.monotonic_ns
-    pool = StreamPool(wanted, SILENCE_S, random.Random(), clock, ca_file=ca_file, breakers=breakers)
+    pool = StreamPool(
+        wanted_of(streams, plan.symbols), SILENCE_S, random.Random(), clock, ca_file=ca_file, breakers=breakers
+    )
     feed = LiveFeed(
         wires,
         plan.instruments,

@@ -194,8 +194,12 @@ def prepare(options: StartOptions, ask_venues: bool = True) -> Prepared:
         from workers.gateway import ask_ccxt, check_gateway  # nothing to a session on paper
 
         check_gateway(settings.path, traded, gateways[traded])
+    if gateways:
+        from workers.venue_check import check_connections  # decoders and connections are nothing to a replay
+
+        check_connections(settings, symbols, gateways)
     if gateways and ask_venues:
-        from workers.venue_check import check_instruments  # decoders and connections are nothing to a replay
+        from workers.venue_check import check_instruments
 
         warnings = [*warnings, *check_instruments(settings, symbols, gateways, traded)]
         if traded and gateways[traded].ccxt is not None:

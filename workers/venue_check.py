@@ -9,14 +9,31 @@ from decimal import Decimal
 from pathlib import Path
 
 from bot4.adapters.net.dial import Cancel, verified_context
+from bot4.adapters.net.pool import SLOTS, parts_of
 from bot4.adapters.net.rest import get
 from bot4.model.errors import SettingsError
 from bot4.ports.feed import Instrument, MessageError
 from bot4.settings.schema import SPOT_VENUES, Gateway, Settings
-from workers.venues import DECODERS, streams_of
+from workers.venues import DECODERS, streams_of, wanted_of
 
 ASK_S = 10.0
 TRADING = "trading"
+
+
+def check_connections(settings: Settings, symbols: Sequence[tuple[str, str]], gateways: Mapping[str, Gateway]) -> None:
+    """SettingsError if one feed cannot keep the connections of so many instruments, naming how many it can."""
+    streams = streams_of(gateways)
+
+    def count(some: Sequence[tuple[str, str]]) -> int:
+        return sum(len(parts_of(one)) for one in wanted_of(streams, some))
+
+    fit = next(number for number in range(len(symbols), -1, -1) if count(symbols[:number]) <= SLOTS)
+    if fit < len(symbols):
+        raise SettingsError(
+            f"{settings.path.with_name('instruments.toml')}: instrument: {len(symbols)} are heard by {count(symbols)} "
+            f"connections, and one feed keeps {SLOTS}: the first {fit} fit; leave the others out, or give them an "
+            "instance of their own (another state.folder)"
+        )
 
 
 def check_instruments(

@@ -2,8 +2,10 @@
 
 A diff takes the book from the update before its first one to its last one. Futures name the update before ("pu"),
 spot counts without a hole (first - 1). A diff fits if that is the book's last update; the first one after a snapshot
-may overlap it. Whatever does not fit, or cannot be read, leaves the book stale until a snapshot comes. Meanwhile diffs
-are kept, since a snapshot is older than the diffs that arrive before it; they are counted when their fate is known.
+may overlap it. Whatever does not fit, or cannot be read, leaves the book stale until a snapshot comes; so does a best
+quote of the same update that says something else. Meanwhile diffs are kept, since a snapshot is older than the diffs
+that arrive before it; they are counted when their fate is known. A book that was only silent goes on with them, where
+the first of them continues it: no update is missing then.
 """
 
 import numpy as np
@@ -18,7 +20,7 @@ from bot4.engine.feed_memory import (
 )
 from bot4.engine.feed_out import emit, go_stale
 from bot4.jit import inlined, kernel
-from bot4.kernels.book import book_best, book_clear, book_level, book_set
+from bot4.kernels.book import book_best, book_clear, book_depth, book_level, book_set
 from bot4.kernels.scan.scanned import ASKS, BIDS, FIRST_ID, LAST_ID, PREVIOUS_ID, RULE_FUTURES
 from bot4.model.enums import (
     FLAG_LAST,
@@ -31,6 +33,7 @@ from bot4.model.enums import (
     INPUT_NO_SNAPSHOT,
     INPUT_OK,
     INPUT_OUT_OF_ORDER,
+    INPUT_UNLIKE_QUOTE,
     INPUT_ZERO,
     STATUS_CLEAR,
     STATUS_WHOLE,
@@ -55,14 +58,15 @@ def remember_quote(state, update, bid, bid_lots, ask, ask_lots):
 
 
 @kernel
-def compare_best(feed, wires, instrument, bid, bid_lots, ask, ask_lots):
-    """The venue's best quote and the rebuilt book speak of the same update: they must say the same."""
+def is_like_book(feed, wires, instrument, bid, bid_lots, ask, ask_lots):
+    """Whether the venue's best quote and the rebuilt book, which speak of the same update, say the same; counted."""
     book = feed.books[instrument]
     wires.book_checks[instrument, 0] += 1
     our_bid, our_bid_lots = book_level(book, 1, 0)
     our_ask, our_ask_lots = book_level(book, -1, 0)
-    if our_bid == bid and our_bid_lots == bid_lots and our_ask == ask and our_ask_lots == ask_lots:
-        wires.book_checks[instrument, 1] += 1
+    same = our_bid == bid and our_bid_lots == bid_lots and our_ask == ask and our_ask_lots == ask_lots
+    wires.book_checks[instrument, 1] += same
+    return same
 
 
 @inlined
@@ -95,26 +99,32 @@ def _order(state, before, last):
 
 @kernel
 def _finish(feed, wires, instrument, ts_ns, last, begun):
-    """After the levels of a diff: crossed? flags; and the comparison with the quote of the same update."""
+    """After the levels of a diff: crossed? unlike the quote of the same update? and flags."""
     state = feed.states[instrument]
     state["book_u"] = last
     state["fresh"] = 0
     made = feed.state[OUT_COUNT] - begun
-    crossed = is_crossed(feed.books[instrument])
-    if crossed or is_one_sided(feed.books[instrument]):
+    reason = np.int64(INPUT_OK)
+    recent = state["recent"]
+    slot = last & (QUOTE_MEMORY - 1)
+    if is_crossed(feed.books[instrument]):
+        reason = np.int64(INPUT_BOOK_CROSSED)
+    elif is_one_sided(feed.books[instrument]):
+        reason = np.int64(INPUT_ZERO)
+    elif recent[slot, 0] == last and not is_like_book(
+        feed, wires, instrument, recent[slot, 1], recent[slot, 2], recent[slot, 3], recent[slot, 4]
+    ):
+        reason = np.int64(INPUT_UNLIKE_QUOTE)
+    if reason != INPUT_OK:
         state["event_no"] -= made  # nobody gets these levels
         feed.state[OUT_COUNT] = begun
         go_stale(feed, instrument, ts_ns)
-        return np.int64(INPUT_BOOK_CROSSED if crossed else INPUT_ZERO)
+        return reason
     if made > 0:
         wires.levels[instrument] += made
         newer = FLAG_QUOTE_NEWER if state["quote_u"] > last else 0
         flags = np.int64(feed.out[begun + made - 1]["flags"])
         feed.out[begun + made - 1]["flags"] = flags | FLAG_LAST | newer
-    recent = state["recent"]
-    slot = last & (QUOTE_MEMORY - 1)
-    if recent[slot, 0] == last:
-        compare_best(feed, wires, instrument, recent[slot, 1], recent[slot, 2], recent[slot, 3], recent[slot, 4])
     return np.int64(INPUT_OK)
 
 
@@ -136,6 +146,7 @@ def begin_anew(feed, wires, instrument, ts_ns):
     go_stale(feed, instrument, ts_ns)
     drop_pending(feed, wires, instrument)
     feed.states[instrument]["quote_u"] = -1
+    feed.states[instrument]["recent"][:, 0] = -1
 
 
 @kernel
@@ -148,6 +159,8 @@ def _keep(feed, wires, instrument, first, last, before):
         drop_pending(feed, wires, instrument)
     row = state["pending"][state["pending_messages"]]
     at = state["pending_levels"]
+    quote = state["quote"]
+    moved = False  # at the best levels as they were last told: the venue owes a quote
     row[0] = first
     row[1] = last
     row[2] = before
@@ -155,13 +168,17 @@ def _keep(feed, wires, instrument, first, last, before):
     row[4] = bids + asks
     for index in range(bids):
         state["pending_prices"][at + index] = feed.prices[0, index]
+        moved = moved or feed.prices[0, index] >= quote[0]
         state["pending_lots"][at + index] = feed.lots[0, index]
     at += bids
     for index in range(asks):
         state["pending_prices"][at + index] = -feed.prices[1, index]
+        moved = moved or feed.prices[1, index] <= quote[2]
         state["pending_lots"][at + index] = feed.lots[1, index]
     state["pending_messages"] += 1
     state["pending_levels"] += bids + asks
+    if moved and quote[0] > 0 and last > state["quote_u"]:
+        state["quote_owed"] = 1
 
 
 @kernel
@@ -201,6 +218,85 @@ def _take_pending(feed, wires, instrument, ts_ns):
             wires.refused[instrument, TICK_LEVEL, reason] += 1
     state["pending_messages"] = 0
     state["pending_levels"] = 0
+
+
+@kernel
+def _tell_whole(feed, instrument, ts_ns, lag_us, update):
+    """The end of a book that was begun anew: a quote that is newer than it, and that it is whole."""
+    state = feed.states[instrument]
+    if state["quote_u"] > update:
+        quote = state["quote"]
+        emit(feed, instrument, TICK_QUOTE, 0, ts_ns, lag_us, quote[0], quote[1], quote[2], quote[3])
+    emit(feed, instrument, TICK_STATUS, FLAG_LAST, ts_ns, lag_us, STATUS_WHOLE, update, 0, 0)
+
+
+@kernel
+def _joined(state, update, fresh):
+    """The last update that a book of `update` and the diffs that wait for it come to, -1 where one between is missing.
+
+    fresh : bool, the book is a snapshot: the first diff behind it may overlap it
+    """
+    known = np.int64(update)
+    for message in range(state["pending_messages"]):
+        row = state["pending"][message]
+        if row[1] <= known:
+            continue
+        if row[2] > known or (row[2] != known and not fresh):
+            return np.int64(-1)
+        known = row[1]
+        fresh = False
+    return known
+
+
+@kernel
+def judge_body(state, update):
+    """INPUT_OK if a snapshot that was asked for may begin a stale book, else why not.
+
+    It may have been asked for long ago, on another connection. So a diff has to wait, and the snapshot and what waits
+    have to follow each other without a hole; if it is newer than all of them, the next one continues it.
+    """
+    if state["pending_messages"] == 0:
+        return np.int64(INPUT_NO_SNAPSHOT)
+    return np.int64(INPUT_OK if _joined(state, update, True) >= 0 else INPUT_GAP)
+
+
+@kernel
+def go_on(feed, wires, instrument, ts_ns):
+    """Take the diffs that came to a book that was only silent: where they continue it, it is whole and told anew.
+
+    Parameters
+    ----------
+    feed : FeedMemory, nothing in hand
+    wires : Wires, for the counters
+    instrument, ts_ns : int64
+
+    Notes
+    -----
+    Complexity: O(levels that wait). Where they do not continue it, it was more than silent: a snapshot has to come.
+    Twin: tests/sim/test_books_by_hand.py holds every whole book against the venue's
+    """
+    state = feed.states[instrument]
+    last = _joined(state, state["book_u"], state["fresh"] != 0)
+    if last == state["book_u"]:
+        return
+    state["silent"] = 0
+    if last < 0:
+        return
+    state["whole"] = 1
+    begun = feed.state[OUT_COUNT]
+    _take_pending(feed, wires, instrument, ts_ns)
+    state["event_no"] -= feed.state[OUT_COUNT] - begun  # who was told that it is stale begins it anew
+    feed.state[OUT_COUNT] = begun
+    if state["whole"] == 0:
+        return
+    emit(feed, instrument, TICK_STATUS, 0, ts_ns, 0, STATUS_CLEAR, last, 0, 0)
+    book = feed.books[instrument]
+    for turn in range(2):
+        side = np.int64(1 - 2 * turn)
+        for level in range(book_depth(book, side)):
+            price, lots = book_level(book, side, level)
+            emit(feed, instrument, TICK_LEVEL, 0, ts_ns, 0, price, lots, side, last)
+    _tell_whole(feed, instrument, ts_ns, 0, last)
 
 
 # --- diffs and snapshots ---------------------------------------------------------------------------------------------
@@ -293,11 +389,9 @@ def begin_book(feed, wires, instrument, ts_ns, lag_us):
     wires.levels[instrument] += bids + asks
     state["book_u"] = update
     state["whole"] = 1
+    state["silent"] = 0
     state["fresh"] = 1
-    if state["quote_u"] > update:
-        quote = state["quote"]
-        emit(feed, instrument, TICK_QUOTE, 0, ts_ns, lag_us, quote[0], quote[1], quote[2], quote[3])
-    emit(feed, instrument, TICK_STATUS, FLAG_LAST, ts_ns, lag_us, STATUS_WHOLE, update, 0, 0)
+    _tell_whole(feed, instrument, ts_ns, lag_us, update)
     return np.int64(INPUT_OK)
 
 

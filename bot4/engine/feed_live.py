@@ -5,8 +5,8 @@ scanner does not know goes to the typed decoder, and parts of messages to whoeve
 and says why (`needs`). Of pings it notes the last one, which alone has to be answered (RFC 6455, 5.5.3).
 
 Who may speak of an instrument: of a venue whose diffs bear ids, any of its connections, since the ids tell repeats. Of
-the others the one that brought the book's snapshot (`owners`); a connection that replaces another one takes over with
-its own snapshot, and what the old one still sends is passed over.
+a book of the others the one that brought its snapshot (`owners`); a connection that replaces another one takes over
+with its own snapshot, and what the old one still sends is passed over.
 
 A message that cannot be read may have been a change of any book of its connection, so they all go stale; so does a hole
 in the numbers of a connection whose venue counts its messages.
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bot4.atomics import store_release
-from bot4.engine.feed_depth import drop_pending
+from bot4.engine.feed_depth import drop_pending, go_on, judge_body
 from bot4.engine.feed_memory import FeedMemory
 from bot4.engine.feed_message import take_scanned
 from bot4.engine.feed_out import go_stale, publish, publish_here, serve_snapshots
@@ -30,12 +30,13 @@ from bot4.kernels.scan.scanned import (
     INSTRUMENT,
     IS_SNAPSHOT,
     KIND,
+    LAST_ID,
     RULE_STREAM,
     SEQUENCE,
     Scanned,
 )
 from bot4.kernels.scan.token import NEWLINE
-from bot4.model.enums import INPUT_OK, INPUT_UNKNOWN_STREAM, INPUT_UNPARSABLE, TICK_LEVEL, TICK_TRADE
+from bot4.model.enums import INPUT_OK, INPUT_UNKNOWN_STREAM, INPUT_UNPARSABLE, TICK_LEVEL, TICK_MARK, TICK_TRADE
 from bot4.shm.layout import CLOCK_FEED
 from bot4.shm.wires import (
     FEED_ROW,
@@ -115,13 +116,19 @@ def _stale_all(live, wires, instruments, session, slot, ts_ns):
 
 @inlined
 def _is_owner(live, slot, instrument):
-    """Whether the message in hand may be taken; a snapshot makes its connection the owner."""
+    """Whether the message in hand may be taken; a snapshot makes its connection the owner.
+
+    Ids and hashes tell repeated trades. A mark is no part of the book: what it says holds until it is told otherwise,
+    so none may be missed for the book's sake.
+    """
     message = live.feed.message
     state = live.feed.states[instrument]
     if live.members[slot, instrument] == 0:
         return False
-    if state["listing"]["rule"] < RULE_STREAM or live.owners[instrument] == slot or message[KIND] == TICK_TRADE:
-        return True  # ids and hashes tell repeated trades
+    if state["listing"]["rule"] < RULE_STREAM or live.owners[instrument] == slot:
+        return True
+    if message[KIND] == TICK_TRADE or message[KIND] == TICK_MARK:
+        return True
     if message[KIND] == TICK_LEVEL and message[IS_SNAPSHOT] != 0:
         live.owners[instrument] = slot
         state["awaited"] += 1
@@ -199,6 +206,8 @@ def take_body(live, wires, instruments, session, instrument, text, size, ts_ns):
     reason = scan_message(text, np.int64(0), size + 1, listing, feed.message, feed.prices, feed.lots)
     if reason == INPUT_OK and feed.message[IS_SNAPSHOT] == 0:
         reason = np.int64(INPUT_UNKNOWN_STREAM)
+    if reason == INPUT_OK and feed.states[instrument]["whole"] == 0:
+        reason = judge_body(feed.states[instrument], feed.message[LAST_ID])
     take_scanned(feed, wires, instrument, max(ts_ns, feed.states[instrument]["last_recv_ns"]), reason, False)
     publish(feed, wires, instruments, session, False)
     return reason
@@ -225,6 +234,9 @@ def forget_connection(live, wires, instruments, session, slot, ts_ns):
             live.owners[instrument] = -1
         if had_book and others == 0:
             drop_pending(feed, wires, instrument)
+            state["quote_owed"] = 0
+        if owned or (had_book and others == 0):
+            state["awaited"] = 0  # what it was asked for does not come any more
         if owned or (had_book and state["listing"]["rule"] < RULE_STREAM and others == 0):
             go_stale(feed, instrument, max(ts_ns, state["last_recv_ns"]))
             publish(feed, wires, instruments, session, False)
@@ -261,6 +273,8 @@ def set_halted(live, wires, instruments, session, instrument, bit, halted, ts_ns
 def check_silence(live, wires, instruments, session, now_ns, limits):
     """Books that have not changed for longer than their limit are stale; how many went so.
 
+    Those of diffs with ids go on once they change again: the ids tell that nothing is missing.
+
     Parameters
     ----------
     live, wires, instruments, session : as of `live_step`
@@ -275,14 +289,21 @@ def check_silence(live, wires, instruments, session, now_ns, limits):
     found = np.int64(0)
     for instrument in range(len(limits)):
         state = feed.states[instrument]
-        if state["whole"] == 0:
+        by_diffs = state["listing"]["rule"] < RULE_STREAM
+        if state["whole"] == 0 and state["silent"] == 0:
             continue
         heard_ns = state["book_ns"]
-        if state["listing"]["rule"] < RULE_STREAM:
+        if by_diffs:
             heard_ns = min(heard_ns, state["quote_ns"])
-        if now_ns - heard_ns > limits[instrument]:
+        at_ns = max(now_ns, state["last_recv_ns"])
+        if now_ns - heard_ns <= limits[instrument]:
+            if state["silent"] != 0:
+                go_on(feed, wires, instrument, at_ns)
+                publish(feed, wires, instruments, session, False)
+        elif state["whole"] != 0:
             found += 1
-            go_stale(feed, instrument, max(now_ns, state["last_recv_ns"]))
+            go_stale(feed, instrument, at_ns)
+            state["silent"] = by_diffs
             publish(feed, wires, instruments, session, False)
     return found
 

@@ -8,6 +8,7 @@ import numpy as np
 from bot4.engine.feed_ids import N_COUNT_WORDS, N_COUNTS
 from bot4.kernels.book import BOOK
 from bot4.kernels.scan.scanned import (
+    ABSENT,
     LISTING,
     MAX_LEVELS,
     RULE_CHECKSUM,
@@ -62,9 +63,11 @@ FEED_STATE = np.dtype(
         ("pending_messages", "i8"),
         ("pending_levels", "i8"),
         ("counts", "i8", (N_COUNTS, N_COUNT_WORDS)),  # the venue's ids, see feed_ids
-        ("book_ns", "i8"),  # when a change of the book was last taken
+        ("silent", "i8"),  # 1: stale, and for nothing but its silence
+        ("book_ns", "i8"),  # when a change of the book was last heard
         ("quote_ns", "i8"),  # when a quote was last taken
-        ("marks", "i8", (4,)),  # mark price, index, funding rate, next funding: as last told
+        ("quote_owed", "i8"),  # 1: since then diffs have changed the best levels
+        ("marks", "i8", (4,)),  # mark price, index, funding rate (ABSENT: not yet), next funding (0): as last told
         ("settlement", "i8"),  # a next funding that nobody expected, until it is told again; -1: none
         ("hashes", "i8", (HASHES,)),  # of the last trades whose ids are no numbers
         ("hashed", "i8"),  # how many there were
@@ -231,6 +234,7 @@ def feed_memory(
     states["quote_u"] = -1
     states["counts"] = -1
     states["settlement"] = -1
+    states["marks"][:, :3] = ABSENT
     states["recent"][:, :, 0] = -1
     for index, source in enumerate(sources):
         states[index]["listing"] = listing(instruments[index], source)[0]

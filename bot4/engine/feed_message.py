@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bot4.engine.feed_depth import WAITING, begin_anew, compare_best, on_depth, on_snapshot, remember_quote
+from bot4.engine.feed_depth import WAITING, begin_anew, is_like_book, on_depth, on_snapshot, remember_quote
 from bot4.engine.feed_ids import ANEW, GOES_ON, LEAPS, judge_trade, judge_update
 from bot4.engine.feed_memory import HASHES, OUT_COUNT
 from bot4.engine.feed_out import emit, go_stale
@@ -136,12 +136,14 @@ def _on_quote(feed, wires, instrument, ts_ns):
     quote[3] = ask_lots
     state["quote_u"] = update
     state["quote_ns"] = ts_ns
+    state["quote_owed"] = 0
     remember_quote(state, update, bid, bid_lots, ask, ask_lots)
     flags = np.int64(FLAG_LAST)
+    if state["whole"] != 0 and update == state["book_u"]:
+        if not is_like_book(feed, wires, instrument, bid, bid_lots, ask, ask_lots):
+            go_stale(feed, instrument, ts_ns)
     if state["whole"] != 0 and update <= state["book_u"]:
         flags |= FLAG_BOOK_NEWER
-        if update == state["book_u"]:
-            compare_best(feed, wires, instrument, bid, bid_lots, ask, ask_lots)
     emit(feed, instrument, TICK_QUOTE, flags, ts_ns, _lag_us(message, ts_ns), bid, bid_lots, ask, ask_lots)
     return np.int64(INPUT_OK)
 
@@ -250,7 +252,7 @@ def _is_settlement(state, message, next_ns, ts_ns):
 
 @kernel
 def _on_marks(feed, instrument, ts_ns):
-    """A mark that tells only what has changed."""
+    """A mark that tells only what has changed: told on once all is known, or a funding would have no rate."""
     message = feed.message
     state = feed.states[instrument]
     marks = state["marks"]
@@ -264,7 +266,7 @@ def _on_marks(feed, instrument, ts_ns):
             marks[place] = message[MARK + place]
     if message[TIME_MS] != ABSENT:
         marks[3] = message[TIME_MS] * 1_000_000
-    if marks[0] > 0:
+    if marks[0] != ABSENT and marks[1] != ABSENT and marks[2] != ABSENT and marks[3] > 0:
         emit(feed, instrument, TICK_MARK, FLAG_LAST, ts_ns, lag_us, marks[0], marks[1], marks[2], marks[3])
     return np.int64(INPUT_OK)
 
@@ -337,7 +339,7 @@ def _judge(feed, wires, instrument, ts_ns, reason, strays):
         reason = on_snapshot(feed, wires, instrument, ts_ns, lag_us)
     else:
         reason = on_depth(feed, wires, instrument, ts_ns, lag_us)
-    if reason == INPUT_OK:
+    if reason == INPUT_OK or reason == WAITING:
         state["book_ns"] = ts_ns
     return reason
 

@@ -110,6 +110,7 @@ def emit(feed, instrument, kind, flags, ts_ns, lag_us, w0, w1, w2, w3):
 def go_stale(feed, instrument, ts_ns):
     """The book is not whole any more: say so once."""
     state = feed.states[instrument]
+    state["silent"] = 0
     if state["whole"] != 0:
         state["whole"] = 0
         emit(feed, instrument, TICK_STATUS, FLAG_LAST, ts_ns, 0, STATUS_STALE, state["book_u"], 0, 0)

@@ -152,7 +152,7 @@ class LiveFeed:
         self._left: set[int] = set()  # connections of which something that was read is left to take
         self._behind: dict[int, int] = {}  # connections that bring more than a turn takes, and since when
         self._asked_ns = [0] * len(symbols)
-        self._tries = [0] * len(symbols)  # requests since the book was last whole
+        self._tries = [0] * len(symbols)  # requests since the book last held
         self._stale_ns = [0] * len(symbols)  # since when it is not, or its connection was given up
         self._looked_ns = 0
         self._balanced_ns = 0
@@ -286,7 +286,10 @@ class LiveFeed:
         for symbol in connection.symbols:
             index = self._index[symbol, connection.venue]
             self.memory.members[connection.id, index] = hears
-            if hears == HEARS_BOOK and self.streams[connection.venue].snapshot(symbol) is None:
+            if hears != HEARS_BOOK:
+                continue
+            self._tries[index] = 0  # what did not help another connection may help this one
+            if self.streams[connection.venue].snapshot(symbol) is None:
                 self._asked_ns[index] = self._now_ns()  # by subscribing: another whole book would be one too many
 
     def _forget(self, slot: int) -> None:
@@ -477,15 +480,19 @@ class LiveFeed:
         """Ask for every book that is stale and has a connection."""
         states, members = self.memory.feed.states, self.memory.members
         for index in np.flatnonzero((states["whole"] != 0) | (states["halted"] != 0)).tolist():
-            self._tries[index] = self._stale_ns[index] = 0
+            self._stale_ns[index] = 0
+            symbol, venue = self.symbols[index]
+            held = now_ns - self._asked_ns[index] >= ASK_NS
+            if held or self.streams[venue].snapshot(symbol) is None:  # by REST, which is dear, that did not help
+                self._tries[index] = 0
         for index in np.flatnonzero((states["whole"] == 0) & (states["halted"] == 0)).tolist():
             symbol, venue = self.symbols[index]
             request = self.streams[venue].snapshot(symbol)
             quoted = now_ns - int(states[index]["quote_ns"]) <= int(self.silence_ns[index])
-            if request is not None and not quoted:
-                continue  # its quotes are silent: a book without them would be stale again at once
-            if self._is_beyond_mending(index, now_ns, request is None):
+            if self._is_beyond_mending(index, now_ns, request is None, quoted):
                 continue
+            if request is not None and (not quoted or states[index]["silent"]):
+                continue  # its quotes are silent: a book without them would be stale again at once; or it goes on
             first = request is None and self.memory.owners[index] < 0
             apart_ns = (FIRST_NS if first else ASK_NS) << min(self._tries[index], MOST_DOUBLINGS)
             if now_ns - self._asked_ns[index] < apart_ns or not (members[:, index] == HEARS_BOOK).any():
@@ -501,16 +508,19 @@ class LiveFeed:
                 states[index]["awaited"] += 1
                 self.pool.resubscribe(venue, symbol)
 
-    def _is_beyond_mending(self, index: int, now_ns: int, in_stream: bool) -> bool:
+    def _is_beyond_mending(self, index: int, now_ns: int, in_stream: bool, quoted: bool) -> bool:
         """Whether a book has been stale for too long: then its connections are closed, and the pool opens others.
 
-        Not where the market may just be quiet: a venue that sends snapshots in the stream owes one, and elsewhere
-        quotes without any change of the book are the sign.
+        Not where the market may just be quiet: a venue that sends snapshots in the stream owes one; elsewhere quotes
+        without any change of the book are the sign, or changes of its best levels without any quote.
         """
-        states, members = self.memory.feed.states, self.memory.members
+        state, members = self.memory.feed.states[index], self.memory.members
+        unchanged = quoted and not state["pending_messages"] and state["book_ns"] > 0
+        if not (in_stream or unchanged or (state["quote_owed"] and not quoted)):
+            self._stale_ns[index] = 0
+            return False
         self._stale_ns[index] = self._stale_ns[index] or now_ns
-        owed = in_stream or (not states[index]["pending_messages"] and states[index]["book_ns"] > 0)
-        if not owed or now_ns - self._stale_ns[index] < GIVE_UP_NS:
+        if now_ns - self._stale_ns[index] < GIVE_UP_NS:
             return False
         self._stale_ns[index] = now_ns
         for connection in list(self._connections.values()):

@@ -291,13 +291,13 @@ INPUT_REASONS = (
     "", "unparsable", "unknown_stream", "wrong_symbol", "bad_number", "negative", "zero", "off_tick", "off_lot",
     "crossed", "duplicate", "out_of_order", "gap", "before_snapshot", "no_snapshot", "non_market_trade", "time_back",
     "too_many_levels", "overflow", "book_crossed", "id_leap", "bad_checksum",
-    "spike", "venue_time", "halted",
+    "spike", "venue_time", "halted", "unlike_quote",
 )  # fmt: skip
 (
     _, INPUT_UNPARSABLE, INPUT_UNKNOWN_STREAM, INPUT_WRONG_SYMBOL, INPUT_BAD_NUMBER, INPUT_NEGATIVE, INPUT_ZERO,
     INPUT_OFF_TICK, INPUT_OFF_LOT, INPUT_CROSSED, INPUT_DUPLICATE, INPUT_OUT_OF_ORDER, INPUT_GAP,
     INPUT_BEFORE_SNAPSHOT, INPUT_NO_SNAPSHOT, INPUT_NON_MARKET_TRADE, INPUT_TIME_BACK, INPUT_TOO_MANY_LEVELS,
     INPUT_OVERFLOW, INPUT_BOOK_CROSSED, INPUT_ID_LEAP, INPUT_BAD_CHECKSUM,
-    INPUT_SPIKE, INPUT_VENUE_TIME, INPUT_HALTED,
-) = range(25)  # fmt: skip
-N_INPUT_REASONS = 25
+    INPUT_SPIKE, INPUT_VENUE_TIME, INPUT_HALTED, INPUT_UNLIKE_QUOTE,
+) = range(26)  # fmt: skip
+N_INPUT_REASONS = 26

@@ -24,7 +24,7 @@ Key = tuple[str, str]  # venue, symbol
 
 
 class Attempts(NamedTuple):
-    """How often a venue lets one address connect; all slots of the venue share it."""
+    """How often something may be done at a venue from one address: all that do it share this."""
 
     most: int
     within_s: float
@@ -45,7 +45,8 @@ class VenueStreams(Protocol):
     rest_url: str  # base of every REST address
     max_topics: int  # on one connection
     depth: int  # levels a side that the stream keeps up to date, deeper ones are to be forgotten; 0: all
-    attempts: Attempts
+    attempts: Attempts  # to connect
+    snapshots: Attempts | None  # whole books by REST; None: none are asked for there
     texts_per_s: int  # messages that we may send on a connection
     lifetime_s: float  # the venue ends a connection after so long; 0: it does not
     heartbeat: Heartbeat | None  # None: an answer to each of its pings is enough

@@ -143,17 +143,17 @@ class HandFetcher:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._asked: deque[tuple[int, Key]] = deque()
+        self._asked: deque[tuple[int, Key, bytes]] = deque()
         self._unasked: deque[tuple[Key, bytes, str]] = deque()
         self.delay_ns = 0
         self.asked = 0
-        self.answer: Callable[[], bytes] = lambda: b""  # the book as it is when the answer is made
+        self.answer: Callable[[], bytes] = lambda: b""  # the book as it is when it is asked for
 
     def ask(self, key: Key, venue: str, request: Request) -> None:
         """As the port says."""
-        if not any(key == other for _, other in self._asked):
+        if not any(key == other for _, other, _ in self._asked):
             self.asked += 1
-            self._asked.append((self._clock() + self.delay_ns, key))
+            self._asked.append((self._clock() + self.delay_ns, key, self.answer()))
 
     def push(self, key: Key, body: bytes) -> None:
         """An answer that is there at once."""
@@ -164,7 +164,8 @@ class HandFetcher:
         found = list(self._unasked)
         self._unasked.clear()
         while self._asked and self._asked[0][0] <= self._clock():
-            found.append((self._asked.popleft()[1], self.answer(), ""))
+            _, key, body = self._asked.popleft()
+            found.append((key, body, ""))
         return found
 
     def close(self) -> None:

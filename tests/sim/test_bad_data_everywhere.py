@@ -78,9 +78,17 @@ class Trial:
     def mend(self):
         """A fresh book, if the one that is there is not whole."""
         if not self.bot.whole:
-            self.give("whole", self.market.whole())
+            self.begin_anew()
             self.bot.turn()
         assert self.bot.whole, (self.bot.told(), self.bot.reasons())
+
+    def begin_anew(self):
+        """A whole book; by REST, behind a diff that has to wait for it. Returns how many messages are too old then."""
+        if not self.in_stream:
+            self.bot.put(self.market.next("depth").body)
+            self.bot.feed.do_work()
+        self.give("whole", self.market.whole())
+        return int(not self.in_stream)
 
     def give(self, about, body):
         """The message to the feed, on the way that such a one comes."""
@@ -158,7 +166,7 @@ def refused(trial, about, cell, count):
                 continue
             bot.feed.do_work()
             if not bot.whole:
-                trial.give("whole", market.whole())
+                probes += trial.begin_anew()
                 fresh += 1
         bot.read_all()
         made += done

@@ -22,6 +22,7 @@ class _Streams:
     venue = ""
     max_topics = 500  # 21,000 characters a connection are allowed, and the longest topic has some 40
     attempts = Attempts(500, 300.0)
+    snapshots: Attempts | None = None
     texts_per_s = 10
     lifetime_s = 0.0
     heartbeat: Heartbeat | None = Heartbeat(20.0, '{"op":"ping"}')

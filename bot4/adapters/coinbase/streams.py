@@ -21,6 +21,7 @@ class CoinbaseStreams:
     max_topics = 100  # some snapshots of megabytes come at once on a new connection
     depth = 0
     attempts = Attempts(8, 1.0)
+    snapshots: Attempts | None = None
     texts_per_s = 4  # it takes 8 of one address, which may have two connections
     lifetime_s = 0.0
     heartbeat: Heartbeat | None = None

@@ -28,6 +28,7 @@ class KrakenStreams:
     venue = "kraken"
     max_topics = 300
     attempts = Attempts(150, 600.0)
+    snapshots: Attempts | None = None
     texts_per_s = 5
     lifetime_s = 0.0
     heartbeat: Heartbeat | None = None

@@ -5,6 +5,7 @@
 A slot is a place that always wants one connection. What can go wrong with it:
 
     the opening fails       the next one comes after a random part of 2, 4, 8 .. 30 s, never within a second of the last
+                            one that any slot has tried again at this host
     the peer ends it        the same; if it had lived for half a minute, after a random part of 1 s
     nothing at all comes    after half of `silence_s` it is asked by a ping, after as long again closed: a cable that
                             was pulled sends no goodbye
@@ -50,6 +51,15 @@ class Wanted(NamedTuple):
     connections: int = 1  # of each route; more where the venue's limit of topics demands it
 
 
+def parts_of(one: Wanted) -> list[tuple[str, tuple[str, ...]]]:
+    """Route and symbols of each connection that is wanted."""
+    return [
+        (route, symbols)
+        for route in topics_by_route(one.streams, one.symbols)
+        for symbols in split(one.streams, route, one.symbols, one.connections, {})
+    ]
+
+
 class StreamPool:
     """The connections of all venues (`bot4.ports.stream.Pool`).
 
@@ -91,6 +101,7 @@ class StreamPool:
             self._add_slots(one)
         self._free = deque(range(MAX_CONNECTIONS))
         self._attempts: dict[str, deque[int]] = {one.streams.venue: deque() for one in wanted}
+        self._again_ns: dict[str, int] = {}  # by host: when the next slot may try again there
         self._resubscribed: dict[Key, int] = {}
         self._request_id = 0
         self._living: dict[int, PooledConnection] = {}  # by file descriptor
@@ -105,11 +116,10 @@ class StreamPool:
     def _add_slots(self, one: Wanted) -> None:
         if not one.symbols or len(set(one.symbols)) != len(one.symbols):
             raise InputError(f"{one.streams.venue}: symbols: {', '.join(one.symbols) or 'none'}; name each one once")
-        for route in topics_by_route(one.streams, one.symbols):
-            for symbols in split(one.streams, route, one.symbols, one.connections, {}):
-                slot = Slot(len(self.slots), one.streams, route, symbols)
-                split_url(one.streams.url(slot.topics_of(symbols)), "wss")
-                self.slots.append(slot)
+        for route, symbols in parts_of(one):
+            slot = Slot(len(self.slots), one.streams, route, symbols)
+            split_url(one.streams.url(slot.topics_of(symbols)), "wss")
+            self.slots.append(slot)
         if len(self.slots) > SLOTS:
             raise InputError(f"connections: {len(self.slots)} are wanted, {SLOTS} can be kept; ask for fewer")
 
@@ -333,7 +343,11 @@ class StreamPool:
         within_ns = int(most.within_s * NS)
         while attempts and now_ns - attempts[0] >= within_ns:
             attempts.popleft()
+        host = split_url(slot.streams.ws_url, "wss").netloc
         at_ns = max(slot.next_attempt_ns, slot.last_attempt_ns + ATTEMPT_NS)
+        again = slot.attempts > 0 and slot.current is None  # it has failed or was lost, perhaps with many others
+        if again:
+            at_ns = max(at_ns, self._again_ns.get(host, 0))
         if len(attempts) >= most.most:
             at_ns = max(at_ns, attempts[0] + within_ns)
         if not self._free:
@@ -348,6 +362,8 @@ class StreamPool:
         if breakers and slot.guarded is None:
             return now_ns + ATTEMPT_NS
         attempts.append(now_ns)
+        if again:
+            self._again_ns[host] = now_ns + ATTEMPT_NS
         slot.last_attempt_ns = now_ns
         slot.attempts += 1
         try:

@@ -3,8 +3,8 @@
 Dialling is shared with the websockets, so every step is verified and bounded in the same way; the answer is read by the
 standard library's HTTP. One request a connection: a snapshot is asked for when something has broken, not often.
 
-A venue that answers 429 or 418 wants to be left alone: nothing is sent to it for as long as it says, or a minute. A
-redirect is not followed.
+A venue is asked no more often than it takes: what is beyond that waits. One that answers 429 or 418 all the same wants
+to be left alone: nothing is sent to it for as long as it says, or a minute. A redirect is not followed.
 """
 
 import http.client
@@ -119,7 +119,7 @@ class RestFetcher:
 
     Parameters
     ----------
-    streams : of each venue: its `rest_url` is asked
+    streams : of each venue: its `rest_url` is asked, as often as its `snapshots` say
     clock : monotonic time in ns
     ca_file : the only roots that are trusted, for all venues or by venue; None: the system's
     timeout_s : for one request
@@ -134,7 +134,10 @@ class RestFetcher:
         timeout_s: float = GET_S,
     ) -> None:
         self._clock, self._timeout_s = clock, timeout_s
+        streams = list(streams)
         self._urls = {of.venue: of.rest_url for of in streams}
+        self._most = {of.venue: of.snapshots for of in streams}
+        self._sent: dict[str, deque[int]] = {venue: deque() for venue in self._urls}  # when, by venue
         self._contexts = contexts_of(self._urls, ca_file)
         for url in self._urls.values():
             split_url(url, "https")
@@ -188,11 +191,25 @@ class RestFetcher:
                 continue
             if sum(other == venue for other in self._under_way.values()) >= _THREADS:
                 continue  # the next one goes when it is known that the venue does not ask for silence
+            if not self._has_room(venue, now_ns):
+                continue
             del self._wanted[key]
             self._under_way[key] = venue
             self._sent_ns[key] = now_ns
             path, query = request
             self._queue_of(venue).put((key, f"{self._urls[venue]}{path}" + (f"?{query}" if query else "")))
+
+    def _has_room(self, venue: str, now_ns: int) -> bool:
+        """Whether the venue takes another request; then it is counted."""
+        most, sent = self._most[venue], self._sent[venue]
+        if most is None:
+            return True
+        while sent and now_ns - sent[0] >= most.within_s * NS:
+            sent.popleft()
+        if len(sent) >= most.most:
+            return False
+        sent.append(now_ns)
+        return True
 
     def _queue_of(self, venue: str) -> "queue.SimpleQueue[tuple[Key, str] | None]":
         jobs = self._jobs.get(venue)

@@ -13,7 +13,7 @@ from bot4.ports.stream import VenueStreams
 from bot4.shm.breaker import GuardedCall
 
 NS = 1_000_000_000
-ATTEMPT_NS = NS  # at least so long between two attempts of a slot
+ATTEMPT_NS = NS  # at least so long between two attempts of a slot, and of all slots that try a host again
 BACK_OFF_S = 1.0  # longest delay after a connection that was steady; twice as long after each failure,
 BACK_OFF_MOST_S = 30.0  # but never longer than this
 STEADY_NS = 30 * NS  # a connection that lived so long was no failure

@@ -141,10 +141,12 @@ class RefInstrument:
             return None
         return max(bids), bids[max(bids)], min(asks), asks[min(asks)]
 
-    def compare(self, quote: tuple[int, ...]) -> None:
+    def compare(self, quote: tuple[int, ...]) -> bool:
         """Book against the venue's quote of the same update."""
+        same = self.best() == quote
         self.checks[0] += 1
-        self.checks[1] += self.best() == quote
+        self.checks[1] += same
+        return same
 
     # --- in ---
     def take(self, line: Line, stray: bool) -> None:
@@ -221,7 +223,7 @@ class RefInstrument:
         if verdict == "anew":
             self.stale(ts_ns)
             self.give_up()
-            self.quote_u = -1
+            self.quote_u, self.quotes = -1, {}
         return verdict != "leaps"
 
     def is_spike(self, twice: int, other: int) -> bool:
@@ -246,9 +248,9 @@ class RefInstrument:
         self.spike_at = 0
         self.quote_u, self.quote = update, quote
         self.quotes[update] = quote
+        if self.whole and update == self.book_u and not self.compare(quote):
+            self.stale(ts_ns)
         known = self.whole and update <= self.book_u
-        if known and update == self.book_u:
-            self.compare(quote)
         self.emit(KINDS["quote"], LAST | (BOOK_NEWER if known else 0), ts_ns, lag, *quote)
         return ""
 
@@ -289,13 +291,14 @@ class RefInstrument:
         if not best or best[0] >= best[2]:
             self.stale(ts_ns)
             return "book_crossed" if best else "zero"
+        if last in self.quotes and not self.compare(self.quotes[last]):
+            self.stale(ts_ns)
+            return "unlike_quote"
         for place, (side, price, lots) in enumerate(levels):
             newer = QUOTE_NEWER if self.quote_u > last else 0
             flags = LAST | newer if place == len(levels) - 1 else 0
             self.emit(KINDS["depth"], flags, ts_ns, lag, price, lots, side, last)
         self.levels += len(levels)
-        if last in self.quotes:
-            self.compare(self.quotes[last])
         return ""
 
     def on_snapshot(self, update: int, levels: list[tuple[int, int, int]], ts_ns: int, lag: int) -> str:

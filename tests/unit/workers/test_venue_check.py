@@ -6,10 +6,12 @@ from pathlib import Path
 import msgspec
 import pytest
 from rig.replayer import Plan, certificates, serve
+from rig.session import settings_folder
 
 from bot4.model.errors import SettingsError
 from bot4.settings.loader import load
 from bot4.settings.schema import Gateway
+from workers.session import StartOptions, prepare
 from workers.venue_check import check_instruments
 
 CONFIG = Path(__file__).resolve().parents[3] / "config" / "paper.toml"
@@ -89,3 +91,23 @@ def test_what_cannot_be_told_is_said_and_no_reason_not_to_start(tmp_path, body, 
 def test_a_venue_that_is_not_there_is_said(tmp_path):
     (sentence,) = check_instruments(load(CONFIG), [KEY], {KEY[1]: Gateway(rest_url="https://localhost:9")})
     assert "could not be compared" in sentence
+
+
+@pytest.mark.parametrize(("venue", "fits"), [("binance_spot", 256), ("binance_usdm", 128)])
+def test_more_instruments_than_one_feed_can_hear_are_refused_at_the_start_with_how_many_fit(tmp_path, venue, fits):
+    config = settings_folder(tmp_path)
+    row = (
+        f'[[instrument]]\nsymbol = "A{{}}USDT"\nvenue = "{venue}"\ntick_size = "0.1"\nlot_size = "0.001"\n'
+        'min_notional = "5"\nmin_qty = "0.001"\nmax_qty = "9000"\nmaker_fee_bps = "1"\ntaker_fee_bps = "5"\n'
+    )
+    options = StartOptions(config=config, feed="live")
+
+    def write(count):
+        config.with_name("instruments.toml").write_text("".join(row.format(number) for number in range(count)))
+
+    write(fits)
+    assert len(prepare(options, ask_venues=False).plan.symbols) == fits
+    write(fits + 1)
+    with pytest.raises(SettingsError, match=f"the first {fits} fit; leave the others out") as caught:
+        prepare(options, ask_venues=False)
+    assert "instruments.toml: instrument:" in str(caught.value) and "\n" not in str(caught.value)

@@ -205,6 +205,23 @@ def test_attempts_come_at_random_ever_later_and_never_within_a_second(tls, host,
     assert times != attempts_in_vain(tls, 2, address, reason)
 
 
+def test_slots_that_fail_together_try_again_one_a_second(tls):
+    streams = BinanceSpotStreams(f"wss://localhost:{dead_port()}")
+    clock, times = Clock(), []
+    with pool_of(tls, [Wanted(streams, [f"A{n}" for n in range(16)], 16)], clock=clock) as reader:
+        slots, begin = reader.pool.slots, clock.ns
+        for _ in range(1_200):
+            reader.turn()
+            new = sum(slot.attempts for slot in slots) - len(times)
+            times += [(clock.ns - begin) / 1e9] * new
+            reader.until(lambda: all(slot.opening is None for slot in slots))
+            clock.pass_s(0.1)
+        assert all(slot.attempts >= 3 for slot in slots)
+    assert times[:16] == [times[0]] * 16, "the first of all go at once"
+    again = times[16:]
+    assert len(again) > 60 and min(after - before for before, after in pairwise(again)) >= 1.0
+
+
 def test_a_process_without_file_descriptors_tries_again(tls):
     clock = Clock()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

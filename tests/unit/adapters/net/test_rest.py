@@ -161,6 +161,28 @@ def test_a_venue_that_asks_for_silence_is_left_alone(tls, status, line, pause_s)
             assert len(venue.requests) == 4
 
 
+def test_a_venue_is_asked_no_more_often_than_it_takes(tls):
+    clock = Clock()
+    plan = Plan("binance_spot", [], rest={PATH: (200, "X: 1", b"{}")})
+    with serve(plan, tls.server) as venue:
+        streams = BinanceSpotStreams(rest_url=f"https://localhost:{venue.port}")
+        assert streams.snapshots.most * 50 <= 0.8 * 6_000 and streams.snapshots.within_s == 60.0
+        streams.snapshots = streams.snapshots._replace(most=5)
+        with fetcher_of(tls, clock, streams) as fetcher:
+            keys = [("binance_spot", f"A{number}") for number in range(12)]
+            for key in keys:
+                fetcher.ask(key, "binance_spot", streams.snapshot(key[1]))
+            found = [key for key, _, _ in take(fetcher, 5)]
+            clock.pass_s(59.0)
+            assert fetcher.done() == [] and len(venue.requests) == 5
+            clock.pass_s(1.0)
+            found += [key for key, _, _ in take(fetcher, 5)]
+            clock.pass_s(60.0)
+            found += [key for key, _, _ in take(fetcher, 2)]
+            assert sorted(found) == sorted(keys)
+            assert len(venue.requests) == 12
+
+
 def test_a_venue_that_does_not_answer_holds_up_no_other_and_close_waits_for_nothing(tls):
     clock = Clock()
     before = threading.active_count()
