@@ -251,5 +251,6 @@ class CcxtBench(GatewayBench):
     """The same through ccxt, on an exchange of its own."""
 
     way = CcxtRig
+    _server: Exchange | None = None
     _names = iter(range(1, ACCOUNTS + 1))
     _spare: ClassVar[list[tuple[str, GatewayRig]]] = []
