@@ -310,7 +310,9 @@ class HandBot(HandFeed):
         window = known.pop("window")
         known["window"] = window[~np.isnan(window)]  # which is the word for a second without a move
         del execution["tail"]  # scratch of one check
-        memories = (self.feed.memory.feed._asdict(), self.shard.memory._asdict(), execution, known)
+        feed = self.feed.memory.feed._asdict()
+        way = feed.pop("way")._asdict()  # of the data, when it takes time
+        memories = (feed, way, self.shard.memory._asdict(), execution, known)
         for memory in (*memories, self.venue.memory.core._asdict()):
             for name, array in memory.items():
                 if array.dtype.kind == "f":

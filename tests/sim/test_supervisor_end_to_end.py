@@ -264,7 +264,7 @@ def test_a_strategy_without_a_number_trades_nothing_and_says_so(config, tmp_path
     options = ("--config", config, "--pace", "event", "--report", tmp_path / "report")
     result = run_command("start", *options, folder=tmp_path)  # a module of the current folder is found
     assert result.returncode == 0, result.stderr
-    assert "Mind: mine returned a score that is not a number (NaN) or infinite" in result.stdout
+    assert "Mind: mine returned a score that is no number from -1 to 1" in result.stdout
     session = json.loads((tmp_path / "report" / "session.json").read_text())
     assert session["rejects"]["DECISION_BAD_SCORE"] > 0 and session["orders"] == 0
 

@@ -334,7 +334,7 @@ def test_what_must_not_be_overlooked_is_said_last_and_on_the_page(session: sampl
             "opened on: BTCUSDT.",
             "decided on: ETHUSDT.",
         ]
-        words += ["no market on: BTCUSDT.", "(NaN) or infinite 3 times", "without a confirmed stop"]
+        words += ["no market on: BTCUSDT.", "no number from -1 to 1 3 times", "without a confirmed stop"]
         for word, warning in zip(words, report["warnings"], strict=True):
             assert word in warning
         assert ("Free-running at max" in report["warnings"][-1]) == free_running
