@@ -1,11 +1,14 @@
 """Wires the gateway to a real venue: its words, connections, log, and the key, which this process alone reads."""
 
+import logging
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -32,6 +35,8 @@ from bot4.shm.spsc_ring import consume, has_space, peek_order, push_order, ring_
 from bot4.shm.wires import Wires, private_wires
 from workers.breaker import breaker_of
 from workers.plan import Plan
+
+Check = Callable[[Mapping[str, Mapping[str, Any]]], str]  # of the markets that ccxt has found: why not these
 
 CONNECTIONS = 6
 ASK_S = 30.0  # for ccxt to be imported and to have found the markets
@@ -84,7 +89,8 @@ def ask_ccxt(
     ------
     SettingsError : it cannot, or its sizes are not those of the settings
     """
-    process = ccxt_process(venue, gateway, Keys("", ""), CcxtPrivate(CCXT_WORDS[venue], symbols, instruments))
+    private = CcxtPrivate(CCXT_WORDS[venue], symbols, instruments)
+    process = ccxt_process(venue, gateway, Keys("", ""), private, private.differs)
     try:
         end = time.monotonic() + ASK_S
         while not process.is_ready:
@@ -100,16 +106,24 @@ def ask_ccxt(
 
 
 def ccxt_process(
-    venue: str, gateway: Gateway, keys: Keys, private: CcxtPrivate, size: int = CONNECTIONS
+    venue: str, gateway: Gateway, keys: Keys, private: CcxtPrivate, check: Check, size: int = CONNECTIONS
 ) -> CcxtProcess:
-    """The process that asks through ccxt, not begun yet; `size` requests at a time."""
+    """The process that asks through ccxt, not begun yet; `size` requests at a time, `check` judges its markets."""
     told = {
         "venue": venue, "ccxt": gateway.ccxt, "rest_url": gateway.rest_url, "ws_url": gateway.ws_private_url,
         "ca_file": gateway.ca_file or "", "symbols": private.symbols,
         "api_key": keys.api_key, "api_secret": keys.api_secret,
     }  # fmt: skip
     command = [sys.executable, "-P", "-m", "workers.ccxt_venue", str(os.getpid())]
-    return CcxtProcess(command, told, size, private.differs)
+    return CcxtProcess(command, told, size, check)
+
+
+def _warn(private: CcxtPrivate, markets: Mapping[str, Mapping[str, Any]]) -> str:
+    """What has begun guards what it holds, and a kill takes back what it can, whatever sizes there are by now."""
+    why = private.differs(markets)
+    if why:
+        logging.getLogger("bot4").error("the venue's sizes are others by now", extra={"fields": {"why": why}})
+    return ""
 
 
 def connect(
@@ -126,7 +140,7 @@ def connect(
     keys = Keys(*read_key_file(str(gateway.key_file), f"venue.{venue}.key_file"))
     if gateway.ccxt is not None:
         words = CcxtPrivate(CCXT_WORDS[venue], symbols, instruments, whole)
-        process = ccxt_process(venue, gateway, keys, words)
+        process = ccxt_process(venue, gateway, keys, words, partial(_warn, words))
         return words, CcxtCaller(process), CcxtListener(process)
     context, rest_url = verified_context(Path(gateway.ca_file) if gateway.ca_file else None), str(gateway.rest_url)
     native: Private

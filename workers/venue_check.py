@@ -18,6 +18,7 @@ from workers.venues import DECODERS, streams_of, wanted_of
 
 ASK_S = 10.0
 TRADING = "trading"
+MOST_COINS = 6  # whose orders and trades are compared every five seconds within the gateway's share of the weight
 
 
 def check_connections(settings: Settings, symbols: Sequence[tuple[str, str]], gateways: Mapping[str, Gateway]) -> None:
@@ -91,6 +92,11 @@ def check_instruments(
 def _check_coins(settings: Settings, venue: str, traded: Sequence[Instrument]) -> None:
     """What is held of a coin has to be one instrument's alone, and nothing but its own trades may move it."""
     file = settings.path.with_name("instruments.toml")
+    if len(traded) > MOST_COINS:
+        raise SettingsError(
+            f"{file}: {len(traded)} instruments of {venue}: the venue's limit of requests is enough to watch over "
+            f"{MOST_COINS}; leave the others out"
+        )
     for one in traded:
         others = [other.symbol for other in traded if other is not one and one.base in (other.base, other.quote)]
         if others:

@@ -494,7 +494,7 @@ class LiveFeed:
             if request is not None and (not quoted or states[index]["silent"]):
                 continue  # its quotes are silent: a book without them would be stale again at once; or it goes on
             first = request is None and self.memory.owners[index] < 0
-            apart_ns = (FIRST_NS if first else ASK_NS) << min(self._tries[index], MOST_DOUBLINGS)
+            apart_ns = (FIRST_NS if first else ASK_NS) << min(max(self._tries[index] - 1, 0), MOST_DOUBLINGS)
             if now_ns - self._asked_ns[index] < apart_ns or not (members[:, index] == HEARS_BOOK).any():
                 continue
             if request is not None:

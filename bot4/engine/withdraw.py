@@ -32,7 +32,7 @@ from bot4.ports.venue import Done, Refused
 NS = 1_000_000_000
 ANSWER_S = 2.0
 TRIES = 2  # of what there is another way for
-APART_S = 0.1  # between two tries
+APART_S, APART_MOST_S = 0.1, 2.0  # between two tries
 SURE_S = 1.5  # between two lists that have to agree: a venue's copies may lag by a second
 NAP_S = 0.0005
 TELL_S = 3.0  # between two words about what is being done
@@ -113,11 +113,16 @@ class Withdrawal:
         else:
             found.positions = {row.instrument: row.lots for row in held}
             found.stops = sum(_protects(row) for row in rows)
-            found.left = [row.link or row.venue_id for row in rows if not _protects(row)]
+            found.left = [row.link or row.venue_id for row in rows if self._goes(row)]
             found.cancelled = len(self._seen - {row.venue_id for row in rows})
             found.proven = found.proven and not found.left and not (self._flatten and found.positions)
         found.seconds = self._now_s() - self._begun_s
         return found
+
+    def _goes(self, row: OrderRow) -> bool:
+        """Whether an order is to be taken back: no stop, and of a person's instruments none that waits for a price."""
+        is_a_persons = self._ours is not None and row.instrument >= self._ours
+        return not _protects(row) and not (is_a_persons and row.stop_ticks)
 
     # --- what is done ------------------------------------------------------------------------------------------------
 
@@ -141,7 +146,7 @@ class Withdrawal:
                 break  # otherwise each is taken back by its name
         none_yet = True
         while True:
-            rows = [row for row in self._open() if not _protects(row)]
+            rows = [row for row in self._open() if self._goes(row)]
             if rows:
                 none_yet = True
                 self._cancel(rows)
@@ -154,6 +159,7 @@ class Withdrawal:
 
     def _positions(self) -> None:
         """Close what is held; the stops of what is flat go, those of the others stay until it is."""
+        apart_s = APART_S
         while True:
             held = self._held()
             stops = [row for row in self._open() if self._ours is None or row.instrument < self._ours]
@@ -164,7 +170,8 @@ class Withdrawal:
                 if not stops:
                     return
                 self._cancel(stops)
-            self._nap(APART_S)
+            self._nap(apart_s)
+            apart_s = min(2 * apart_s, APART_MOST_S)
 
     def _close(self, held: PositionRow, guard: OrderRow | None) -> None:
         order = OrderIntent(
@@ -190,8 +197,7 @@ class Withdrawal:
             for token in [token for token in waiting if token in self._replies]:
                 call, _ = waiting.pop(token)
                 pause_s = self._private.pause_s(self._replies.pop(token))
-                if pause_s:
-                    self._nap(min(pause_s, 5.0))
+                self._pause(pause_s)
             while calls and self._caller.free():
                 _, call = calls.popitem()
                 waiting[self._send(call)] = (call, self._now_s())
@@ -234,8 +240,7 @@ class Withdrawal:
             self._nap(NAP_S)
         reply = self._replies.pop(token)
         pause_s = self._private.pause_s(reply)
-        if pause_s:
-            self._nap(min(pause_s, 5.0))
+        self._pause(pause_s)
         return self._private.judge(call, reply)
 
     def _send(self, call: Call) -> int:
@@ -247,6 +252,12 @@ class Withdrawal:
 
     def _look(self) -> None:
         self._replies.update(self._caller.turn())
+
+    def _pause(self, seconds: float) -> None:
+        """As long as the venue wants it: who asks sooner is shut out, and a session at this address with him."""
+        end_s = self._now_s() + seconds
+        while (left_s := end_s - self._now_s()) > 0:
+            self._nap(min(left_s, APART_S))
 
     def _nap(self, seconds: float) -> None:
         now_s = self._now_s()

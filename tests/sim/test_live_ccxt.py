@@ -15,6 +15,7 @@ from sim.test_live_trading import FILLS, REPOSITORY, filled, judged, refused, st
 from workers.session import StartOptions, prepare
 
 pytestmark = pytest.mark.compiled
+GONE = "GONEUSDT"
 WATCH = """import os, sys
 def _seen(event, of):
     if event == "import" and of[0].split(".")[0] in ("ccxt", "aiohttp"):
@@ -82,9 +83,19 @@ def test_what_a_session_through_ccxt_does_not_start_with(tmp_path, server):
         assert said in refused(config)
 
 
+def with_other_sizes(config):
+    """The settings name another tick than the venue's, and what the venue has no more."""
+    file = config.with_name("instruments.toml")
+    head, table = file.read_text().rsplit("[[instrument]]", 1)
+    assert BTC in table and 'tick_size = "0.1"' in table
+    other = table.replace(BTC, GONE)
+    file.write_text("[[instrument]]".join((head, table.replace('"0.1"', '"0.2"'), other)))
+
+
 def test_the_kill_program_takes_back_and_closes_through_ccxt(server, tmp_path):
     config = trading_settings(tmp_path, server.ready, ccxt=True)
     fill_up(server, 60)
+    with_other_sizes(config)
     code, said = kill(config)
     assert (code, said["latch"], said["proven"], said["left"]) == (0, "tripped", True, [])
     assert (said["cancelled"], said["stops"], said["positions"]) == (60, 1, {BTC: 20})

@@ -30,7 +30,7 @@ GAP_MS = 20  # on average
 DELAY_MS = 250  # of a whole book, and of a new connection
 PERIOD = 150  # messages between two cuts of a run: three seconds
 REST = 50  # messages at the end of a tape: without any behind the last cut no book is whole again
-HEALED_S = 2.5  # a book that breaks within a second of its request is asked for two seconds after it
+HEALED_S = 2.0
 _NUMBER = re.compile(rb'"sequence_num":[0-9]+')
 
 

@@ -22,7 +22,7 @@ class BinanceSpotStreams:
     max_topics = 200  # the venue takes 1024; the address of 200 stays below 8 KB, which every proxy passes
     depth = 0
     attempts = Attempts(300, 300.0)
-    snapshots: Attempts | None = Attempts(96, 60.0)  # four fifths of the weight: 50 of 6000 each, futures 20 of 2400
+    snapshots: Attempts | None = Attempts(48, 60.0)  # 50 of the 6000 weight each; the rest is the gateway's
     texts_per_s = 5
     lifetime_s = DAY_S
     heartbeat: Heartbeat | None = None
@@ -78,6 +78,7 @@ class BinanceUsdmStreams(BinanceSpotStreams):
     """USD-M futures: best quote, trades, diffs as they happen, and the mark price every second."""
 
     venue = "binance_usdm"
+    snapshots = Attempts(96, 60.0)  # 20 of the 2400 weight each, a fifth is left
     texts_per_s = 10
 
     _suffixes = ("@bookTicker", "@trade", "@depth@0ms", "@markPrice@1s")

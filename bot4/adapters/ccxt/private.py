@@ -67,6 +67,8 @@ from bot4.ports.gateway_values import UNREADABLE, exact_e8, fee_ppm, millisecond
 from bot4.ports.venue import Done, Refused, Unknown
 
 _PAUSE_S = 1.0
+_BAN_S = 600.0  # of an address that has been shut out, where the venue does not say for how long
+ALL_TRADES = 4  # requests that ccxt makes of the question for all trades
 
 # by the names of `words`
 _CODES = {
@@ -238,7 +240,8 @@ class CcxtPrivate:
 
     def ask_trades(self, since_ms: int, until_ms: int, link: str, cursor: str) -> Call:
         """See ports/gateway.py."""
-        return self._call(CALL_QUERY, "trades", since_ms=since_ms, until_ms=until_ms, link=link, cursor=cursor)
+        call = self._call(CALL_QUERY, "trades", since_ms=since_ms, until_ms=until_ms, link=link, cursor=cursor)
+        return call if link or cursor else call._replace(weight=ALL_TRADES)
 
     def ask_positions(self) -> Call:
         """See ports/gateway.py."""
@@ -421,6 +424,8 @@ class CcxtPrivate:
         said = reply.head.get("retry-after", "")
         if said.isdecimal() and len(said) < 10 and reply.status in (403, 418, 429):
             return float(said)
+        if reply.status in (403, 418):
+            return _BAN_S
         return _PAUSE_S if any(b'"%s"' % name.encode() in reply.body[:400] for name in _BUSY) else 0.0
 
     # --- stream ---

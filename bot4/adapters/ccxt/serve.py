@@ -128,12 +128,13 @@ class Venue:
     def __init__(self, told: Mapping[str, Any], exchange: Any) -> None:
         self.exchange, self.words = exchange, WORDS[told["venue"]]
         self._secrets = [told[name] for name in ("api_key", "api_secret") if told[name]]
-        self._markets = {symbol: self._market(symbol) for symbol in told["symbols"]}
+        found = ((symbol, self._market(symbol)) for symbol in told["symbols"])
+        self._markets = {symbol: market for symbol, market in found if market is not None}
 
     def _market(self, symbol: str) -> Any:
-        """The one of that name and kind, by the venue's own id; KeyError: there is none."""
+        """The one of that name and kind, by the venue's own id; None: there is none."""
         kind = self.words.kind
-        return next(one for one in self.exchange.markets_by_id.get(symbol, ()) if one[kind])
+        return next((one for one in self.exchange.markets_by_id.get(symbol, ()) if one[kind]), None)
 
     def markets(self) -> dict[str, dict[str, Any]]:
         """What has to be that of the settings."""
@@ -275,6 +276,8 @@ class Venue:
 
     def _unified(self, symbol: str) -> str:
         market = self._markets.get(symbol) or self._market(symbol)
+        if market is None:
+            raise KeyError(f"ccxt knows no {self.words.kind} market {symbol}")
         return str(market["symbol"])
 
     def _own(self, unified: Any) -> str:
@@ -421,7 +424,7 @@ class Server:
         first: list[Any] = []
         try:
             while True:
-                rows = [read(row) for row in await watch()]
+                rows = [read(row) for row in await watch() if self._venue.words.is_ours(row["info"])]
                 first = first or list(self._venue.exchange.clients.values())
                 self._say({"stream": number, "body": {"what": what, "rows": rows}})
                 if any(one not in self._venue.exchange.clients.values() for one in first):

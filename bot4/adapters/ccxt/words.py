@@ -51,6 +51,11 @@ class BybitLinear:
     trades_page = 100
 
     @staticmethod
+    def is_ours(row: Mapping[str, Any]) -> bool:
+        """Whether a row of the private stream is of these contracts: it tells of all that the account has."""
+        return row.get("category", "linear") == "linear"
+
+    @staticmethod
     def named(link: str) -> dict[str, Any]:
         """Parameters that name an order by the client's id."""
         return {"orderLinkId": link}

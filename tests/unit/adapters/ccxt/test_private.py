@@ -165,3 +165,12 @@ def test_a_pause_is_as_long_as_the_venue_says(private):
     assert private.pause_s(Reply(429, {"retry-after": "7"}, body)) == 7.0
     assert private.pause_s(Reply(200, {}, body)) == 1.0
     assert private.pause_s(Reply(200, {}, b'{"done":""}')) == 0.0
+    assert (
+        private.pause_s(Reply(403, {}, body)) == 600.0
+        and private.pause_s(Reply(403, {"retry-after": "9"}, body)) == 9.0
+    )
+
+
+def test_the_stream_tells_of_other_markets_too():
+    assert BybitLinear.is_ours({"category": "linear"}) and BybitLinear.is_ours({})
+    assert not BybitLinear.is_ours({"category": "spot"}) and not BybitLinear.is_ours({"category": "inverse"})
