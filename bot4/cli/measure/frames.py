@@ -84,6 +84,13 @@ def stream_of(kind: str, n: int) -> Stream:
     return Stream(bodies, b"".join(map(frame, bodies)), json.dumps(snapshot).encode())
 
 
+def first_diff() -> bytes:
+    """The frame of a change that the snapshot holds already: only with one that waits does it begin a book."""
+    best = [[_price(_START // 2), "1.00000000"]]
+    data = {"e": "depthUpdate", "E": _FIRST_MS, "s": SYMBOL, "U": _FIRST_ID, "u": _FIRST_ID, "b": best, "a": []}
+    return frame(_body("depth@100ms", data))
+
+
 def instruments() -> np.ndarray:
     """INSTRUMENT[1] of the streams' symbol."""
     table = np.zeros(1, INSTRUMENT)

@@ -21,7 +21,7 @@ from bot4.adapters.binance.parse import BinanceSpot
 from bot4.adapters.binance.streams import BinanceSpotStreams
 from bot4.cli.measure.beside import find, work
 from bot4.cli.measure.beside import left_out as peers_left_out
-from bot4.cli.measure.frames import SYMBOL, VENUE, Stream, instruments, session, stream_of
+from bot4.cli.measure.frames import SYMBOL, VENUE, Stream, first_diff, instruments, session, stream_of
 from bot4.cli.measure.harness import Case, Samples
 from bot4.engine.feed_live import HEARS_BOOK, LiveMemory, take_body
 from bot4.engine.live import LiveFeed, load_step
@@ -93,6 +93,11 @@ def feed_of(wires: Wires) -> LiveFeed:
 
 def begin(memory: LiveMemory, wires: Wires, snapshot: bytes) -> None:
     """The book's snapshot, so that every diff behind it counts."""
+    text, row = np.frombuffer(first_diff(), np.uint8), memory.connections[0]
+    memory.buffers[0, : len(text)] = text
+    row["filled"] = len(text)
+    load_step([VENUE])(memory, wires, instruments(), session(), np.int64(0), _TS_NS, np.int64(1))
+    row["at"] = row["filled"] = 0
     body = np.frombuffer(snapshot + b"\n", np.uint8).copy()
     take_body(memory, wires, instruments(), session(), np.int64(0), body, np.int64(len(snapshot)), _TS_NS)
 
