@@ -31,5 +31,5 @@ class CcxtRig(GatewayRig):
             ccxt="bybit",
         )  # fmt: skip
         private = CcxtPrivate(BybitLinear, [BTC], instruments)
-        self.process = ccxt_process("bybit_linear", gateway, keys, private, self.connections)
+        self.process = ccxt_process("bybit_linear", gateway, keys, private, private.differs, self.connections)
         return private, CcxtCaller(self.process), CcxtListener(self.process)

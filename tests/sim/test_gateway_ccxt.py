@@ -186,7 +186,8 @@ class _Elsewhere(BaseHTTPRequestHandler):
 def why_not(ready):
     """Why ccxt's process does not come up there."""
     gateway = Gateway(rest_url=ready["rest"], ws_private_url=ready["rest"], ca_file=ready["ca"], ccxt="bybit")
-    process = ccxt_process("bybit_linear", gateway, Keys("", ""), CcxtPrivate(BybitLinear, [BTC], instrument_row()))
+    private = CcxtPrivate(BybitLinear, [BTC], instrument_row())
+    process = ccxt_process("bybit_linear", gateway, Keys("", ""), private, private.differs)
     try:
         wait_for(lambda: process.turn() or process.trouble)
         return process.trouble
