@@ -1157,7 +1157,7 @@ class GatewayAgent:
         """The same with the client's ids, where the venue lists trades by its own; None: it has not said one."""
         named = []
         for row in rows:
-            if isinstance(row, TradeRow) and not row.link:
+            if isinstance(row, TradeRow) and not row.link and row.venue_id:  # else a stranger's
                 number = number_of(row.venue_id)
                 if number not in self._names and row.time_ms < self._start_ms:
                     continue  # of another session
