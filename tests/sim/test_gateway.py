@@ -152,6 +152,18 @@ def test_an_end_waits_for_the_fills_that_it_speaks_of(tmp_path, calm, way):
         assert rig.kinds(sold) == ["ack", "fill", "expired"] and rig.lots() == 0
 
 
+def test_a_persons_trade_is_told_as_none_of_our_orders(tmp_path, calm, way):
+    """It bears no id of ours, and the venue's answer to a question without an id is its latest order, which is."""
+    with way(tmp_path, calm).ready() as rig:
+        calm.fault(kind="event_drop", stream="execution")
+        calm.be("main")
+        calm.done("POST", "order/create", category="linear", symbol=BTC, side="Buy", qty="0.003", orderType="Market")
+        ours = [rig.place(1, lots) for lots in (4, 5)]
+        rig.until(lambda: all(ended(rig, one) for one in ours) and rig.lots() == 12)
+        for one, lots in zip(ours, (4, 5), strict=True):
+            assert sum(int(r["qty_lots"]) for r in rig.of(one) if r["kind"] == e.REPORT_FILL) == lots
+
+
 def ambiguous(folder, exchange, count, seed, way=GatewayRig, **more):
     """Orders of which half have no clear answer: what is told of each is what the ledger says of it."""
     dice = random.Random(seed)
