@@ -137,6 +137,7 @@ def test_a_coin_belongs_to_one_instrument_and_moves_by_its_trades_alone(tmp_path
     for traded, expected in (
         ([bitcoin, coin("BTCUSDC", "BTC", "USDC")], "BTC is a coin of BTCUSDC too"),
         ([ether, coin("SOLETH", "SOL", "ETH")], "ETH is a coin of SOLETH too"),
+        ([coin(f"{name}USDT", name, "USDT") for name in "ABCDEFG"], "7 instruments of binance_spot"),
         ([coin("BNBUSDT", "BNB", "USDT")], "fees are taken of it"),
         ([coin("USDTBTC", "BTC", "USDT")], "it is no BTCUSDT"),
     ):  # fmt: skip
