@@ -118,9 +118,9 @@ def ccxt_process(
     return CcxtProcess(command, told, size, check)
 
 
-def _warn(private: CcxtPrivate, markets: Mapping[str, Mapping[str, Any]]) -> str:
-    """What has begun guards what it holds, and a kill takes back what it can, whatever sizes there are by now."""
-    why = private.differs(markets)
+def _told(private: CcxtPrivate, whole: bool, markets: Mapping[str, Mapping[str, Any]]) -> str:
+    """What has begun guards what it holds, and a kill takes back all that there is, whatever sizes there are by now."""
+    why = "" if whole else private.differs(markets)
     if why:
         logging.getLogger("bot4").error("the venue's sizes are others by now", extra={"fields": {"why": why}})
     return ""
@@ -140,7 +140,7 @@ def connect(
     keys = Keys(*read_key_file(str(gateway.key_file), f"venue.{venue}.key_file"))
     if gateway.ccxt is not None:
         words = CcxtPrivate(CCXT_WORDS[venue], symbols, instruments, whole)
-        process = ccxt_process(venue, gateway, keys, words, partial(_warn, words))
+        process = ccxt_process(venue, gateway, keys, words, partial(_told, words, whole))
         return words, CcxtCaller(process), CcxtListener(process)
     context, rest_url = verified_context(Path(gateway.ca_file) if gateway.ca_file else None), str(gateway.rest_url)
     native: Private
