@@ -206,7 +206,10 @@ class Private(Protocol):
         ...
 
     def guard(self, is_armed: bool) -> str:
-        """Said on the private stream: whether the venue is to watch it. `read` answers "guard"."""
+        """Said on the private stream: whether the venue is to watch it. `read` answers "guard".
+
+        Not asked of a venue whose `set_guard` is None.
+        """
         ...
 
     def ask_time(self) -> Call:

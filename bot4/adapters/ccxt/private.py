@@ -260,8 +260,8 @@ class CcxtPrivate:
         return None
 
     def guard(self, is_armed: bool) -> str:
-        """See ports/gateway.py. Never said: there is none."""
-        raise NotImplementedError("no venue has a dead-man's switch through ccxt")
+        """See ports/gateway.py."""
+        raise AssertionError("the venue has no dead-man's switch through ccxt")
 
     def ask_time(self) -> Call:
         """See ports/gateway.py."""
