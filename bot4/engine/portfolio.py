@@ -62,8 +62,7 @@ ACCOUNT = np.dtype(
         ("unknown", "i8"),
         ("asking", "i8"),  # 1 until the last answer to this start's questions is in
         ("breaker_open_until_ns", "i8"),
-        ("breaker_window_start_ns", "i8"),
-        ("breaker_count", "i8"),
+        ("breaker_count", "i8"),  # failures of the venue since it last opened
         ("breaker_trips", "i8"),  # openings since the venue last worked; 0: closed
         ("breaker_probe_until_ns", "i8"),  # half-open: an order that tries the venue is under way, no other before
         ("killed", "i8"),

@@ -121,7 +121,7 @@ def mark_position(x, instruments, instrument):
 
 @kernel
 def note_failure(x, limits):
-    """Count a failure of the venue; enough of them within the window open the breaker.
+    """Count a failure of the venue; enough of them within any window open the breaker.
 
     Afterwards it is half-open: one order at a time tries the venue. If that fails too, the breaker opens at once and
     for twice as long, BACK_OFF times at most; a word of the venue for an opening order closes it.
@@ -132,12 +132,13 @@ def note_failure(x, limits):
     """
     account = x.account[0]
     now = account["now_ns"]
-    if now - account["breaker_window_start_ns"] > limits[0]["breaker_window_ns"]:
-        account["breaker_window_start_ns"] = now
-        account["breaker_count"] = 0
-    account["breaker_count"] += 1
+    count = account["breaker_count"] + 1
+    account["breaker_count"] = count
+    x.failed_ns[count % len(x.failed_ns)] = now
     half_open = account["breaker_trips"] > 0 and now >= account["breaker_open_until_ns"]
-    if half_open or account["breaker_count"] >= limits[0]["breaker_failures"]:
+    first = count - limits[0]["breaker_failures"] + 1  # of as many as open it, up to this one
+    enough = first > 0 and now - x.failed_ns[first % len(x.failed_ns)] <= limits[0]["breaker_window_ns"]
+    if half_open or enough:
         if half_open or account["breaker_trips"] == 0:
             account["breaker_trips"] += 1
         doubled = min(account["breaker_trips"] - 1, BACK_OFF)

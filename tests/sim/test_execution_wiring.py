@@ -357,6 +357,25 @@ def test_a_breaker_that_is_half_open_lets_one_order_at_a_time_try_the_venue(tmp_
     assert all(refused_by_the_venue(rig, at + 10 + 2 * number) for number in range(3)), "counted anew"
 
 
+@pytest.mark.parametrize(
+    ("at_ms", "opens"),
+    [((1, 900, 1050, 1100), True), ((1, 600, 1200, 1800), False), ((1, 500, 1001), True), ((1, 500, 1002), False)],
+)
+def test_the_breakers_window_ends_with_each_failure_and_has_no_edge(tmp_path, at_ms, opens):
+    """Three within any second, wherever it begins; failures around the end of a second that the first began count."""
+    rig = Rig(tmp_path, limit_changes={"breaker_failures": 3, "breaker_window_ns": SECOND})
+    rig.open_market()
+    for number, at in enumerate(at_ms, 1):
+        if number == len(at_ms):
+            rig.start()  # what was counted before a restart counts after it
+            (asked,) = rig.requests()
+            rig.event((at - 1) * MS, REPORT_QUERY_END, asked, event_seq=0)
+            rig.whole(at * MS - 3)
+            rig.run()
+        assert refused_by_the_venue(rig, at * MS)
+        assert (state_of(row_of(rig.wires, "venue"))[0] == "open") == (opens and number == len(at_ms))
+
+
 # --- protection ------------------------------------------------------------------------------------------------------
 
 

@@ -254,7 +254,8 @@ class RefExecution:
         self.day_begun = self.day > 0
         self.next_grid = self.next_sample = self.sampled = 0
         self.deadlines: list[int] = []
-        self.breaker_until = self.breaker_since = self.failures = 0
+        self.breaker_until = 0
+        self.failed: list[int] = []  # when the venue failed, since the breaker last opened
         self.trips = self.probe_until = 0
         self.streak, self.streak_until = session["streak"], session["streak_until_ns"]
         self.day_shut_until = session["day_shut_until_ns"]
@@ -1117,15 +1118,14 @@ class RefExecution:
             self.trips, self.next_grid = 0, 0
 
     def on_failure(self) -> None:
-        """Enough failures of the venue within the window, and it is left alone for a while."""
-        if self.now - self.breaker_since > self.limits["breaker_window_ns"]:
-            self.breaker_since, self.failures = self.now, 0
-        self.failures += 1
+        """Enough failures of the venue within a window, wherever it begins, and it is left alone for a while."""
+        self.failed.append(self.now)
+        lately = sum(self.now - at <= self.limits["breaker_window_ns"] for at in self.failed)
         half_open = self.trips > 0 and self.now >= self.breaker_until
-        if half_open or self.failures >= self.limits["breaker_failures"]:
+        if half_open or lately >= self.limits["breaker_failures"]:
             self.trips = self.trips + 1 if half_open else max(self.trips, 1)
             self.breaker_until = self.now + self.limits["breaker_open_ns"] * 2 ** min(self.trips - 1, 5)
-            self.failures = 0
+            self.failed = []
             self.next_grid = 0  # the shards hear of it at once
 
     # --- to journal and shards ---------------------------------------------------------------------------------------
