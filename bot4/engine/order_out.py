@@ -30,6 +30,7 @@ from bot4.engine.order_state import (
     ILLEGAL,
     OVERLAY_CANCEL,
     OVERLAY_REPLACE,
+    OVERLAY_TRIGGERED,
     OVERLAY_UNKNOWN,
     is_open,
     transition,
@@ -110,6 +111,7 @@ def fill_row(x, row, intent):
     order["side"] = np.int64(intent["side"])
     order["leg"] = np.int64(intent["leg"])
     order["type"] = np.int64(intent["type"])
+    order["tif"] = np.int64(intent["tif"])
     order["flags"] = np.int64(intent["flags"])
     order["qty_lots"] = intent["qty_lots"]
     order["price_ticks"] = intent["price_ticks"]
@@ -290,7 +292,8 @@ def query_order(x, wires, session, row):
 def question_silent_orders(x, wires, session):
     """Orders about which the venue owes a word for IN_FLIGHT_NS become UNKNOWN; it is asked until it answers.
 
-    It owes one for whatever was sent: the order, a cancel, an amend, the last question. A resting order awaits nothing.
+    It owes one for whatever was sent: the order, a cancel, an amend, the last question; and for what is over at once,
+    an end: a close that was acknowledged may have filled without a word. A resting order awaits nothing.
 
     Notes
     -----
@@ -303,6 +306,7 @@ def question_silent_orders(x, wires, session):
         if order["base"] != BASE_FREE and order["overlay"] & OVERLAY_UNKNOWN and is_open(order):
             account["unknown"] += 1
         awaited = order["base"] == BASE_SENT or order["overlay"] & (OVERLAY_UNKNOWN | OVERLAY_CANCEL | OVERLAY_REPLACE)
+        awaited = awaited or order["tif"] == TIF_IOC or order["overlay"] & OVERLAY_TRIGGERED
         if order["base"] == BASE_FREE or not awaited or now - order["sent_ns"] < IN_FLIGHT_NS:
             continue
         if not has_space(wires.requests, 1) or journal_room(x.header) < 1:

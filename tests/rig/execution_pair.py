@@ -322,6 +322,7 @@ class ExecutionPair:
             **{name: order.intent[name] for name in ORDER_FIELDS if name in order.intent},
             "venue_order_id": order.venue_id,
             "qty_lots": order.qty,
+            "tif": order.intent["tif"],
             "stop_ticks": order.stop,
             "cum_lots": order.cum,
             "base": BASES[order.base],

@@ -56,6 +56,7 @@ from bot4.model.enums import (
     SIDE_BUY,
     SIDE_SELL,
     TIF_GTC,
+    TIF_IOC,
     TYPE_MARKET,
     TYPE_STOP_MARKET,
     VENUE_DUPLICATE_ID,
@@ -463,6 +464,65 @@ def test_a_close_of_which_nothing_is_said_is_followed_by_another_within_bounds(r
     rig.run()
     assert rig.position["lots"] == 0
     assert rig.wires.gauges[1, GAUGE_EXEC_NAKED_NS_MAX] > 9 * SECOND
+
+
+def questions(rig):
+    return [request for request in rig.requests() if request["action"] == ACTION_QUERY_ORDER]
+
+
+@pytest.mark.parametrize("answer", [REPORT_EXPIRED, REPORT_ACK, REPORT_FILL])
+def test_a_close_that_the_venue_acknowledged_and_never_ended_is_asked_about(rig, answer):
+    """What takes has an end. If it is found ended another one may go, while it works none does."""
+
+    def until(*ms):
+        found = []
+        for at in range(*ms, 100):
+            rig.quote(at * MS)
+            rig.run()
+            found += rig.requests()
+        of_close = [one for one in found if one["id_lo"] == close["id_lo"]]
+        return of_close, [one for one in found if one["leg"] == LEG_FLATTEN and one["action"] == ACTION_PLACE]
+
+    _, (stop,) = rig.enter()
+    rig.event(5 * MS, REPORT_REJECT, stop, code=VENUE_FILTER)
+    rig.run()
+    (close,) = rig.requests()
+    assert close["leg"] == LEG_FLATTEN
+    rig.ack(6 * MS, close)
+    assert until(100, 2_000) == ([], []), "it has time"
+    (question,), closes = until(2_000, 4_000)
+    assert question["action"] == ACTION_QUERY_ORDER and not closes
+    (question,), closes = until(4_000, 6_000)
+    assert question["action"] == ACTION_QUERY_ORDER and not closes, "until it is answered, and never sent again"
+    assert rig.agent.memory.account[0]["alarms"] >= 2
+    if answer == REPORT_FILL:
+        rig.fill(6_001 * MS, close, price=BID)
+        rig.run()
+        assert rig.position["lots"] == 0
+        return
+    rig.event(6_001 * MS, REPORT_ORDER, question, status=answer, qty_lots=1_000, event_seq=0)
+    asked, closes = until(6_100, 9_000)
+    assert (len(asked) > 0, len(closes) > 0) == (answer == REPORT_ACK, answer == REPORT_EXPIRED)
+
+
+def test_a_stop_that_went_off_and_an_entry_that_takes_are_asked_about_and_what_rests_is_not(rig):
+    """Nobody says what became of them."""
+    _, (stop,) = rig.enter()
+    rig.ack(5 * MS, stop)
+    for tif in (TIF_GTC, TIF_IOC):
+        rig.intent((6 + tif) * MS, qty_lots=100, tif=tif, price_ticks=BID)
+    rig.run()
+    resting, taking = rig.requests()
+    rig.ack(10 * MS, resting)
+    rig.ack(10 * MS, taking)
+    rig.quote(2_300 * MS)
+    rig.run()
+    assert [one["id_lo"] for one in questions(rig)] == [taking["id_lo"]]
+    rig.event(2_301 * MS, REPORT_ORDER, taking, status=REPORT_EXPIRED, qty_lots=100, event_seq=0)
+    rig.event(2_302 * MS, REPORT_TRIGGERED, stop)
+    rig.quote(2_500 * MS)
+    rig.run()
+    assert [one["id_lo"] for one in questions(rig)] == [stop["id_lo"]]
 
 
 @pytest.mark.parametrize("side", [SIDE_BUY, SIDE_SELL], ids=["the same side, asked about", "the other side, at once"])

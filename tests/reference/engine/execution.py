@@ -168,8 +168,9 @@ class Order(RefOrder):
 
     @property
     def owed_a_word(self) -> bool:
-        """The venue has not answered the order itself, a cancel, an amend or a question."""
-        return self.base == "sent" or bool(self.over & {"unknown", "cancel", "replace"})
+        """The venue has not answered the order itself, a cancel, an amend or a question, or has not ended what takes."""
+        takes = self.intent["tif"] == IOC or "triggered" in self.over
+        return self.base == "sent" or takes or bool(self.over & {"unknown", "cancel", "replace"})
 
     @property
     def of_a_shard(self) -> bool:
