@@ -38,7 +38,7 @@ CHECKS = (
         "RISK_POSITION",
         "the order is refused",
         f"{WIRING}::test_pending_orders_count_towards_the_position",
-        "risk_position_unchecked risk_turn_within_the_limit",
+        "risk_position_unchecked risk_turn_within_the_limit execution_told_order_of_trades_believed",
     ),
     Check(
         "gross_bps",

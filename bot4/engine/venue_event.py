@@ -192,6 +192,51 @@ def _release_exit(view, order, lots):
 
 
 @inlined
+def _reducing_leaves(x, instrument, side):
+    """Lots of a side that orders which only reduce, stops and closes among them, may still fill."""
+    lots = np.int64(0)
+    for row in range(len(x.orders)):
+        order = x.orders[row]
+        if order["base"] != BASE_FREE and order["instrument"] == instrument and order["side"] == side:
+            if is_reducing(order):
+                lots += _leaves(order)
+    return lots
+
+
+@inlined
+def _set_doubt(view, position, side, lots):
+    """So many lots of a side may have opened: they count with what may, as if no exit made up for them."""
+    if side > 0:
+        view["exit_buy_lots"] += position["doubt_buy_lots"] - lots
+        position["doubt_buy_lots"] = lots
+    else:
+        view["exit_sell_lots"] += position["doubt_sell_lots"] - lots
+        position["doubt_sell_lots"] = lots
+
+
+@kernel
+def _note_sequence(x, row, instrument, side, was, lots):
+    """A fill took its part off a position of `was` lots. It may be told before one that was there first.
+
+    What opens has then opened all of it, and what only reduces has closed: so as long as an order that only reduces
+    that side has no end, what others take off the position is in doubt. Its own fill takes away as much of the doubt as
+    it leads beyond zero.
+
+    Notes
+    -----
+    Complexity: O(rows) where a position is reduced by what may open. Twin: tests/reference/engine/execution.py
+    """
+    position = x.positions[instrument]
+    doubt = position["doubt_buy_lots"] if side > 0 else position["doubt_sell_lots"]
+    closed = min(lots, max(-was * side, np.int64(0)))
+    if row >= 0 and is_reducing(x.orders[row]):
+        _set_doubt(x.views[instrument], position, side, max(doubt - (lots - closed), np.int64(0)))
+    elif closed > 0:
+        most = _reducing_leaves(x, instrument, side)
+        _set_doubt(x.views[instrument], position, side, min(doubt + closed, most))
+
+
+@inlined
 def _note_size(x, order, leaves):
     """A shard's order had that much left, and the venue gave it another size: the views hold what may still fill."""
     if order["leg"] <= LEG_EXIT:
@@ -286,6 +331,7 @@ def _apply_fill(x, wires, instruments, limits, session, row):
             position["stop_ticks"] = order["stop_ticks"]
             position["trail_ticks"] = order["trail_ticks"]
             position["even_ticks"] = order["even_ticks"]
+    _note_sequence(x, row, instrument, side, was, event["qty_lots"])
     grown = abs(position["lots"]) > abs(was) or (position["lots"] > 0) != (was > 0)
     if position["lots"] != 0 and grown and position["naked_since_ns"] == 0:
         own = event["ts_ns"] - session[0]["report_latency_ns"]
@@ -316,6 +362,10 @@ def end_order(x, instruments, row):
     if position["flatten_row"] == row:
         position["flatten_row"] = -1
     release_row(x, row)
+    side = order["side"]
+    doubt = position["doubt_buy_lots"] if side > 0 else position["doubt_sell_lots"]
+    if doubt > 0 and is_reducing(order):
+        _set_doubt(x.views[instrument], position, side, min(doubt, _reducing_leaves(x, instrument, side)))
 
 
 @kernel

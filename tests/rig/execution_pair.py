@@ -312,7 +312,7 @@ class ExecutionPair:
             of.lots, of.cost, of.realised, of.fees, of.funding, of.worth, of.bid, of.ask, of.quote_ns, of.whole,
             of.last_event_no, of.last_trade, of.own_orders, of.stop_ticks, of.trail_ticks, of.even_ticks,
             of.stop.row if of.stop else -1, of.close.row if of.close else -1, of.naked_since, of.trip,
-            int(of.trip_lost), of.retry, of.wait_ns, of.wait_until,
+            int(of.trip_lost), of.retry, of.doubt[1], of.doubt[-1], of.wait_ns, of.wait_until,
         )  # fmt: skip
 
     def order(self, row) -> tuple:
@@ -322,7 +322,6 @@ class ExecutionPair:
             **{name: order.intent[name] for name in ORDER_FIELDS if name in order.intent},
             "venue_order_id": order.venue_id,
             "qty_lots": order.qty,
-            "tif": order.intent["tif"],
             "stop_ticks": order.stop,
             "cum_lots": order.cum,
             "base": BASES[order.base],

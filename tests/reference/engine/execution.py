@@ -168,7 +168,7 @@ class Order(RefOrder):
 
     @property
     def owed_a_word(self) -> bool:
-        """The venue has not answered the order itself, a cancel, an amend or a question, or has not ended what takes."""
+        """The venue has not answered the order, a cancel, an amend or a question, or has not ended what takes."""
         takes = self.intent["tif"] == IOC or "triggered" in self.over
         return self.base == "sent" or takes or bool(self.over & {"unknown", "cancel", "replace"})
 
@@ -188,6 +188,7 @@ class Holding(RefPosition):
         self.bid = self.ask = self.quote_ns = self.whole = 0
         self.last_event_no = self.last_trade = self.own_orders = 0
         self.stop_ticks = self.naked_since = self.retry = 0
+        self.doubt = {1: 0, -1: 0}  # lots that may have opened, by side, if fills were told in another order
         self.nothing_found: list[int] = []  # when closes were refused for want of anything to reduce, in a row
         self.trail_ticks = self.even_ticks = 0
         self.stop: Order | None = None
@@ -319,6 +320,11 @@ class RefExecution:
         orders = self.working(instrument)
         return sum(order.leaves for order in orders if order.side == side and reducing(order.intent))
 
+    def could_reduce(self, instrument: int, side: int) -> int:
+        """Lots of all orders of a side that may only reduce, whoever placed them."""
+        orders = [order for order in self.orders.values() if (order.instrument, order.side) == (instrument, side)]
+        return sum(order.leaves for order in orders if reducing(order.intent))
+
     def own_prices(self, instrument: int, side: int) -> list[int]:
         """Of limit orders of that side that are open."""
         orders = self.working(instrument)
@@ -332,8 +338,8 @@ class RefExecution:
         """What each instrument holds, what is pending, and its price."""
         return [
             {
-                "lots": holding.lots, "buys": self.pending(index, 1) - self.leaving(index, 1),
-                "sells": self.pending(index, -1) - self.leaving(index, -1),
+                "lots": holding.lots, "buys": self.pending(index, 1) - self.leaving(index, 1) + holding.doubt[1],
+                "sells": self.pending(index, -1) - self.leaving(index, -1) + holding.doubt[-1],
                 "twice_mid": holding.bid + holding.ask if holding.bid > 0 else 0, **self.instruments[index],
                 "cost": holding.cost, "worth": holding.worth, "live": self.is_live(holding),
             }
@@ -350,8 +356,8 @@ class RefExecution:
             "position_lots": holding.lots,
             "pending_buy_lots": self.pending(instrument, 1),
             "pending_sell_lots": self.pending(instrument, -1),
-            "exit_buy_lots": self.leaving(instrument, 1),
-            "exit_sell_lots": self.leaving(instrument, -1),
+            "exit_buy_lots": self.leaving(instrument, 1) - holding.doubt[1],
+            "exit_sell_lots": self.leaving(instrument, -1) - holding.doubt[-1],
             "own_bid_ticks": max(self.own_prices(instrument, 1), default=0),
             "own_ask_ticks": min(self.own_prices(instrument, -1), default=0),
             "open_orders": len(self.working(instrument)),
@@ -1075,6 +1081,11 @@ class RefExecution:
             if order.leg == ENTRY and order.stop > 0 and opens:
                 holding.stop_ticks = order.stop
                 holding.trail_ticks, holding.even_ticks = order.intent["trail_ticks"], order.intent["even_ticks"]
+        closed = min(lots, abs(was)) if was * side < 0 else 0
+        if order is not None and reducing(order.intent):
+            holding.doubt[side] = max(0, holding.doubt[side] - (lots - closed))
+        elif closed:
+            holding.doubt[side] = min(holding.doubt[side] + closed, self.could_reduce(index, side))
         if holding.lots and (abs(holding.lots) > abs(was) or holding.lots * was < 0) and not holding.naked_since:
             times = [event["ts_ns"] - self.session["report_latency_ns"]]
             if event["event_seq"] and event["t_venue_ns"] > 0:
@@ -1112,6 +1123,9 @@ class RefExecution:
             holding.close = None if holding.close is order else holding.close
         del self.orders[order.row]
         self.free.append(order.row)
+        if reducing(order.intent):
+            doubt = self.holdings[order.instrument].doubt
+            doubt[order.side] = min(doubt[order.side], self.could_reduce(order.instrument, order.side))
 
     def on_success(self, order: Order) -> None:
         """A word of the venue for an entry closes what was half-open."""
