@@ -152,6 +152,29 @@ def test_an_end_waits_for_the_fills_that_it_speaks_of(tmp_path, calm, way):
         assert rig.kinds(sold) == ["ack", "fill", "expired"] and rig.lots() == 0
 
 
+CROSSES = {GatewayRig: 300, CcxtRig: 30}
+
+
+def test_two_strategies_that_cross_on_purpose_never_trade_with_each_other(tmp_path, calm, way):
+    """Each order meets the resting one of the other side: the venue ends that, and execution is told so, once."""
+    with way(tmp_path, calm).ready() as rig:
+        crossing = []
+        for number in range(CROSSES[way] + 1):
+            crossing.append(rig.place(-1 if number % 2 else 1, 1 + number % 3, price=600_000))
+            rig.until(lambda: rig.of(crossing[-1]) and ended(rig, *crossing[-2:-1]))
+        assert all(rig.kinds(one) == ["ack", "expired"] for one in crossing[:-1])
+        assert {rig.code(one) for one in crossing[:-1]} == {e.VENUE_SELF_TRADE}
+        assert rig.kinds(crossing[-1]) == ["ack"] and rig.lots() == 0
+        lines = [json.loads(line) for line in calm.ledger.read_text().splitlines()]
+        ours = set(map(link, crossing))
+        said = [line for line in lines if line["kind"] == "order" and line["client_order_id"] in ours]
+        ends = Counter((line["status"], line["reason"]) for line in said if line["status"] in ("expired", "filled"))
+        assert ends == {("expired", "VENUE_SELF_TRADE"): len(crossing) - 1}
+        assert not [line for line in lines if line["kind"] == "fill" and line["client_order_id"] in ours]
+        both_sides = Counter(line["trade_id"] for line in lines if line["kind"] == "fill" and line["account"] == "main")
+        assert set(both_sides.values()) <= {1}
+
+
 def test_a_persons_trade_is_told_as_none_of_our_orders(tmp_path, calm, way):
     """It bears no id of ours, and the venue's answer to a question without an id is its latest order, which is."""
     with way(tmp_path, calm).ready() as rig:
