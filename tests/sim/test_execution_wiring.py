@@ -466,6 +466,27 @@ def test_a_close_of_which_nothing_is_said_is_followed_by_another_within_bounds(r
     assert rig.wires.gauges[1, GAUGE_EXEC_NAKED_NS_MAX] > 9 * SECOND
 
 
+def test_a_market_that_falls_silent_delays_neither_a_close_nor_a_question(tmp_path):
+    """Where a real venue is traded on the feed's promise is the time, as long as nothing comes."""
+    rig = Rig(tmp_path, session_changes={"asks_first": 1})
+    (asked,) = rig.requests()
+    rig.event(0, REPORT_QUERY_END, asked, event_seq=0)
+    rig.open_market()
+    _, (stop,) = rig.enter()
+
+    def silent_until(ns):
+        rig.wires.clocks[CLOCK_FEED] = T0 + ns
+        rig.run()
+        return {(int(one["action"]), int(one["id_lo"])): int(one["leg"]) for one in rig.requests()}
+
+    filled = 1 + MS
+    assert not silent_until(filled + SECOND - 1)
+    (close,) = silent_until(filled + SECOND).items()
+    assert (close[0][0], close[1]) == (ACTION_PLACE, LEG_FLATTEN)
+    assert (ACTION_QUERY_ORDER, int(stop["id_lo"])) in silent_until(2 * SECOND + 200 * MS)
+    assert not silent_until(INT64_MAX - T0), "a feed that has ended promises nothing"
+
+
 def questions(rig):
     return [request for request in rig.requests() if request["action"] == ACTION_QUERY_ORDER]
 

@@ -81,7 +81,7 @@ class Market:
 
     def __init__(self, folder, seed):
         self.dice = random.Random(seed)
-        self.rig = Rig(folder, 1, 1, 4 * 16_384, one_segment=False)
+        self.rig = Rig(folder, 1, 1, 4 * 16_384, {"breaker_failures": 1_000}, one_segment=False)
         self.rig.open_market()
         self.at = MS
         self.lots = 0  # of what has been told; its sign is the side
@@ -206,6 +206,7 @@ class Market:
             stop_ticks=BID - 60_000 if buys else ASK + 60_000,
         )  # fmt: skip
         self.pump()
+        assert self.exits, self.rig.rejects
         (entry,) = self.exits.values()
         self.exits.clear()
         left = QTY

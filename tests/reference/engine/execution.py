@@ -513,11 +513,9 @@ class RefExecution:
                 waiting.append(((time, place), ring.head.get("instrument", 0) if place == 2 else 0, number))
             elif self.session["paced"]:
                 silent.append((promised, place))
-        if not waiting:
-            return False
+        if not waiting or min(waiting)[0][0] == NEVER or any(other <= min(waiting)[0] for other in silent):
+            return self.pass_time(wires.feed)
         when, _, number = min(waiting)
-        if when[0] == NEVER or any(other <= when for other in silent):
-            return False
         if when[1] == 0:
             if not self.may_take_event():
                 return False
@@ -531,6 +529,14 @@ class RefExecution:
             self.on_intent(number - 2, wires.intents[number - 2].take())
         self.on_time()
         return True
+
+    def pass_time(self, feed: int) -> bool:
+        """There is nothing to take; with a real venue, what is due by the feed's promise is done all the same."""
+        if self.session["asks_first"] and self.now < feed < NEVER:
+            if feed >= self.next_grid or (self.deadlines and feed >= min(self.deadlines)):
+                self.now = feed
+                self.on_time()
+        return False
 
     def publish(self, items: int) -> None:
         """What others may look at; most of it after a batch that did something."""
