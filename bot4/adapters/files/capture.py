@@ -23,6 +23,7 @@ CHUNK_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 ZIP_MAGIC = b"PK\x03\x04"
 PARQUET_MAGIC = b"PAR1"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors begin a text with it; it says nothing
 OTHER_MAGIC = {b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x04\x22\x4d\x18": "lz4"}
 LINE_BYTES = 1 << 26  # no message of a venue comes near
 REPLAYED = ("binance_spot", "binance_usdm")
@@ -185,7 +186,7 @@ def _identify(path: Path, lines: Sequence[bytes]) -> tuple[str, str, int]:
 
 
 def open_recording(path: Path) -> BinaryIO:
-    """A plain or gzip file for reading bytes; RecordingError if it is none."""
+    """A plain or gzip file for reading bytes, behind its byte order mark; RecordingError if it is none."""
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
@@ -197,13 +198,25 @@ def open_recording(path: Path) -> BinaryIO:
                 raise RecordingError(f"{path}: is packed by {packer}; unpack it, or pack it by gzip")
         if head.startswith(PARQUET_MAGIC):
             raise RecordingError(f"{path}: is Parquet, which no session plays by itself; name the file it was made of")
-        return gzip.open(path, "rb") if head.startswith(GZIP_MAGIC) else path.open("rb")  # type: ignore[return-value]
+        packed = head.startswith(GZIP_MAGIC)
+        return behind_mark(gzip.open(path, "rb") if packed else path.open("rb"))  # type: ignore[arg-type]
     except FileNotFoundError:
         raise RecordingError(f"{path}: no such file; mind its path") from None
     except IsADirectoryError:
         raise RecordingError(f"{path}: is a folder; name the files in it") from None
+    except EOFError:
+        raise RecordingError(f"{path}: the gzip file is truncated; fetch it again") from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise RecordingError(f"{path}: the gzip file is damaged ({error}); fetch it again") from None
     except OSError as error:
         raise RecordingError(f"{path}: cannot be read ({error.strerror}); give a readable file") from None
+
+
+def behind_mark(file: BinaryIO) -> BinaryIO:
+    """The same file, behind its byte order mark if it begins with one."""
+    if file.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
+        file.seek(0)
+    return file
 
 
 def _read(file: BinaryIO, buffer: memoryview, path: Path) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bot4.adapters.files.capture import open_chains
+from bot4.adapters.files.raw import find_captures
 from bot4.model.errors import RecordingError
 
 CATALOGUE = [("BTCUSDT", "binance_spot"), ("ETHUSDT", "binance_spot"), ("BTCUSDT", "binance_usdm")]
@@ -52,6 +53,19 @@ def test_chains_are_told_by_content_and_ordered_by_time(tmp_path):
     assert sources[0].paths == [early, late]
     text = read(sources[0])
     assert text.decode() == spot(day) + spot(day + DAY) + spot(day + DAY + 1)[:-1]
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path, pack):
+    day = 1_700_000_000_000_000
+    path = write(tmp_path, "x", "\ufeff" + spot(day), pack=pack)
+    (source,) = open_chains([path], CATALOGUE)
+    assert read(source).decode() == spot(day)
+    (capture,) = find_captures([path])
+    assert [message.ts_ns for message in capture.messages()] == [day * 1_000]
+    third = '{"t":"recv","conn":"a","ts":1700000000.5,"data":"{}"}\n'
+    (capture,) = find_captures([write(tmp_path, "y.jsonl", "\ufeff" + third, pack=pack)])
+    assert [message.body for message in capture.messages()] == [b"{}"]
 
 
 def test_a_contract_with_the_name_of_its_pair_is_no_inverse_one(tmp_path):
