@@ -6,8 +6,10 @@ Every file is read through once before a session starts, so a damaged one is ref
 """
 
 import gzip
+import re
 import stat
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -27,8 +29,11 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors begin a text with it; it says 
 OTHER_MAGIC = {b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x04\x22\x4d\x18": "lz4"}
 LINE_BYTES = 1 << 26  # no message of a venue comes near
 REPLAYED = ("binance_spot", "binance_usdm")
+FEW = 20  # of so many messages one may be of another instrument
 TAIL_BYTES = 1 << 16  # of a file's end, to find its last line's time
 GAP_NS = 3_600 * 1_000_000_000  # between two files of a chain: more is told, for positions are carried across it
+_STREAM = re.compile(rb'\{"stream":"([^"@]*)@')
+_SYMBOL = re.compile(rb'"s":"([A-Z0-9_]+)"')
 
 
 class Capture(NamedTuple):
@@ -182,7 +187,27 @@ def _identify(path: Path, lines: Sequence[bytes]) -> tuple[str, str, int]:
             f"{path}: holds {symbol} of Binance COIN-M, an inverse contract paid in coin, which Bot4 does not "
             "trade; name a capture of spot or USD-M"
         )
+    if venue in REPLAYED:
+        _refuse_others(path, symbol, [body for body, _ in stamped])
     return symbol, venue, stamped[0][1]
+
+
+def _refuse_others(path: Path, symbol: str, bodies: Sequence[bytes]) -> None:
+    """RecordingError if messages of another instrument lie between those of this one.
+
+    A message counts that says the other name wherever it says one, and a few are damage, which a session counts.
+    """
+    others: Counter[str] = Counter()
+    for body in bodies:
+        stream, named = _STREAM.match(body), _SYMBOL.search(body)
+        if named and (stream is None or stream[1].upper() == named[1]):
+            others[named[1].decode()] += named[1] != symbol.encode()
+    if others.total() > max(1, len(bodies) // FEW):
+        other = max(others, key=lambda name: others[name])
+        raise RecordingError(
+            f"{path}: holds {symbol} and {other}, and a whole book of Binance does "
+            "not say whose it is; put the lines of each instrument, with its own whole books, into a file of its own"
+        )
 
 
 def open_recording(path: Path) -> BinaryIO:

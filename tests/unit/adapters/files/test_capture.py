@@ -133,9 +133,20 @@ BAD = {
         "BTCUSD_PERP of Binance COIN-M",
     ),
     "another venue": (of_bytes(b'1700000000000000 {"topic":"publicTrade.A","data":[{"L":"x"}]}\n'), "of Binance alone"),
+    "two instruments": (
+        of_bytes((spot(1_700_000_000_000_000) * 30 + spot(1_700_000_000_000_001, "ETHUSDT") * 2).encode()),
+        "BTCUSDT and ETHUSDT, and a whole book of Binance does not say whose it is; put the lines of each",
+    ),
     "packed by zstd": (of_bytes(b"\x28\xb5\x2f\xfd" + bytes(9)), "unpack it"),
     "unknown instrument": (of_bytes(spot(1_700_000_000_000_000, "DOGEUSDT").encode()), "DOGEUSDT of binance_spot"),
 }
+
+
+def test_a_few_messages_of_another_instrument_are_damage(tmp_path):
+    day = 1_700_000_000_000_000
+    half = spot(day).replace('"s":"BTCUSDT"', '"s":"ETHUSDT"') * 30  # the stream says another name
+    path = write(tmp_path, "x.gz", spot(day) * 40 + spot(day, "ETHUSDT") + half)
+    assert [source.symbol for source in open_chains([path], CATALOGUE)] == ["BTCUSDT"]
 
 
 @pytest.mark.parametrize("name", BAD)
