@@ -29,11 +29,13 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors begin a text with it; it says 
 OTHER_MAGIC = {b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x04\x22\x4d\x18": "lz4"}
 LINE_BYTES = 1 << 26  # no message of a venue comes near
 REPLAYED = ("binance_spot", "binance_usdm")
-FEW = 20  # of so many messages one may be of another instrument
+FEW = 20  # of so many messages one may be of another instrument; so many changes of a book take a level off
 TAIL_BYTES = 1 << 16  # of a file's end, to find its last line's time
 GAP_NS = 3_600 * 1_000_000_000  # between two files of a chain: more is told, for positions are carried across it
 _STREAM = re.compile(rb'\{"stream":"([^"@]*)@')
 _SYMBOL = re.compile(rb'"s":"([A-Z0-9_]+)"')
+_BARE_CHANGE = b'{"e":"depthUpdate"'
+_TAKEN_OFF = re.compile(rb'"0(\.0*)?"\s*\]')
 
 
 class Capture(NamedTuple):
@@ -188,7 +190,9 @@ def _identify(path: Path, lines: Sequence[bytes]) -> tuple[str, str, int]:
             "trade; name a capture of spot or USD-M"
         )
     if venue in REPLAYED:
-        _refuse_others(path, symbol, [body for body, _ in stamped])
+        bodies = [body for body, _ in stamped]
+        _refuse_others(path, symbol, bodies)
+        _refuse_partial_books(path, bodies)
     return symbol, venue, stamped[0][1]
 
 
@@ -207,6 +211,16 @@ def _refuse_others(path: Path, symbol: str, bodies: Sequence[bytes]) -> None:
         raise RecordingError(
             f"{path}: holds {symbol} and {other}, and a whole book of Binance does "
             "not say whose it is; put the lines of each instrument, with its own whole books, into a file of its own"
+        )
+
+
+def _refuse_partial_books(path: Path, bodies: Iterable[bytes]) -> None:
+    """RecordingError if changes of a book that have no envelope never take a level off: no change of a market is so."""
+    changes = [body for body in bodies if body.startswith(_BARE_CHANGE)]
+    if len(changes) >= FEW and not any(map(_TAKEN_OFF.search, changes)):
+        raise RecordingError(
+            f"{path}: its depthUpdates take no level off, so they are a partial book (depth5, depth10, depth20) "
+            "without the name of its stream; record it as a combined stream, /stream?streams=..., which names it"
         )
 
 

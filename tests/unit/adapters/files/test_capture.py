@@ -137,6 +137,13 @@ BAD = {
         of_bytes((spot(1_700_000_000_000_000) * 30 + spot(1_700_000_000_000_001, "ETHUSDT") * 2).encode()),
         "BTCUSDT and ETHUSDT, and a whole book of Binance does not say whose it is; put the lines of each",
     ),
+    "a partial book without its name": (
+        of_bytes(
+            b'1700000000000000 {"e":"depthUpdate","s":"BTCUSDT","U":4,"u":8,"pu":3,"b":[["9","1"]],"a":[["10","5"]]}\n'
+            * 20
+        ),
+        "a partial book (depth5, depth10, depth20) without the name",
+    ),
     "packed by zstd": (of_bytes(b"\x28\xb5\x2f\xfd" + bytes(9)), "unpack it"),
     "unknown instrument": (of_bytes(spot(1_700_000_000_000_000, "DOGEUSDT").encode()), "DOGEUSDT of binance_spot"),
 }
@@ -147,6 +154,12 @@ def test_a_few_messages_of_another_instrument_are_damage(tmp_path):
     half = spot(day).replace('"s":"BTCUSDT"', '"s":"ETHUSDT"') * 30  # the stream says another name
     path = write(tmp_path, "x.gz", spot(day) * 40 + spot(day, "ETHUSDT") + half)
     assert [source.symbol for source in open_chains([path], CATALOGUE)] == ["BTCUSDT"]
+
+
+def test_changes_that_take_levels_off_are_no_partial_book(tmp_path):
+    change = '1700000000000000 {"e":"depthUpdate","s":"BTCUSDT","U":4,"u":8,"pu":3,"b":[["9","1"]],"a":[["10","%s"]]}\n'
+    path = write(tmp_path, "x.gz", change % "0.50" * 30 + change % "0.00")
+    assert [source.venue for source in open_chains([path], CATALOGUE)] == ["binance_usdm"]
 
 
 @pytest.mark.parametrize("name", BAD)
