@@ -254,7 +254,7 @@ def test_a_sum_of_the_first_version_that_is_wrong_makes_the_book_stale_until_the
 def streams_alone(folder, form):
     """A market of Binance whose messages bear no envelope, as streams that are subscribed to alone send them.
 
-    form : lines, enveloped (the same lines, as a combined stream sends them), or connections: one a stream
+    form : lines, or connections: one a stream
     """
     market, lines, files = MARKETS["binance_spot"](3), [], {"depth": [], "quote": [], "trade": []}
     at_ms = START_MS
@@ -264,14 +264,14 @@ def streams_alone(folder, form):
     for number in range(300):
         at_ms += 20
         message = market.next(("quote", "depth", "trade", "depth")[number % 4])
-        body = message.body if form == "enveloped" else message.body.partition(b'"data":')[2][:-1]
+        body = message.body.partition(b'"data":')[2][:-1]
         lines.append(b"%d %s\n" % (at_ms * MS, body))
         files[message.about].append(b"%d.%03d: %s\n" % (*divmod(at_ms, 1_000), body))
         if number == 1:
             lines.append(b"%d %s\n" % (at_ms * MS + 1_000, market.whole()))
             said = b"https://api.binance.com/api/v3/depth?symbol=BTCUSDT -> %d.%03d001: %s\n"
             (path / "BINANCE.http.0.0").write_bytes(said % (*divmod(at_ms, 1_000), market.whole()))
-    if form != "connections":
+    if form == "lines":
         (path / "BINANCE.http.0.0").write_bytes(b"".join(lines))
         return path, market
     for number, (name, said) in enumerate(files.items()):
@@ -281,20 +281,18 @@ def streams_alone(folder, form):
 
 
 def test_streams_that_were_subscribed_to_alone_say_the_same(tmp_path):
-    config, found = settings_in(tmp_path), {}
-    for form in ("enveloped", "lines", "connections"):
+    config = settings_in(tmp_path)
+    for form in ("lines", "connections"):
         source, market = streams_alone(tmp_path, form)
         said, complaints = convert(source, tmp_path / f"{form}.out", config)
         assert said is not None, complaints
         assert said["lacking"] == [] and set(said["refused"]) <= {"before_snapshot"}, said
         book = books_at_the_end(said["folder"])["BTCUSDT", "binance_spot"]
         assert book.whole and book.top(20) == market.top()
-        found[form] = rows_of(said["folder"])
+        assert (rows_of(said["folder"])["kind"] == TICK_TRADE).sum() == 75
         checked = check_capture(find_captures([source])[0])
         assert checked["messages"]["depth"] == 150 and not checked["rejected"]
         assert checked["book"]["compared"] == checked["book"]["equal"] and checked["gaps"] == 0
-    assert same_rows(found["lines"], found["enveloped"])
-    assert [(found[form]["kind"] == TICK_TRADE).sum() for form in found] == [75] * 3
 
 
 def without_instruments(tmp_path):
