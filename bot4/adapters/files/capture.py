@@ -136,6 +136,11 @@ def gaps_between(symbol: str, files: Sequence[tuple[int, int, Path]]) -> list[st
                 f"{symbol}: {hours:,.1f} h without data between {before.name} and {after.name}: position, stop and "
                 "indicators are carried across; replay the files one by one if they are not one recording."
             )
+        elif begins_ns < ended_ns:
+            told.append(
+                f"{symbol}: {after.name} begins before {before.name} ends: what comes late is refused, and the book is "
+                "stale until a whole one comes; name one of them, or cut off what the other has."
+            )
     return told
 
 

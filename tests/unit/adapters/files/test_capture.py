@@ -202,6 +202,15 @@ def test_a_file_that_is_damaged_while_it_is_read_ends_the_reading(tmp_path):
         read(source, 100_000)
 
 
+def test_files_of_a_chain_that_overlap_are_told(tmp_path):
+    begin = 1_700_000_000_000_000
+    first = write(tmp_path, "a.gz", spot(begin) + spot(begin + 10))
+    (source,) = open_chains([write(tmp_path, "b.gz", spot(begin + 9)), first], CATALOGUE)
+    (told,) = source.gaps
+    assert told.startswith("BTCUSDT: b.gz begins before a.gz ends: ") and "name one of them" in told
+    assert open_chains([write(tmp_path, "c.gz", spot(begin + 10)), first], CATALOGUE)[0].gaps == []
+
+
 def test_a_hole_between_the_files_of_a_chain_is_told(tmp_path):
     begin, hour = 1_700_000_000_000_000, 3_600_000_000
     first = write(tmp_path, "a.gz", spot(begin) + spot(begin + hour))
