@@ -154,7 +154,7 @@ class LiveFeed:
         self._asked_ns = [0] * len(symbols)
         self._tries = [0] * len(symbols)  # requests since the book last held
         self._stale_ns = [0] * len(symbols)  # since when it is not, or its connection was given up
-        self._given_up = [0] * len(symbols)  # connections since it last held
+        self._given_up = [0] * len(symbols)  # connections before its first quote
         self._unquoted: set[int] = set()  # books of which no quote came in time, each told once a connection
         self._looked_ns = 0
         self._balanced_ns = 0
@@ -482,7 +482,7 @@ class LiveFeed:
         """Ask for every book that is stale and has a connection."""
         states, members = self.memory.feed.states, self.memory.members
         for index in np.flatnonzero((states["whole"] != 0) | (states["halted"] != 0)).tolist():
-            self._stale_ns[index] = self._given_up[index] = 0
+            self._stale_ns[index] = 0
             symbol, venue = self.symbols[index]
             held = now_ns - self._asked_ns[index] >= ASK_NS
             if held or self.streams[venue].snapshot(symbol) is None:  # by REST, which is dear, that did not help
@@ -523,6 +523,7 @@ class LiveFeed:
         unquoted = not in_stream and state["quote_ns"] == 0 and state["pending_messages"] > 0
         if not (in_stream or unchanged or unquoted or (state["quote_owed"] and not quoted)):
             self._stale_ns[index] = 0
+            self._unquoted.discard(index)
             return False
         self._stale_ns[index] = self._stale_ns[index] or now_ns
         stale_ns = now_ns - self._stale_ns[index]
@@ -533,7 +534,7 @@ class LiveFeed:
         if stale_ns < GIVE_UP_NS << (min(self._given_up[index], MOST_DOUBLINGS) if unquoted else 0):
             return False
         self._stale_ns[index] = now_ns
-        self._given_up[index] += 1
+        self._given_up[index] += unquoted
         self._unquoted.discard(index)
         for connection in list(self._connections.values()):
             if members[connection.id, index] == HEARS_BOOK:
