@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 
 from bot4.adapters.kraken.fields import NS
 from bot4.adapters.kraken.parse import CHECKED_LEVELS, KrakenV1, book_checksum
@@ -136,7 +135,7 @@ def _moment(ts_ns: int) -> str:
     return _text(f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z")
 
 
-def _text(value: Any) -> str:
+def _text(value: str) -> str:
     return json.dumps(value)
 
 
