@@ -528,12 +528,13 @@ class Session:
             if outcome.exit_code == 0 and len(records):  # what cannot be read stays as it is
                 with suppress(OSError):  # a file system that cannot do it keeps the room
                     release_room(plan.journal_path, len(records))
+            page: Path | None
             try:
                 page = write_report(folder, report, plan.instruments, plan.symbols, records)
             except InputError as error:  # the disk is full: what the session did is told all the same
                 told = f"{outcome.message}; {error}" if outcome.message else str(error)
-                return replace(outcome, exit_code=outcome.exit_code or 1, message=told), closing_lines(report), report
-            return outcome, closing_lines(report, page), report
+                outcome, page = replace(outcome, exit_code=outcome.exit_code or 1, message=told), None
+            return outcome, closing_lines(report, page, plan.session_folder), report
 
     def _pace_text(self) -> str:
         pace = "paced by event time" if self._prepared.paced else "free-running"

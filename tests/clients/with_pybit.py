@@ -13,6 +13,7 @@ unified_trading.PRIVATE_WSS = READY["ws_private"]
 _websocket_trading.TRADE_WSS = READY["ws_trade"]
 NET = {"testnet": False}
 KEYS = {"api_key": READY["api_key"], "api_secret": READY["api_secret"]}
+PATIENT = {"private_auth_expire": 10}  # its own second is too short on a busy machine, and it waits for ever then
 LINEAR = {"category": "linear", "symbol": BTC}
 SPOT = {"category": "spot", "symbol": BTC}
 
@@ -207,7 +208,7 @@ def user_events() -> None:
     """Orders, executions, positions and the wallet."""
     flat()
     heard: queue.Queue = queue.Queue()
-    stream = WebSocket(channel_type="private", **NET, **KEYS)
+    stream = WebSocket(channel_type="private", **NET, **KEYS, **PATIENT)
     try:
         stream.order_stream(heard.put)
         stream.execution_stream(heard.put)
@@ -226,7 +227,7 @@ def user_events() -> None:
 def orders_by_websocket() -> None:
     """Place, amend, cancel, and one that is refused."""
     heard: queue.Queue = queue.Queue()
-    trading = WebSocketTrading(**NET, **KEYS)
+    trading = WebSocketTrading(**NET, **KEYS, **PATIENT)
     try:
         fields = {**LINEAR, "side": "Buy", "orderType": "Limit", "qty": "0.002", "price": price(0.97)}
         trading.place_order(heard.put, **fields)

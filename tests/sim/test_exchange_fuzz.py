@@ -3,50 +3,25 @@
 import contextlib
 import json
 import random
-import socket as sockets
 import time
 
-import psutil
 import pytest
 from rig.exchange_server import WIDE, ExchangeServer
+from rig.fuzz import HELLO, TEXTS, bounded, damaged_faults, damaged_frames, damaged_http, spoilt
 from websockets.exceptions import ConnectionClosed
 
 from bot4.adapters.exchange.table import REST, SOCKET
 
 pytestmark = pytest.mark.compiled
-MEMORY_BYTES = 120_000_000  # more than that is not used by whatever comes
-TEXTS = ("", "0", "-1", "1", "BTCUSDT", "ETHUSDT", "BUY", "SELL", "LIMIT", "MARKET", "STOP_LOSS", "GTC", "IOC", "FOK",
-         "60000", "0.01", "1e9", "NaN", "99999999999999999999", "9223372036854775807", "9223372036854775808",
-         "0.00000001", "46116860184.27387904", "true", "FULL", '["BTCUSDT"]', "[" * 200, '{"a":1}', "\x00", "é", "%",
-         "a" * 2_000, "1m", "STOP_ON_FAILURE", "ALLOW_FAILURE", "1000000000", "20", "EXPIRE_BOTH", "7d")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with ExchangeServer(tmp_path_factory.mktemp("fuzz"), scenario=WIDE, market="generated:3") as made:
-        process = psutil.Process(made.process.pid)
-        before = process.memory_info().rss
-        yield made
-        assert process.memory_info().rss - before < MEMORY_BYTES
-        made.conserved()
-        made.stop()
-
-
-def spoilt(draw, data):
-    """Bytes that were good once."""
-    data = bytearray(data)
-    for _ in range(draw.choice((1, 1, 2, 8))):
-        place = draw.randrange(len(data) + 1)
-        what = draw.randrange(4)
-        if what == 0 and data:
-            data[place % len(data)] ^= 1 << draw.randrange(8)
-        elif what == 1:
-            data[place:place] = draw.randbytes(draw.randrange(1, 9))
-        elif what == 2:
-            del data[place : place + draw.randrange(1, 9)]
-        else:
-            data[place:place] = data[: draw.randrange(1, 40)]
-    return bytes(data)
+    with (
+        ExchangeServer(tmp_path_factory.mktemp("fuzz"), scenario=WIDE, market="generated:3") as made,
+        bounded(made) as held,
+    ):
+        yield held
 
 
 def parameters(draw, endpoint):
@@ -91,32 +66,15 @@ def rest(server, count, seed):
     return seen
 
 
-def raw_http(server, count, seed):
-    """Whole requests with damaged bytes, several on a connection."""
-    draw = random.Random(seed)
-    key = server.ready["api_key"].encode()
-    for _ in range(count):
-        (method, path), _ = draw.choice(list(REST.items()))
-        body = b"symbol=BTCUSDT&side=BUY"
-        good = b"%s %s?symbol=BTCUSDT HTTP/1.1\r\nHost: x\r\nX-MBX-APIKEY: %s\r\nContent-Length: %d\r\n\r\n%s" % (
-            method.encode(), path.encode(), key, len(body), body
-        )  # fmt: skip
-        if draw.random() < 0.2:
-            good = (
-                b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-            )
-        with sockets.create_connection(("127.0.0.1", server.address.port), 5) as raw:
-            raw.settimeout(5)
-            with contextlib.suppress(ConnectionError):
-                raw.sendall(spoilt(draw, good) * draw.choice((1, 1, 3)))
-                raw.shutdown(sockets.SHUT_WR)
-            data = b""
-            with contextlib.suppress(ConnectionError):
-                while piece := raw.recv(65_536):  # a time-out here is a hang
-                    data += piece
-            for part in data.split(b"HTTP/1.1 ")[1:]:
-                assert part[:1] in (b"1", b"2", b"4"), data
+def request(server, draw):
+    """A good one."""
+    (method, path), _ = draw.choice(list(REST.items()))
+    if draw.random() < 0.2:
+        return HELLO % b"/ws"
+    key, body = server.ready["api_key"].encode(), b"symbol=BTCUSDT&side=BUY"
+    return b"%s %s?symbol=BTCUSDT HTTP/1.1\r\nHost: x\r\nX-MBX-APIKEY: %s\r\nContent-Length: %d\r\n\r\n%s" % (
+        method.encode(), path.encode(), key, len(body), body
+    )  # fmt: skip
 
 
 def websocket(server, count, seed):
@@ -163,41 +121,12 @@ def websocket(server, count, seed):
                     break
 
 
-def frames(server, count, seed):
-    """Frames with damaged bytes after a good handshake."""
-    draw = random.Random(seed)
-    hello = (
-        b"GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
-    for _ in range(count):
-        frame = bytes([0x81, 0x80 | 17]) + bytes(4) + b'{"method":"ping"}'
-        with sockets.create_connection(("127.0.0.1", server.address.port), 5) as raw:
-            raw.settimeout(5)
-            with contextlib.suppress(ConnectionError):
-                raw.sendall(hello % draw.choice((b"/ws", b"/ws-api/v3")) + spoilt(draw, frame * 3))
-                raw.shutdown(sockets.SHUT_WR)
-                while raw.recv(65_536):
-                    pass
-
-
-def control(server, count, seed):
-    """Faults that are none."""
-    draw = random.Random(seed)
-    for _ in range(count):
-        body = spoilt(draw, b'{"kind":"halt","symbol":"BTCUSDT","symbol_status":"BREAK","after_ms":86400000}')
-        status, answer = server.raw("POST", "/control/fault", body)
-        assert status in (200, 400), answer
-        json.loads(answer)
-    server.heal()
-
-
 def all_of_it(server, scale, seed):
     seen = rest(server, 40 * scale, seed)
-    raw_http(server, 8 * scale, seed)
+    damaged_http(server, 8 * scale, seed, lambda draw: request(server, draw))
     websocket(server, 20 * scale, seed)
-    frames(server, 4 * scale, seed)
-    control(server, 4 * scale, seed)
+    damaged_frames(server, 4 * scale, seed, (b"/ws", b"/ws-api/v3"), b'{"method":"ping"}')
+    damaged_faults(server, 4 * scale, seed)
     assert server.get("ping") == {}
     assert server.get("depth", symbol="BTCUSDT", limit=1)["bids"]
     return seen

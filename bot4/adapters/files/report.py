@@ -146,10 +146,12 @@ def write_report(
     return folder / PAGE_NAME
 
 
-def closing_lines(report: dict, page: Path | None = None) -> list[str]:
-    """What the terminal says last: what was done, what it earned or lost after fees, and where the report lies."""
+def closing_lines(report: dict, page: Path | None = None, session: Path | None = None) -> list[str]:
+    """What the terminal says last: what was done, what it earned or lost after fees, where report and session lie."""
     feed, result, throughput = report["feed"], report["result"], report["throughput"]
-    total = sum(sum(kinds.values()) for kinds in report["messages"].values())
+    taken = sum(sum(kinds.values()) for kinds in report["messages"].values())
+    bad = sum(report["rejected_input"].values())
+    total = f"{taken:,} messages" + (f" ({bad:,} more were refused)" if bad else "")
     symbols = ", ".join(report["positions"]) or "no instrument"
     market = "synthetic market (not real prices)" if feed["synthetic"] else f"{kind_of_market(feed)} market"
     profit = Decimal(result["profit_after_fees"])
@@ -157,8 +159,8 @@ def closing_lines(report: dict, page: Path | None = None) -> list[str]:
     amount = f" {abs(profit):,.2f}" if profit else ""
     drawdown = report["equity"]["max_drawdown_ratio"]
     what = (
-        f"{report['mode'].capitalize()} trading on a {market}: {symbols}; {total:,} messages of "
-        f"{_duration(feed['span_ns'])} in {throughput['wall_s']:.1f} s ({throughput['messages_per_s']:,.0f}/s)."
+        f"{report['mode'].capitalize()} trading on a {market}: {symbols}; {total} of {_duration(feed['span_ns'])} in "
+        f"{throughput['wall_s']:.1f} s ({throughput['messages_per_s']:,.0f} messages/s)."
     )
     refused = sum(n for name, n in report["rejects"].items() if name.startswith("VENUE_"))
     held_back = sum(report["rejects"].values()) - refused
@@ -181,6 +183,8 @@ def closing_lines(report: dict, page: Path | None = None) -> list[str]:
         lines.append(f"The session ended as {state['state']}{by}{reason}.")
     if report["digest"]:
         lines.append(f"Digest {report['digest']}")
+    if session is not None:
+        lines.append(f"Journal, ledger and logs: {session}")
     if page is not None:
         lines.append(f"Report: {page}")
     return lines

@@ -45,6 +45,7 @@ class Live:
         folder = Path(self._folder.name)
         shutil.copytree(CONFIG, folder / "config")
         environment = dict(os.environ)
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else each start reads its own sources anew, as nobody's does
         if kernel_cache is not None:
             environment["BOT4_KERNEL_CACHE"] = str(kernel_cache)
         self._state = folder / "state"

@@ -16,6 +16,7 @@ from bot4.engine.journal import (
     JournalFile,
     commit_word,
     journal_settled,
+    make_segment,
     segments_of,
 )
 from bot4.engine.journal_mark import (
@@ -70,10 +71,12 @@ def test_each_start_has_a_number_of_its_own_and_a_close_leaves_nothing_unsynced(
 
 
 def test_segments_of_a_synced_journal_hold_zeros_not_holes(tmp_path):
-    journal = grown(tmp_path / "j", CAPACITY + 3, CAPACITY, durable=True)
-    journal.close()
-    for file in segments_of(tmp_path / "j"):
-        assert file.stat().st_blocks * 512 >= HEADER_BYTES + CAPACITY * JOURNAL.itemsize
+    make_segment(tmp_path / "j", 0, CAPACITY, durable=True)
+    (file,) = segments_of(tmp_path / "j")
+    size = HEADER_BYTES + CAPACITY * JOURNAL.itemsize
+    with file.open("rb") as opened:  # before anybody has touched its pages
+        assert os.lseek(opened.fileno(), 0, os.SEEK_HOLE) == size
+    assert file.stat().st_blocks * 512 >= size
 
 
 @pytest.mark.parametrize("torn", [0, 1])

@@ -293,7 +293,11 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(
 
 
 def test_closing_lines_say_what_it_did_earned_and_where(session: sample.SampleSession, tmp_path: Path) -> None:
-    lines = closing_lines(report_of(session), tmp_path / "session.html")
+    report = report_of(session)
+    lines = closing_lines(report, tmp_path / "session.html", tmp_path / "session")
+    assert f"Journal, ledger and logs: {tmp_path / 'session'}" in lines
+    bad = sum(report["rejected_input"].values())
+    assert bad and f"messages ({bad:,} more were refused) of" in lines[0]
     text = "\n".join(lines)
     assert "synthetic market" in text
     assert "BTCUSDT, ETHUSDT" in text
