@@ -73,7 +73,7 @@ from bot4.engine.gateway_log import (
     boot_number,
     trade_key,
 )
-from bot4.engine.gateway_order import Known, known_of, number_of
+from bot4.engine.gateway_order import Known, known_of, number_of, part_of
 from bot4.model.breaker import BREAKER_WORDS
 from bot4.model.enums import (
     ACTION_AMEND,
@@ -118,6 +118,8 @@ from bot4.model.enums import (
     VENUE_KEY,
     VENUE_REDUCE_ONLY,
     VENUE_TIME,
+    VENUE_TOO_LARGE,
+    VENUE_TOO_SMALL,
     VENUE_UNKNOWN_ORDER,
 )
 from bot4.model.errors import Bot4Error, InputError
@@ -232,6 +234,8 @@ class GatewayAgent:
         n = len(instruments)
         self._lots = [0] * n
         self._rest_e8 = [0] * n  # of a coin what is held beside whole lots
+        self._least_lots = instruments["min_qty_lots"].tolist()
+        self._most_lots = instruments["max_qty_lots"].tolist()  # of a coin that the venue takes in one order
         self._lot_e8, self._value_e8 = instruments["lot_e8"].tolist(), instruments["value_e8"].tolist()
         self._names: dict[int, str] = {}  # client's ids by the venue's
         self._trade_no = [0] * n
@@ -529,17 +533,20 @@ class GatewayAgent:
         return 0 if good else VENUE_BAD_REQUEST
 
     def _bounded(self, known: Known, request: OrderIntent) -> tuple[int, OrderIntent]:
-        """A sale of a coin: no more than is held, and in the place of a stop that locks it."""
+        """A sale of a coin: no more than is held or than the venue takes, and in the place of a stop that locks it."""
         held, reduces = self._lots[request.instrument], request.flags & ORDER_REDUCE_ONLY
         if held <= 0 or (request.qty_lots > held and not reduces):
             return VENUE_REDUCE_ONLY if reduces else VENUE_BALANCE, request
+        lots = min(request.qty_lots, held)
+        if reduces and request.type == TYPE_MARKET:
+            lots = part_of(lots, self._most_lots[request.instrument])
         for other in self._open.values():
             is_stop = other.type == TYPE_STOP_MARKET and other.side < 0 and other.order is None and other is not known
             if is_stop and other.instrument == request.instrument and (known.room is None or other.is_acked):
                 known.room = other
         if known.room is not None:
             known.room.held_by = known
-        return 0, request._replace(qty_lots=min(request.qty_lots, held))
+        return 0, request._replace(qty_lots=lots)
 
     def leaves(self, known: Known) -> None:
         """See `gateway_calls.Orders`. The log has it first, and there is no other way in which an order leaves."""
@@ -565,12 +572,30 @@ class GatewayAgent:
             self._look(known, 1.0)
         elif isinstance(outcome, Refused) and outcome.code != VENUE_DUPLICATE_ID:
             code = outcome.code
-            sells = self._is_spot[known.instrument] and known.flags & ORDER_REDUCE_ONLY
-            if sells and code in (VENUE_BALANCE, VENUE_FILTER):
-                code = VENUE_REDUCE_ONLY  # there is nothing that could be sold: too little, or sold already
+            if self._is_spot[known.instrument] and known.flags & ORDER_REDUCE_ONLY:
+                code = self._unsold(known, code)
             self._end(known, REPORT_REJECT, code)
         else:
             self._look(known, 0.05)
+
+    def _unsold(self, known: Known, code: int) -> int:
+        """Why the venue has not taken a sale that reduces. What is too large goes again in smaller parts."""
+        at = known.instrument
+        if code == VENUE_BALANCE:
+            return VENUE_REDUCE_ONLY  # there is nothing that could be sold: it has been
+        sent = min(known.qty_lots, max(self._lots[at], 1))
+        if known.type == TYPE_MARKET:
+            sent = part_of(sent, self._most_lots[at])
+        if code == VENUE_TOO_LARGE:
+            if sent <= self._least_lots[at]:
+                code = VENUE_TOO_SMALL
+            self._most_lots[at] = max(min(self._most_lots[at], sent // 2), self._least_lots[at], 1)
+        if code == VENUE_TOO_SMALL and sent < self._lots[at]:
+            code = VENUE_FILTER  # neither the whole nor a part of it
+        if code == VENUE_TOO_SMALL:
+            fields = {"instrument": self._private.symbols[at], "amount": from_e8(sent * self._lot_e8[at])}
+            self._logger.error("dust: the venue takes no order for so little", extra={"fields": fields})
+        return code
 
     def give_back(self, known: Known, status: int, code: int) -> None:
         """See `gateway_calls.Orders`."""

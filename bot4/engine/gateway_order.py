@@ -26,6 +26,11 @@ def number_of(venue_id: str) -> int:
     return int.from_bytes(hashlib.blake2b(venue_id.encode(), digest_size=8).digest(), "big") >> 1
 
 
+def part_of(lots: int, most: int) -> int:
+    """Of so many lots, of which no order may sell more than `most`: equal parts, so that none of them is a crumb."""
+    return -(-lots // -(-lots // most))
+
+
 def link_of(high: int, low: int) -> str:
     """The client's id as the venue knows it: 32 digits."""
     return f"{high:016x}{low:016x}"

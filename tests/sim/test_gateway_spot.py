@@ -161,8 +161,23 @@ def test_an_exit_that_the_venue_refuses_leaves_the_stop(rig):
     leaving = rig.place(-1, rig.lots(), flags=REDUCE, wait=False)
     rig.until(lambda: rig.of(leaving))
     rig.go_on(3.0)
-    assert rig.kinds(leaving) == ["reject"] and rig.code(leaving) == e.VENUE_REDUCE_ONLY
+    assert rig.kinds(leaving) == ["reject"] and rig.code(leaving) == e.VENUE_TOO_LARGE
     assert rig.kinds(guard) == ["ack"] and rig.desk.done(0, "GET", "openOrders")[0]["status"] == "NEW"
+
+
+def test_what_is_too_large_for_one_order_is_sold_in_equal_parts(rig):
+    buy(rig, LOTS)
+    rig.desk.filters(market_max_qty_e8=30_000 * LOT_E8)
+    refused = [sell(rig, rig.lots()) for _ in range(2)]  # of 99,900 half is too much as well
+    assert [rig.code(one) for one in refused] == [e.VENUE_TOO_LARGE] * 2
+    rig.desk.filters(min_notional_e8=9_000 * 10**8)  # no crumb of it could be sold
+    parts = []
+    while rig.lots():
+        before = rig.lots()
+        assert rig.kinds(sell(rig, before))[-1] == "fill"
+        parts.append(before - rig.lots())
+    assert parts == [24_975] * 4
+    equal(rig)
 
 
 def test_a_stop_that_is_to_change_is_taken_back_for_another_one(rig):
@@ -201,12 +216,23 @@ def ledger(rig):
         return [json.loads(line) for line in lines]
 
 
-def test_too_little_to_be_sold_is_told_as_nothing_to_reduce(rig):
+def test_too_little_to_be_sold_is_told_as_dust(rig, caplog):
+    rig.agent._logger.addHandler(caplog.handler)
+    rig.agent._logger.setLevel("ERROR")
     buy(rig, 9)  # 5.40 USDT, less the fee: the least value is 5
     rig.desk.filters(min_notional_e8=6 * 10**8)
     for identity in (sell(rig, rig.lots()), rig.place(-1, rig.lots(), stop=59_000 * TICKS, flags=REDUCE, wait=False)):
         rig.until(lambda identity=identity: rig.of(identity))
-        assert rig.code(identity) == e.VENUE_REDUCE_ONLY
+        assert rig.code(identity) == e.VENUE_TOO_SMALL
+    told = [one.fields for one in caplog.records if one.message.startswith("dust")]
+    assert told == [{"instrument": BTC, "amount": "0.00008"}] * 2
+
+
+def test_a_part_that_is_too_small_makes_no_dust_of_the_whole(rig):
+    buy(rig, LOTS)
+    rig.desk.filters(market_max_qty_e8=30 * LOT_E8, min_notional_e8=100 * 10**8)
+    codes = [rig.code(sell(rig, rig.lots())) for _ in range(14)]
+    assert set(codes[:11]) == {e.VENUE_TOO_LARGE} and set(codes[-2:]) == {e.VENUE_FILTER}
 
 
 def test_a_session_begins_without_a_lot_and_keeps_what_is_less(tmp_path):

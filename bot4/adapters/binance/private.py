@@ -52,7 +52,9 @@ from bot4.model.enums import (
     VENUE_SELF_TRADE,
     VENUE_STOP_WOULD_TRIGGER,
     VENUE_TIME,
+    VENUE_TOO_LARGE,
     VENUE_TOO_MANY_ORDERS,
+    VENUE_TOO_SMALL,
     VENUE_UNKNOWN_ORDER,
 )
 from bot4.model.intent import OrderIntent
@@ -102,7 +104,8 @@ _TEXTS = (
     ("Duplicate order", VENUE_DUPLICATE_ID), ("would trigger immediately", VENUE_STOP_WOULD_TRIGGER),
     ("liquidity is less", VENUE_NO_MARKET), ("Market is closed", VENUE_NO_MARKET),
     ("too many", VENUE_TOO_MANY_ORDERS), ("Too many", VENUE_TOO_MANY_ORDERS), ("MAX_NUM", VENUE_TOO_MANY_ORDERS),
-    ("Filter failure", VENUE_FILTER), ("Unknown order", VENUE_UNKNOWN_ORDER),
+    ("MARKET_LOT_SIZE", VENUE_TOO_LARGE), ("NOTIONAL", VENUE_TOO_SMALL), ("Filter failure", VENUE_FILTER),
+    ("Unknown order", VENUE_UNKNOWN_ORDER),
 )  # fmt: skip
 _BY_TEXT = {-2010: VENUE_BAD_REQUEST, -2011: VENUE_UNKNOWN_ORDER, -1013: VENUE_FILTER}
 _STATES = {

@@ -31,7 +31,7 @@ PROTECTIVE = (e.LEG_STOP, e.LEG_FLATTEN)
 REFUSED = (
     e.VENUE_POST_ONLY, e.VENUE_REDUCE_ONLY, e.VENUE_UNKNOWN_ORDER, e.VENUE_DUPLICATE_ID, e.VENUE_DUPLICATE_ID,
     e.VENUE_FILTER, e.VENUE_BALANCE, e.VENUE_TOO_MANY_ORDERS, e.VENUE_NO_MARKET, e.VENUE_STOP_WOULD_TRIGGER,
-    e.VENUE_BAD_REQUEST, 0, 65_535,
+    e.VENUE_BAD_REQUEST, e.VENUE_TOO_LARGE, e.VENUE_TOO_SMALL, 0, 65_535,
 )  # fmt: skip
 HOSTILE = {
     "instrument": (0, 1, 2, 3, 65_535),
@@ -805,6 +805,7 @@ def test_every_refusal_is_reached_by_a_scenario():
     # the exchange's own, and what the gateway says of a real venue
     others = {e.VENUE_POSITION, e.VENUE_SELF_TRADE, e.VENUE_NOT_WHOLE, e.VENUE_LIST, e.VENUE_SPENT}
     others |= {e.VENUE_RATE, e.VENUE_TIME, e.VENUE_KEY, e.VENUE_DOWN, e.VENUE_DIFFERS}
+    others |= {e.VENUE_TOO_LARGE, e.VENUE_TOO_SMALL}
     codes = {code for code in e.REJECT_NAMES if code >= e.RISK_KILLED} | {e.DATA_STALE}
     assert wanted | elsewhere == codes - others
 
