@@ -263,7 +263,9 @@ def _apply_fill(x, wires, instruments, limits, session, row):
         ended = position["lots"] == 0 or (position["lots"] > 0) != (was > 0)
         _note_result(x, limits, row, position, event["ts_ns"], result, ended)
     x.stats[GAUGE_EXEC_FILLS] += 1
-    if row < 0:
+    if row < 0 and event["qty_lots"] == 0:
+        pass  # a part of a lot, of an order that was told as filled before
+    elif row < 0:
         count_alarm(x)  # not ours, or given up: the position follows all the same
         x.lost[np.int64(instruments[instrument]["shard"])] = 1  # no report of an order tells it
         turned = was == 0 or (position["lots"] > 0) != (was > 0)
@@ -358,7 +360,8 @@ def apply_event(x, wires, instruments, limits, session):
             return np.int64(-1)
         if row >= 0:
             _note_success(account, x.orders[row])
-            forward_event(x, wires, session, x.orders[row], REPORT_FILL, 0)
+            if event["qty_lots"] != 0:  # else a part of a lot, of which the shard holds nothing more
+                forward_event(x, wires, session, x.orders[row], REPORT_FILL, 0)
             if status_of(x.orders[row]) == FILLED:
                 end_order(x, instruments, row)
         return instrument

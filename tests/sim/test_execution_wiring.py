@@ -604,6 +604,23 @@ def test_a_size_that_the_venue_does_not_take_is_no_failure_of_its_own(rig):
     assert account["breaker_trips"] == account["breaker_count"] == 0
 
 
+def test_a_fill_of_a_part_of_a_lot_costs_and_is_no_news_to_the_shard(rig):
+    entry, _ = rig.enter()
+    fees, alarms = int(rig.position["fees_e8"]), int(rig.agent.memory.account[0]["alarms"])
+    rig.intent(10, event_no=2)
+    rig.run()
+    second = rig.requests()[-1]
+    rig.ack(12 * MS, second)
+    rig.reports()
+    part = {"qty_lots": 0, "price_ticks": BID, "fee_e8": 5}
+    rig.event(13 * MS, REPORT_FILL, second, **part, trade_id=40)
+    rig.event(14 * MS, REPORT_FILL, entry, **part, trade_id=41)  # it was told as filled before
+    rig.run()
+    assert rig.position["fees_e8"] == fees + 10 and rig.position["lots"] == 1_000
+    assert rig.agent.memory.account[0]["alarms"] == alarms and not rig.agent.memory.lost.any()
+    assert not [one for one in rig.reports() if one["kind"] == REPORT_FILL]
+
+
 def test_what_the_journal_says_of_a_venue_that_finds_nothing_to_reduce_outlives_execution(rig):
     rig.enter()
     nothing_to_reduce(rig, 2_000, 20_000)

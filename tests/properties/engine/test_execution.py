@@ -495,6 +495,10 @@ class Script:
         price = self.mids[order.request["instrument"] % len(self.mids)] + self.dice.randint(-500, 500)
         fields = {"qty_lots": lots, "price_ticks": price, "trade_id": self.trade, "cum_lots": order.cum}
         self.tell(e.REPORT_FILL, order.request, fee_e8=self.dice.randint(-(10**6), 10**7), **fields)
+        if self.chance(0.1):  # a part of a lot of a coin
+            self.trade += 1
+            fields |= {"qty_lots": 0, "trade_id": self.trade}
+            self.tell(e.REPORT_FILL, order.request, fee_e8=self.dice.randint(-(10**6), 10**7), **fields)
 
     def do_order_lives(self) -> None:
         """Something happens to an order of the venue's own accord."""
@@ -545,7 +549,7 @@ class Script:
                 self.seen["trade repeated"] += 1
         elif way == 2:
             self.trade += 1
-            lots, price = self.dice.randint(1, 900), self.mids[index]
+            lots, price = self.dice.choice((0, self.dice.randint(1, 900))), self.mids[index]
             self.tell(e.REPORT_FILL, stranger, qty_lots=lots, price_ticks=price, trade_id=self.trade, fee_e8=3)
             self.seen["unknown fill"] += 1
         elif way == 3:

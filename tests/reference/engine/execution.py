@@ -1072,12 +1072,12 @@ class RefExecution:
             self.on_closed(order, holding, result, event["ts_ns"], was * holding.lots <= 0)
         self.stats["fills"] += 1
         opens = holding.lots * side > 0
-        if order is None:
+        if order is None and lots:
             self.alarms += 1
             self.lost[self.instruments[index]["shard"]] = True  # it has missed a change of its position
             if was == 0 or was * holding.lots < 0:  # opened or turned by nobody knows whom
                 holding.stop_ticks = holding.trail_ticks = holding.even_ticks = 0
-        else:
+        elif order is not None:
             legal = order.handle("fill")
             self.alarms += not legal or lots > order.leaves  # more than was asked for
             order.cum += lots
@@ -1092,7 +1092,8 @@ class RefExecution:
         self.mark(index)
         if order is not None:
             self.on_success(order)
-            self.tell(order, event, FILL, 0)
+            if lots:
+                self.tell(order, event, FILL, 0)
             if order.status == "filled":
                 self.end(order)
         return True
