@@ -25,9 +25,10 @@ several answers is a generator that is resumed with each.
 - **Coins.** Of a spot instrument what is held is compared to the last 1e-8: whole lots, which execution is told, and a
   rest. A fee that is taken of the coin is told as lots that have not come and their value as the fee; the order that
   paid it ends as expired then, for its last lots never come. So is a fill that is no whole lots, where the venue's step
-  is finer than a lot: by the whole lots that are held more or less, none perhaps, and by a fee that makes up for it. What only reduces is cut to what is held. A resting stop
-  locks what it would sell, so an order that closes takes its place, in one call of the venue; the stop's end is told
-  after that of the order, or after a second. A stop that is to change is taken back, and execution places another.
+  is finer than a lot: by the whole lots that are held more or less, none perhaps, and by a fee that makes up for it.
+  What only reduces is cut to what is held. A resting stop locks what it would sell, so an order that closes takes its
+  place, in one call of the venue; the stop's end is told after that of the order, or after a second. A stop that is to
+  change is taken back, and execution places another.
 - **Restart**, of the process or of the whole bot. The log says what may have left and what has been told; what
   execution's journal does not hold of that is told again. What lay in the ring unread is dropped: execution asks.
 """
