@@ -599,6 +599,8 @@ class GatewayAgent:
         sent = min(known.qty_lots, max(self._lots[at], 1))
         if known.type == TYPE_MARKET:
             sent = part_of(sent, self._most_lots[at])
+        if code == VENUE_FILTER and sent < self._least_lots[at]:
+            code = VENUE_TOO_SMALL
         if code == VENUE_TOO_LARGE:
             if sent <= self._least_lots[at]:
                 code = VENUE_TOO_SMALL

@@ -104,8 +104,11 @@ class SpotRig(DeskRig):
         copies: int = 1,
         scenario: str = "",
         coarse: int = 1,
+        least: int = 1,
     ) -> None:
-        """`coarse` : see `spot_row`. `coins_e8` : of BTC before. `copies` : of what the stream tells; 0: none."""
+        """`coarse` : see `spot_row`. `least` : lots of an order. `coins_e8` : of BTC before. `copies` : of what the
+        stream tells; 0: it is silent.
+        """
         if before is None:
             rich = {"USDT": 10**9 * E8, "BTC": 10**5 * E8}
             money = ({"USDT": 10**8 * E8, "BTC": coins_e8}, rich, dict(rich))
@@ -121,6 +124,7 @@ class SpotRig(DeskRig):
             self.events, self.placed = before.events, before.placed
             self.network.renew()
         self.row = spot_row(coarse)
+        self.row["min_qty_lots"] = least
         self.answers = []
         self._told = {} if before is None else before._told
         self._indexed = len(self.events)

@@ -291,6 +291,14 @@ def test_too_little_to_be_sold_is_told_as_dust(rig, caplog):
     assert told == [{"instrument": BTC, "amount": "0.00008"}] * 2
 
 
+def test_less_than_the_least_quantity_is_dust_too(tmp_path):
+    with SpotRig(tmp_path, least=1_000) as rig:
+        rig.until(lambda: rig.agent.is_ready)
+        buy(rig, 1_000)  # less the fee
+        rig.desk.filters(min_qty_e8=1_000 * LOT_E8)
+        assert rig.code(sell(rig, rig.lots())) == e.VENUE_TOO_SMALL
+
+
 def test_a_part_that_is_too_small_makes_no_dust_of_the_whole(rig):
     buy(rig, LOTS)
     rig.desk.filters(market_max_qty_e8=30 * LOT_E8, min_notional_e8=100 * 10**8)
