@@ -980,7 +980,7 @@ class GatewayAgent:
             status = REPORT_EXPIRED  # its last lots have gone as the fee
         known.ended, known.code = status, code
         self._open.pop(known.link, None)
-        if status != REPORT_FILL and known.cum_lots - known.fee_lots < known.qty_lots:  # else it was told as filled
+        if status != REPORT_FILL and not 0 < known.qty_lots <= known.cum_lots - known.fee_lots:  # else told as filled
             self._tell(known, status, code)
         if known.is_asked:
             self._answer_order(known)
