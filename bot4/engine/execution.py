@@ -26,7 +26,7 @@ from bot4.engine.order_state import (
     OVERLAY_UNKNOWN,
 )
 from bot4.engine.portfolio import STATE_ACTIVE, STATE_HALTED
-from bot4.engine.protection import is_covered
+from bot4.engine.protection import is_covered, is_dust
 from bot4.engine.recovery import execution_fold, execution_start
 from bot4.jit import source_digest
 from bot4.kernels.risk.correlation import note_moves
@@ -199,8 +199,10 @@ class ExecutionAgent:
                 )
         for instrument in range(len(self.memory.positions)):
             withdraw(self.memory, self.wires, self.session, instrument)
-            if not is_covered(self.memory, instrument):
-                held_e8 = int(self.memory.positions["lots"][instrument]) * int(self.instruments["lot_e8"][instrument])
+            held_e8 = int(self.memory.positions["lots"][instrument]) * int(self.instruments["lot_e8"][instrument])
+            if held_e8 and is_dust(self.memory.positions[instrument]):
+                left.append(f"dust of {from_e8(held_e8)} {names[instrument]}, for which the venue takes no order")
+            elif not is_covered(self.memory, instrument):
                 left.append(f"position of {from_e8(held_e8)} {names[instrument]} without a confirmed stop")
         if not left and next_time(self.wires.events, ORDER_WORDS) >= 0:
             return "events that nobody has read"

@@ -24,9 +24,11 @@ several answers is a generator that is resumed with each.
   meanwhile.
 - **Coins.** Of a spot instrument what is held is compared to the last 1e-8: whole lots, which execution is told, and a
   rest. A fee that is taken of the coin is told as lots that have not come and their value as the fee; the order that
-  paid it ends as expired then, for its last lots never come. What only reduces is cut to what is held. A resting stop
-  locks what it would sell, so an order that closes takes its place, in one call of the venue; the stop's end is told
-  after that of the order, or after a second. A stop that is to change is taken back, and execution places another.
+  paid it ends as expired then, for its last lots never come. So is a fill that is no whole lots, where the venue's step
+  is finer than a lot: by the whole lots that are held more or less, none perhaps, and by a fee that makes up for it.
+  What only reduces is cut to what is held. A resting stop locks what it would sell, so an order that closes takes its
+  place, in one call of the venue; the stop's end is told after that of the order, or after a second. A stop that is to
+  change is taken back, and execution places another.
 - **Restart**, of the process or of the whole bot. The log says what may have left and what has been told; what
   execution's journal does not hold of that is told again. What lay in the ring unread is dropped: execution asks.
 """
@@ -67,13 +69,15 @@ from bot4.engine.gateway_log import (
     GATEWAY_SENT,
     GATEWAY_START,
     NO_KEY,
+    NO_PARTS,
     GatewayLog,
     Heard,
     Key,
+    Parts,
     boot_number,
     trade_key,
 )
-from bot4.engine.gateway_order import Known, known_of, number_of
+from bot4.engine.gateway_order import Known, known_of, number_of, part_of
 from bot4.model.breaker import BREAKER_WORDS
 from bot4.model.enums import (
     ACTION_AMEND,
@@ -118,6 +122,8 @@ from bot4.model.enums import (
     VENUE_KEY,
     VENUE_REDUCE_ONLY,
     VENUE_TIME,
+    VENUE_TOO_LARGE,
+    VENUE_TOO_SMALL,
     VENUE_UNKNOWN_ORDER,
 )
 from bot4.model.errors import Bot4Error, InputError
@@ -232,6 +238,8 @@ class GatewayAgent:
         n = len(instruments)
         self._lots = [0] * n
         self._rest_e8 = [0] * n  # of a coin what is held beside whole lots
+        self._least_lots = instruments["min_qty_lots"].tolist()
+        self._most_lots = instruments["max_qty_lots"].tolist()  # of a coin that the venue takes in one order
         self._lot_e8, self._value_e8 = instruments["lot_e8"].tolist(), instruments["value_e8"].tolist()
         self._names: dict[int, str] = {}  # client's ids by the venue's
         self._trade_no = [0] * n
@@ -299,7 +307,8 @@ class GatewayAgent:
                 self._keep(known)
             elif kind == GATEWAY_EVENT:
                 report = body.view(EXEC_REPORT)[0]
-                self._recall(report, (int(record["position_lots"]), int(record["cost_tl"])))
+                parts = int(record["bid_ticks"]), int(record["realised_tl"])
+                self._recall(report, (int(record["position_lots"]), int(record["cost_tl"])), parts)
                 self._last_ms = max(self._last_ms, int(record["code"]))
                 if int(report["event_seq"]) > heard:
                     self._events.again(body)
@@ -307,8 +316,12 @@ class GatewayAgent:
                 self._rest_e8[int(record["instrument"])] = int(record["code"])
             elif kind == GATEWAY_KEY:
                 self._seen.add((int(record["position_lots"]), int(record["cost_tl"])))
-                self._keyless[self._trade_of(body.view(EXEC_REPORT)[0])] -= 1
+                report = body.view(EXEC_REPORT)[0]
+                self._keyless[self._trade_of(report)] -= 1
                 self._last_ms = max(self._last_ms, int(record["code"]))
+                told = self._orders.get((int(report["id_hi"]), int(report["id_lo"])))
+                if told is not None:
+                    told.add_part(int(record["bid_ticks"]), int(record["realised_tl"]))
         if len(records):
             self._base_ns = max(self._base_ns, int(records["ts_ns"].max()) - self._clock())
         return same_start
@@ -317,7 +330,7 @@ class GatewayAgent:
         generation = int(self._session[0]["feed_generation"])
         self._log.start(self._event_ns(), self._start_ms, self._clock(), generation)
 
-    def _recall(self, report: np.void, key: Key) -> None:
+    def _recall(self, report: np.void, key: Key, parts: Parts) -> None:
         """What an event of the log made of the order it speaks of."""
         kind, instrument = int(report["kind"]), int(report["instrument"])
         self._events.seq = int(report["event_seq"])
@@ -332,6 +345,8 @@ class GatewayAgent:
             lost, self._rest_e8[instrument] = divmod(int(report["cash_e8"]), self._lot_e8[instrument])
             if known is not None:
                 known.fee_lots += int(report["side"]) * lost
+                if parts != NO_PARTS or key != NO_KEY:
+                    known.add_part(*parts)
         if known is not None:
             known.recall(report)
             self._names[known.venue_no] = known.link
@@ -353,7 +368,7 @@ class GatewayAgent:
                 self._log.sent(self._event_ns(), known.sent_ns, body)
                 self._keep(known)
         for body in events:
-            self._recall(body.view(EXEC_REPORT)[0], NO_KEY)
+            self._recall(body.view(EXEC_REPORT)[0], NO_KEY, NO_PARTS)
             self._log.event(self._event_ns(), body, NO_KEY, 0)
         if self._was_cut:
             for known in self._open.values():
@@ -369,14 +384,16 @@ class GatewayAgent:
             qty, fee_e8 = qty + side * lost, fee_e8 - lost * price * self._value_e8[instrument]
         return kind, high, low, instrument, side, price, qty, fee_e8, cash_e8
 
-    def _was_told(self, key: Key, told: Known | None, kind: int, fields: dict[str, int], venue_ms: int) -> bool:
+    def _was_told(
+        self, key: Key, told: Known | None, kind: int, fields: dict[str, int], venue_ms: int, parts: Parts = NO_PARTS
+    ) -> bool:
         """Whether this trade is one of those whose keys are lost; those that look alike are alike to us."""
         body = self._events.made(kind, told, fields)
         trade = self._trade_of(body.view(EXEC_REPORT)[0])
         if self._keyless[trade] <= 0:
             return False
         self._keyless[trade] -= 1
-        self._log.key(self._event_ns(), body, key, venue_ms)
+        self._log.key(self._event_ns(), body, key, venue_ms, parts)
         return True
 
     def _keep(self, known: Known) -> None:
@@ -529,17 +546,20 @@ class GatewayAgent:
         return 0 if good else VENUE_BAD_REQUEST
 
     def _bounded(self, known: Known, request: OrderIntent) -> tuple[int, OrderIntent]:
-        """A sale of a coin: no more than is held, and in the place of a stop that locks it."""
+        """A sale of a coin: no more than is held or than the venue takes, and in the place of a stop that locks it."""
         held, reduces = self._lots[request.instrument], request.flags & ORDER_REDUCE_ONLY
         if held <= 0 or (request.qty_lots > held and not reduces):
             return VENUE_REDUCE_ONLY if reduces else VENUE_BALANCE, request
+        lots = min(request.qty_lots, held)
+        if reduces and request.type == TYPE_MARKET:
+            lots = part_of(lots, self._most_lots[request.instrument])
         for other in self._open.values():
             is_stop = other.type == TYPE_STOP_MARKET and other.side < 0 and other.order is None and other is not known
             if is_stop and other.instrument == request.instrument and (known.room is None or other.is_acked):
                 known.room = other
         if known.room is not None:
             known.room.held_by = known
-        return 0, request._replace(qty_lots=min(request.qty_lots, held))
+        return 0, request._replace(qty_lots=lots)
 
     def leaves(self, known: Known) -> None:
         """See `gateway_calls.Orders`. The log has it first, and there is no other way in which an order leaves."""
@@ -565,12 +585,32 @@ class GatewayAgent:
             self._look(known, 1.0)
         elif isinstance(outcome, Refused) and outcome.code != VENUE_DUPLICATE_ID:
             code = outcome.code
-            sells = self._is_spot[known.instrument] and known.flags & ORDER_REDUCE_ONLY
-            if sells and code in (VENUE_BALANCE, VENUE_FILTER):
-                code = VENUE_REDUCE_ONLY  # there is nothing that could be sold: too little, or sold already
+            if self._is_spot[known.instrument] and known.flags & ORDER_REDUCE_ONLY:
+                code = self._unsold(known, code)
             self._end(known, REPORT_REJECT, code)
         else:
             self._look(known, 0.05)
+
+    def _unsold(self, known: Known, code: int) -> int:
+        """Why the venue has not taken a sale that reduces. What is too large goes again in smaller parts."""
+        at = known.instrument
+        if code == VENUE_BALANCE:
+            return VENUE_REDUCE_ONLY  # there is nothing that could be sold: it has been
+        sent = min(known.qty_lots, max(self._lots[at], 1))
+        if known.type == TYPE_MARKET:
+            sent = part_of(sent, self._most_lots[at])
+        if code == VENUE_FILTER and sent < self._least_lots[at]:
+            code = VENUE_TOO_SMALL
+        if code == VENUE_TOO_LARGE:
+            if sent <= self._least_lots[at]:
+                code = VENUE_TOO_SMALL
+            self._most_lots[at] = max(min(self._most_lots[at], sent // 2), self._least_lots[at], 1)
+        if code == VENUE_TOO_SMALL and sent < self._lots[at]:
+            code = VENUE_FILTER  # neither the whole nor a part of it
+        if code == VENUE_TOO_SMALL:
+            fields = {"instrument": self._private.symbols[at], "amount": from_e8(sent * self._lot_e8[at])}
+            self._logger.error("dust: the venue takes no order for so little", extra={"fields": fields})
+        return code
 
     def give_back(self, known: Known, status: int, code: int) -> None:
         """See `gateway_calls.Orders`."""
@@ -685,7 +725,7 @@ class GatewayAgent:
         """Answer for those that stand there, with all the fills that the venue speaks of."""
         for row in rows:
             known = asked.get(row.link)
-            if known is not None and row.cum_lots <= known.cum_lots:
+            if known is not None and row.cum <= known.cum:
                 del asked[row.link]
                 if not self._heard_of(known, row, asked_ns):
                     self._look(known, 0.1)
@@ -771,31 +811,39 @@ class GatewayAgent:
             told.leg = LEG_FLATTEN  # a person's or bot4-kill's
         lost, rest_e8, fields = self._fill_of(row)
         venue_ms = min(row.time_ms, self._swept_ms)
-        if self._was_told(key, told, REPORT_FILL, fields, venue_ms):
+        parts = divmod(told.cum_part_e8 + row.part_e8, self._lot_e8[row.instrument])
+        if self._was_told(key, told, REPORT_FILL, fields, venue_ms, parts):
+            told.add_part(*parts)
             return
         self._trade_no[row.instrument] += 1
         told.cum_lots += row.qty_lots
         told.fee_lots += row.side * lost
+        told.add_part(*parts)
         self._lots[row.instrument] += row.side * fields["qty_lots"]
         self._rest_e8[row.instrument] = rest_e8
         fields |= {"trade_id": self._trade_no[row.instrument], "t_venue_ns": row.time_ms * MS - self._calls.offset_ns}
-        self._tell(told, REPORT_FILL, key=key, venue_ms=venue_ms, **fields)
+        self._tell(told, REPORT_FILL, key=key, venue_ms=venue_ms, parts=parts, **fields)
         if known is None:
             self._logger.warning("trade of a stranger", extra={"fields": {"link": row.link[:40], "key": row.key[:40]}})
         else:
             self._try_end(known)
 
     def _fill_of(self, row: TradeRow) -> tuple[int, int, dict[str, int]]:
-        """Lots of a fill that a fee has taken, what is held then beside whole lots, and how the fill is told."""
-        lot_e8 = self._lot_e8[row.instrument]
-        rest_e8 = self._rest_e8[row.instrument] - row.coin_fee_e8
+        """Lots of a fill that have not come, what is held then beside whole lots, and how the fill is told.
+
+        They have gone as a fee, or parts of lots have become one: told are the lots that are held more or less, and a
+        fee that makes up for what was paid without a lot.
+        """
+        lot_e8, value_e8 = self._lot_e8[row.instrument], self._value_e8[row.instrument]
+        rest_e8 = self._rest_e8[row.instrument] + row.side * row.part_e8 - row.coin_fee_e8
+        part_value_e8 = -(-row.side * row.part_e8 * row.price_ticks * value_e8 // lot_e8)  # paid, rounded against us
         lost = -(rest_e8 // lot_e8)
         rest_e8 += lost * lot_e8
         fields = {
             "price_ticks": row.price_ticks,
             "qty_lots": row.qty_lots - row.side * lost,
             "side": row.side,
-            "fee_e8": row.fee_e8 + lost * row.price_ticks * self._value_e8[row.instrument],
+            "fee_e8": row.fee_e8 + lost * row.price_ticks * value_e8 + part_value_e8,
             "cash_e8": lost * lot_e8 + rest_e8,  # so that the next life knows both
         }
         return lost, rest_e8, fields
@@ -809,7 +857,7 @@ class GatewayAgent:
                 fields = {"instrument": row.instrument, "cash_e8": -row.paid_e8}
                 venue_ms = min(row.time_ms, self._swept_ms)
                 if not self._was_told(key, None, REPORT_FUNDING, fields, venue_ms):
-                    self._tell(None, REPORT_FUNDING, key=key, venue_ms=venue_ms, **fields)
+                    self._tell(None, REPORT_FUNDING, key=key, venue_ms=venue_ms, parts=NO_PARTS, **fields)
 
     def _on_order(self, row: OrderRow) -> None:
         known = self._links.get(row.link)
@@ -828,7 +876,7 @@ class GatewayAgent:
                 self._logger.error("an order that was given up has landed", extra={"fields": {"order": known.link}})
             else:
                 self._make_stray(known, "an order that was given up has landed")  # nobody looks after it any more
-        if row.status == REPORT_REJECT and not known.is_acked and row.cum_lots == 0:
+        if row.status == REPORT_REJECT and not known.is_acked and row.cum == (0, 0):
             self._end(known, REPORT_REJECT, row.code)
             return
         self._acknowledge(known)
@@ -838,7 +886,7 @@ class GatewayAgent:
         if is_end:
             known.last = row
             self._try_end(known)
-        if row.cum_lots > known.cum_lots and not known.ended:
+        if row.cum > known.cum and not known.ended:
             self._look(known, 0.1)
         if known.is_stray and not known.ended and not is_end and self._may_go(known):
             known.wants_cancel = True
@@ -863,6 +911,7 @@ class GatewayAgent:
             stop_ticks=row.stop_ticks,
             qty_lots=row.qty_lots,
             cum_lots=row.cum_lots,
+            cum_part_e8=row.cum_part_e8,
             sent_ns=self._clock(),
         )
         self._keep(known)
@@ -891,7 +940,7 @@ class GatewayAgent:
     def _has_come_late(known: Known, row: OrderRow) -> bool:
         """Whether the venue says of an order that never landed or was rejected that it works or has traded."""
         if known.ended == REPORT_REJECT:
-            return row.updated_ms > known.updated_ms and (row.status == REPORT_ACK or row.cum_lots > known.cum_lots)
+            return row.updated_ms > known.updated_ms and (row.status == REPORT_ACK or row.cum > known.cum)
         return known.ended == REPORT_NOT_FOUND
 
     def _resize(self, known: Known, row: OrderRow) -> None:
@@ -908,7 +957,7 @@ class GatewayAgent:
             if self._clock() < taker.sent_ns + ROOM_NS:
                 self._begin(self._end_later(known))
                 return
-        if row is not None and not known.ended and known.cum_lots >= row.cum_lots:
+        if row is not None and not known.ended and known.cum >= row.cum:
             self._end(known, row.status, row.code)
 
     def _end_later(self, known: Known) -> Task:
@@ -931,7 +980,7 @@ class GatewayAgent:
             status = REPORT_EXPIRED  # its last lots have gone as the fee
         known.ended, known.code = status, code
         self._open.pop(known.link, None)
-        if status != REPORT_FILL:
+        if status != REPORT_FILL and not 0 < known.qty_lots <= known.cum_lots - known.fee_lots:  # else told as filled
             self._tell(known, status, code)
         if known.is_asked:
             self._answer_order(known)
@@ -1281,13 +1330,13 @@ class GatewayAgent:
 
     def _found(self, known: Known, row: OrderRow, asked_ns: int) -> Task:
         """The venue has it: fills first. True when there is nothing more to ask."""
-        if row.cum_lots > known.cum_lots:
+        if row.cum > known.cum:
             trades = yield from self._trades(known)
             if trades is None:
                 return False
             for trade in in_order(trades):
                 self._on_row(trade)
-            if row.cum_lots > known.cum_lots:
+            if row.cum > known.cum:
                 return False
         return self._heard_of(known, row, asked_ns)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bot4.crash import AT_EVENT_LOGGED, AT_EVENT_TOLD, AT_EVENT_UNLOGGED, die_here
-from bot4.engine.gateway_log import NO_KEY, GatewayLog, Key
+from bot4.engine.gateway_log import NO_KEY, NO_PARTS, GatewayLog, Key, Parts
 from bot4.engine.gateway_order import Known
 from bot4.model.errors import JournalError
 from bot4.model.records import EXEC_REPORT, words
@@ -36,15 +36,22 @@ class Events:
         ring_recover(ring)
 
     def tell(
-        self, known: Known | None, kind: int, code: int = 0, key: Key = NO_KEY, venue_ms: int = 0, **fields: int
+        self,
+        known: Known | None,
+        kind: int,
+        code: int = 0,
+        key: Key = NO_KEY,
+        venue_ms: int = 0,
+        parts: Parts = NO_PARTS,
+        **fields: int,
     ) -> None:
-        """An event: numbered, in the log first; of a trade its key, and the venue's time of it."""
+        """An event: numbered, in the log first; of a trade its key, the venue's time of it, and parts of lots."""
         if not self._log.room:
             raise JournalError("the gateway's log is full; nothing can go on")
         self.seq += 1
         self._fill_report(kind, known, fields | {"code": code, "event_seq": self.seq})
         die_here(AT_EVENT_UNLOGGED)
-        self._log.event(self._event_ns(), self._report_words, key, venue_ms)
+        self._log.event(self._event_ns(), self._report_words, key, venue_ms, parts)
         die_here(AT_EVENT_LOGGED)
         self.again(self._report_words.copy())
 

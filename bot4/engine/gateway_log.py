@@ -4,7 +4,9 @@
                     start's own number; `position_lots`: monotonic ns, which count in the boot that `cost_tl` stands for
     GATEWAY_SENT    body: ORDER_INTENT, as it is about to be sent; `code`: monotonic ns
     GATEWAY_EVENT   body: EXEC_REPORT, numbered; of a trade `position_lots`, `cost_tl`: its key, 128 bits of a digest,
-                    and `code`: the venue's time in ms until which all trades had been seen, or of this one if sooner
+                    and `code`: the venue's time in ms until which all trades had been seen, or of this one if sooner;
+                    `realised_tl`: 1e-8 of the coin that the order has had beyond whole lots then, `bid_ticks`: 1 where
+                    the parts have become a lot
     GATEWAY_KEY     the key of a trade, told before, that a power cut had taken; body: the EXEC_REPORT
     GATEWAY_HELD    before the start of a session: what of an instrument's coin is there and no whole lot; `code`: 1e-8
 
@@ -53,6 +55,8 @@ RESERVE = 4_096  # records kept for events when orders are no longer taken
 
 Key = tuple[int, int]
 NO_KEY: Key = (0, 0)
+Parts = tuple[int, int]  # of an order's fills: a lot that their parts have become, 1e-8 that are left beyond whole lots
+NO_PARTS: Parts = (0, 0)
 
 
 def trade_key(symbol: int, key: str) -> Key:
@@ -167,23 +171,33 @@ class GatewayLog:
         """An order is about to be sent: int64[16] of ORDER_INTENT."""
         self._append(GATEWAY_SENT, t_ns, mono_ns, NO_KEY, order)
 
-    def event(self, t_ns: int, report: np.ndarray, key: Key, venue_ms: int) -> None:
+    def event(self, t_ns: int, report: np.ndarray, key: Key, venue_ms: int, parts: Parts = NO_PARTS) -> None:
         """An event is about to be pushed: int64[16] of EXEC_REPORT."""
-        self._append(GATEWAY_EVENT, t_ns, venue_ms, key, report)
+        self._append(GATEWAY_EVENT, t_ns, venue_ms, key, report, parts=parts)
 
-    def key(self, t_ns: int, report: np.ndarray, key: Key, venue_ms: int) -> None:
+    def key(self, t_ns: int, report: np.ndarray, key: Key, venue_ms: int, parts: Parts) -> None:
         """The key of a trade that was told as int64[16] of EXEC_REPORT and is in the log without one."""
-        self._append(GATEWAY_KEY, t_ns, venue_ms, key, report)
+        self._append(GATEWAY_KEY, t_ns, venue_ms, key, report, parts=parts)
 
     def held(self, t_ns: int, instrument: int, rest_e8: int) -> None:
         """What of a coin is there and no whole lot, before a session begins."""
         self._append(GATEWAY_HELD, t_ns, rest_e8, NO_KEY, None, instrument)
 
-    def _append(self, kind: int, t_ns: int, code: int, key: Key, body: np.ndarray | None, instrument: int = -1) -> None:
+    def _append(
+        self,
+        kind: int,
+        t_ns: int,
+        code: int,
+        key: Key,
+        body: np.ndarray | None,
+        instrument: int = -1,
+        parts: Parts = NO_PARTS,
+    ) -> None:
         self._words[:] = 0
         record = self._record[0]
         record["type"], record["ts_ns"], record["code"], record["instrument"] = kind, t_ns, code, instrument
         record["position_lots"], record["cost_tl"] = key
+        record["bid_ticks"], record["realised_tl"] = parts
         if body is not None:
             self._body[:] = body
         journal_append(self._file.header, self._file.records, self._record, self._words)

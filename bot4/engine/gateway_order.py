@@ -26,6 +26,11 @@ def number_of(venue_id: str) -> int:
     return int.from_bytes(hashlib.blake2b(venue_id.encode(), digest_size=8).digest(), "big") >> 1
 
 
+def part_of(lots: int, most: int) -> int:
+    """Of so many lots, of which no order may sell more than `most`: equal parts, so that none of them is a crumb."""
+    return -(-lots // -(-lots // most))
+
+
 def link_of(high: int, low: int) -> str:
     """The client's id as the venue knows it: 32 digits."""
     return f"{high:016x}{low:016x}"
@@ -55,7 +60,8 @@ class Known:
     is_acked: bool = False
     is_triggered: bool = False
     cum_lots: int = 0  # by the venue
-    fee_lots: int = 0  # ... of them taken as a fee, so that they were never told
+    cum_part_e8: int = 0  # ... and of a coin beyond whole lots
+    fee_lots: int = 0  # ... of the lots what was never told: taken as a fee, or told as the part of another fill
     ended: int = 0  # REPORT_*, 0: not yet
     code: int = 0
     # heard
@@ -77,6 +83,17 @@ class Known:
     held_by: "Known | None" = None  # of such a stop: its end is told after that one's, or it would be placed anew
     amend: tuple[int, int] | None = None  # lots and trigger that were asked for
     amend_ns: int = 0  # what is otherwise then was not amended
+
+    @property
+    def cum(self) -> tuple[int, int]:
+        """As `OrderRow.cum`."""
+        return self.cum_lots, self.cum_part_e8
+
+    def add_part(self, carry: int, part_e8: int) -> None:
+        """Parts of lots that fills have had: of all of them `part_e8` is left beyond whole lots, `carry` is one."""
+        self.cum_lots += carry
+        self.fee_lots += carry
+        self.cum_part_e8 = part_e8
 
     def recall(self, report: np.void) -> None:
         """Take an event that was told before."""

@@ -2,8 +2,9 @@
 
 A stop that is refused or late, or that nobody has named, ends in a market close, and a close of which the venue says
 nothing in another one: all of them only reduce, so whichever lands, nothing is opened. A venue that finds nothing to
-reduce does not hold what we hold: it is asked again at growing distances, until a fill says what is. Every function
-looks at what is and asks for what is missing, so it may be called after any event, and after a recovery.
+reduce does not hold what we hold: it is asked again at growing distances, until a fill says what is. What is so little
+that the venue takes no order for it is dust: nothing is placed for it before it changes. Every function looks at what
+is and asks for what is missing, so it may be called after any event, and after a recovery.
 """
 
 import numpy as np
@@ -23,6 +24,7 @@ from bot4.jit import inlined, kernel
 from bot4.model.enums import (
     ACTION_AMEND,
     ACTION_CANCEL,
+    INT64_MAX,
     LEG_FLATTEN,
     LEG_STOP,
     TYPE_MARKET,
@@ -34,14 +36,20 @@ from bot4.shm.wires import (
     GAUGE_EXEC_STOPS_PLACED,
 )
 
-FIRST_WAIT_NS = 1_000_000_000  # after a close that finds nothing to reduce; doubled by each one more, up to ...
+FIRST_WAIT_NS = 1_000_000_000  # after a close that is refused so; doubled by each one more, up to ...
 LONGEST_WAIT_NS = 30_000_000_000
 MOST_CLOSES = 3  # of an instrument that the venue has not ended; a naked position is worth no more of them at a time
 
 
+@inlined
+def is_dust(position):
+    """Whether the venue has said that it takes no close for so little, and nothing has changed since."""
+    return position["wait_until_ns"] == INT64_MAX
+
+
 @kernel
 def is_covered(x, instrument):
-    """True if a confirmed stop stands for the whole position, or there is none to protect.
+    """True if a confirmed stop stands for the whole position, or there is none to protect, or none that could be.
 
     Notes
     -----
@@ -49,7 +57,7 @@ def is_covered(x, instrument):
     """
     position = x.positions[instrument]
     lots = position["lots"]
-    if lots == 0:
+    if lots == 0 or is_dust(position):
         return True
     row = position["stop_row"]
     if row < 0:
@@ -96,7 +104,7 @@ def protect(x, wires, instruments, limits, session, instrument):
         elif position["naked_since_ns"] == 0:
             position["naked_since_ns"] = account["now_ns"]
         if row < 0 and account["now_ns"] < position["wait_until_ns"]:
-            position["retry"] = 1
+            position["retry"] = 0 if is_dust(position) else 1
         elif row < 0 and position["stop_ticks"] <= 0:
             flatten(x, wires, instruments, limits, session, instrument)  # there is no price that a stop could be at
             position["retry"] = 1 if position["flatten_row"] < 0 else 0
@@ -160,10 +168,16 @@ def move_stop(x, wires, instruments, limits, session, instrument):
 
 @inlined
 def wait_longer(position, at_ns):
-    """The venue has found nothing to reduce: the next close waits, and the one after it twice as long."""
+    """The venue has found nothing to reduce, or its filters forbid it: the next close waits, each one twice as long."""
     if at_ns >= position["wait_until_ns"]:
         position["wait_ns"] = min(max(FIRST_WAIT_NS, 2 * position["wait_ns"]), LONGEST_WAIT_NS)
         position["wait_until_ns"] = at_ns + position["wait_ns"]
+
+
+@inlined
+def wait_for_a_fill(position):
+    """It is dust: the venue takes no close for so little."""
+    position["wait_until_ns"] = INT64_MAX  # before a fill
 
 
 @inlined

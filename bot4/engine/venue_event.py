@@ -34,7 +34,7 @@ from bot4.engine.order_state import (
     transition,
 )
 from bot4.engine.portfolio import STATE_RECOVERING, apply_fill, unrealised_e8
-from bot4.engine.protection import flatten, protect, wait_longer, wait_no_more
+from bot4.engine.protection import flatten, protect, wait_for_a_fill, wait_longer, wait_no_more
 from bot4.engine.report_out import (
     count_alarm,
     forward_event,
@@ -66,9 +66,12 @@ from bot4.model.enums import (
     REPORT_TRIGGERED,
     TYPE_STOP_MARKET,
     VENUE_DUPLICATE_ID,
+    VENUE_FILTER,
     VENUE_POST_ONLY,
     VENUE_REDUCE_ONLY,
     VENUE_STOP_WOULD_TRIGGER,
+    VENUE_TOO_LARGE,
+    VENUE_TOO_SMALL,
 )
 from bot4.model.records import (
     JOURNAL_EVENT,
@@ -306,7 +309,9 @@ def _apply_fill(x, wires, instruments, limits, session, row):
         ended = position["lots"] == 0 or (position["lots"] > 0) != (was > 0)
         _note_result(x, limits, row, position, event["ts_ns"], result, ended)
     x.stats[GAUGE_EXEC_FILLS] += 1
-    if row < 0:
+    if row < 0 and event["qty_lots"] == 0:
+        pass  # a part of a lot, of an order that was told as filled before
+    elif row < 0:
         count_alarm(x)  # not ours, or given up: the position follows all the same
         x.lost[np.int64(instruments[instrument]["shard"])] = 1  # no report of an order tells it
         turned = was == 0 or (position["lots"] > 0) != (was > 0)
@@ -406,7 +411,8 @@ def apply_event(x, wires, instruments, limits, session):
             return np.int64(-1)
         if row >= 0:
             _note_success(account, x.orders[row])
-            forward_event(x, wires, session, x.orders[row], REPORT_FILL, 0)
+            if event["qty_lots"] != 0:  # else a part of a lot, of which the shard holds nothing more
+                forward_event(x, wires, session, x.orders[row], REPORT_FILL, 0)
             if status_of(x.orders[row]) == FILLED:
                 end_order(x, instruments, row)
         return instrument
@@ -467,11 +473,16 @@ def apply_event(x, wires, instruments, limits, session):
         order["code"] = code
         if 0 < code < N_CODES and account["folding"] == 0:
             wires.rejects[session[0]["n_shards"], code] += 1
-        if code != VENUE_REDUCE_ONLY and code != VENUE_STOP_WOULD_TRIGGER and code != VENUE_POST_ONLY:
-            note_failure(x, limits)  # those three are the market's doing, not the venue's
-        if code == VENUE_REDUCE_ONLY and order["leg"] == LEG_FLATTEN and x.positions[instrument]["lots"] != 0:
-            count_alarm(x)
-            wait_longer(x.positions[instrument], event["ts_ns"])
+        is_size = code == VENUE_TOO_LARGE or code == VENUE_TOO_SMALL
+        if not is_size and code != VENUE_REDUCE_ONLY and code != VENUE_STOP_WOULD_TRIGGER and code != VENUE_POST_ONLY:
+            note_failure(x, limits)  # those are the market's doing or that of what is held, not the venue's
+        if order["leg"] == LEG_FLATTEN and x.positions[instrument]["lots"] != 0:
+            if code == VENUE_REDUCE_ONLY or code == VENUE_FILTER:
+                count_alarm(x)
+                wait_longer(x.positions[instrument], event["ts_ns"])
+            elif code == VENUE_TOO_SMALL:
+                count_alarm(x)
+                wait_for_a_fill(x.positions[instrument])
     if kind == REPORT_TRIGGERED:
         x.stats[GAUGE_EXEC_STOPS_TRIGGERED] += 1
     status = status_of(order)

@@ -4,7 +4,8 @@ It uses no shared memory and nobody's state: what is open is what the venue says
 in one call where the venue's own spares the stops, then each by its name; that nothing is left counts once two lists in
 a row, further apart than a venue's copies lag, say so. A position is closed by a market order that may only reduce it,
 so a repetition takes nothing too much; a stop is taken back when there is nothing left that it guards, or gives its
-place to the close where it locks what that would sell.
+place to the close where it locks what that would sell. What is too large for one order goes in parts; what is too small
+for any is named, and stays.
 
 Each question goes out again until it is answered or the time is over. Reading and taking back may be repeated; what
 could add risk is never sent.
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from bot4.engine.gateway_order import part_of
 from bot4.model.enums import (
     ACTION_PLACE,
     ORDER_REDUCE_ONLY,
@@ -24,6 +26,8 @@ from bot4.model.enums import (
     TIF_IOC,
     TYPE_MARKET,
     TYPE_STOP_MARKET,
+    VENUE_TOO_LARGE,
+    VENUE_TOO_SMALL,
 )
 from bot4.model.intent import OrderIntent
 from bot4.ports.gateway import Call, Caller, OrderRow, PositionRow, Private, Reply
@@ -93,6 +97,8 @@ class Withdrawal:
         self._skew_ns = 0
         self._replies: dict[int, Reply] = {}
         self._seen: set[str] = set()
+        self._most: dict[int, int] = {}  # lots of an instrument that one order may close, where the venue refused more
+        self._dust: dict[int, int] = {}  # lots held, for which the venue takes no order
 
     def run(self) -> Withdrawn:
         """Until it is proven, or the time is over. Never raises for what the venue does."""
@@ -116,6 +122,9 @@ class Withdrawal:
             found.left = [row.link or row.venue_id for row in rows if self._goes(row)]
             found.cancelled = len(self._seen - {row.venue_id for row in rows})
             found.proven = found.proven and not found.left and not (self._flatten and found.positions)
+            dust = [self._private.symbols[row.instrument] for row in held if self._is_dust(row)]
+            if dust and not found.trouble:
+                found.trouble = f"what is held of {', '.join(dust)} is dust: the venue takes no order for so little"
         found.seconds = self._now_s() - self._begun_s
         return found
 
@@ -161,8 +170,9 @@ class Withdrawal:
         """Close what is held; the stops of what is flat go, those of the others stay until it is."""
         apart_s = APART_S
         while True:
-            held = self._held()
+            held = [row for row in self._held() if not self._is_dust(row)]
             stops = [row for row in self._open() if self._ours is None or row.instrument < self._ours]
+            stops = [row for row in stops if row.instrument not in self._dust]
             guards = {row.instrument: row for row in stops if _protects(row)}
             for row in held:
                 self._close(row, guards.get(row.instrument))
@@ -173,19 +183,27 @@ class Withdrawal:
             self._nap(apart_s)
             apart_s = min(2 * apart_s, APART_MOST_S)
 
+    def _is_dust(self, row: PositionRow) -> bool:
+        return self._dust.get(row.instrument) == row.lots
+
     def _close(self, held: PositionRow, guard: OrderRow | None) -> None:
+        lots = part_of(abs(held.lots), self._most.get(held.instrument, abs(held.lots)))
         order = OrderIntent(
             action=ACTION_PLACE,
             instrument=held.instrument,
             side=SIDE_SELL if held.lots > 0 else SIDE_BUY,
             type=TYPE_MARKET,
             tif=TIF_IOC,
-            qty_lots=abs(held.lots),
+            qty_lots=lots,
             flags=ORDER_REDUCE_ONLY,
         )
         link = secrets.token_hex(16)
         call = self._private.replace(order, link, guard.link) if guard is not None else None
-        self._outcome(call or self._private.place(order, link))
+        outcome = self._outcome(call or self._private.place(order, link))
+        if isinstance(outcome, Refused) and outcome.code == VENUE_TOO_LARGE:
+            self._most[held.instrument] = max(lots // 2, 1)
+        elif isinstance(outcome, Refused) and outcome.code == VENUE_TOO_SMALL and lots == abs(held.lots):
+            self._dust[held.instrument] = held.lots
 
     def _cancel(self, rows: list[OrderRow]) -> None:
         """Each by its name, as many at a time as there are connections; who is answered "no" has gone already."""

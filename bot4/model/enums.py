@@ -184,6 +184,8 @@ VENUE_TIME = 517
 VENUE_KEY = 518
 VENUE_DOWN = 519
 VENUE_DIFFERS = 520
+VENUE_TOO_LARGE = 521
+VENUE_TOO_SMALL = 522
 
 N_CODES = 640  # bound of the counter table that is indexed by code
 
@@ -270,6 +272,8 @@ REJECTS = (
     (VENUE_KEY, "VENUE_KEY", "the venue does not accept the key"),
     (VENUE_DOWN, "VENUE_DOWN", "the venue cannot be reached, or its state is not known yet; nothing was sent"),
     (VENUE_DIFFERS, "VENUE_DIFFERS", "the venue holds another position than execution; nothing was sent"),
+    (VENUE_TOO_LARGE, "VENUE_TOO_LARGE", "more than the venue takes in one order to the market"),
+    (VENUE_TOO_SMALL, "VENUE_TOO_SMALL", "less than the venue takes in one order"),
 )
 REJECT_NAMES = {code: name for code, name, _ in REJECTS}
 REJECT_REASONS = {code: reason for code, _, reason in REJECTS}

@@ -59,6 +59,12 @@ class OrderRow:
     is_triggered: bool
     updated_ms: int
     is_reduce_only: bool
+    cum_part_e8: int = 0  # filled beyond whole lots, of a coin, in 1e-8 of it
+
+    @property
+    def cum(self) -> tuple[int, int]:
+        """All that has been filled: whole lots, and 1e-8 beyond them."""
+        return self.cum_lots, self.cum_part_e8
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,7 @@ class TradeRow:
     qty_lots: int
     fee_e8: int  # positive: paid
     time_ms: int
+    part_e8: int = 0  # of a coin, traded beyond whole lots, in 1e-8 of it
     coin_fee_e8: int = 0  # taken of the coin itself, in 1e-8 of it: so much less is held
     venue_id: str = ""  # of the order
 

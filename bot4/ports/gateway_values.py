@@ -65,6 +65,14 @@ def units(text: str, unit_e8: int) -> int:
     return found
 
 
+def lots_and_part(text: str, lot_e8: int) -> tuple[int, int]:
+    """Whole lots of a coin and what is beyond them in 1e-8, none below zero; ValueError, ArithmeticError."""
+    lots, part_e8 = divmod(exact_e8(text or "0"), lot_e8)
+    if not 0 <= lots < _MOST_UNITS:
+        raise ValueError(f"{text} cannot be")
+    return lots, part_e8
+
+
 def milliseconds(text: str | int) -> int:
     """A time; ValueError."""
     value = int(text)

@@ -34,6 +34,7 @@ from bot4.settings.schema import (
     MAX_SHARDS,
     SPOT_VENUES,
     TRADED_VENUES,
+    UNTRADED,
     Breaker,
     Breakers,
     Instrument,
@@ -356,6 +357,12 @@ def check_mode(file: Path, settings: Session) -> None:
         return
     if venue.sim is not None:
         raise SettingsError(f"{file}: venue.sim: live trades on a real venue; remove this table")
+    for name in with_key:
+        if name in UNTRADED:
+            raise SettingsError(
+                f"{file}: venue.{name}.key_file: orders cannot be sent to {name}, natively or through ccxt: "
+                f"{UNTRADED[name]}; remove it, and write key_file for one of {', '.join(TRADED_VENUES)}"
+            )
     if with_key not in [[name] for name in TRADED_VENUES]:
         found = ", ".join(with_key) or "none"
         raise SettingsError(

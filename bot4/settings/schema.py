@@ -105,6 +105,10 @@ DAY_OFFSET_MINUTES = Integer("DAY_OFFSET_MINUTES", 0, 1_439, "minutes after midn
 SYMBOL = Text("SYMBOL", "[A-Z0-9][A-Z0-9_/-]{0,31}", 'the venue\'s symbol in capitals, such as "BTCUSDT"')
 LIVE_VENUES = ("binance_spot", "binance_usdm", "bybit_spot", "bybit_linear", "kraken", "coinbase")
 TRADED_VENUES = ("bybit_linear", "binance_spot")  # that orders can be sent to
+UNTRADED = {  # ... and why not to others, where somebody might think so
+    "kraken": "no call there puts an exit in the place of the stop that locks its coins",
+    "coinbase": "a stop there becomes a limit order, which a market that jumps leaves behind",
+}
 VENUE = Choice("VENUE", (*LIVE_VENUES, "synthetic"))
 SPOT_VENUES = ("binance_spot", "bybit_spot", "kraken", "coinbase", "synthetic")  # no short position there
 TICK_SIZE = Amount("TICK_SIZE", "0.00000001", "100000", "quote currency")

@@ -144,8 +144,8 @@ def test_a_stop_locks_its_coins_goes_off_and_gives_way_to_a_close(bench):
 
 
 def test_filters_and_what_is_malformed(bench):
-    assert code(bench.limit(1, 9, 50_000)) == e.VENUE_FILTER, "4.50 USDT"
-    assert code(bench.market(1, 10**7 + 1)) == e.VENUE_FILTER
+    assert code(bench.limit(1, 9, 50_000)) == e.VENUE_TOO_SMALL, "4.50 USDT"
+    assert code(bench.market(1, 10**7 + 1)) == e.VENUE_TOO_LARGE
     assert code(bench.limit(1, 5_000_000, 60_000)) == e.VENUE_BALANCE
     bad = ({"side": 0}, {"type": 0}, {"tif": 0}, {"qty_lots": 0}, {"price_ticks": 0}, {"flags": 4}, {"instrument": 1})
     good = {

@@ -41,8 +41,8 @@ balances = { USDT = "900000000", BTC = "9000" }
 """
 
 
-def spot_row() -> np.ndarray:
-    """INSTRUMENT[1]: BTCUSDT as the exchange has it."""
+def spot_row(coarse: int = 1) -> np.ndarray:
+    """INSTRUMENT[1]: BTCUSDT as the exchange has it; `coarse`: a lot of ours is so many of the venue's steps."""
     row = np.zeros(1, INSTRUMENT)
     values = {
         "is_spot": 1, "tick_e8": 1_000_000, "lot_e8": LOT_E8, "value_e8": 10, "price_decimals": 2, "qty_decimals": 5,
@@ -51,6 +51,8 @@ def spot_row() -> np.ndarray:
     }  # fmt: skip
     for name, value in values.items():
         row[name] = value
+    row["lot_e8"] *= coarse
+    row["value_e8"] *= coarse
     return row
 
 
@@ -101,8 +103,12 @@ class SpotRig(DeskRig):
         coins_e8: int = 0,
         copies: int = 1,
         scenario: str = "",
+        coarse: int = 1,
+        least: int = 1,
     ) -> None:
-        """`coins_e8` : of BTC before the session. `copies` : of what the stream tells; 0: it is silent."""
+        """`coarse` : see `spot_row`. `least` : lots of an order. `coins_e8` : of BTC before. `copies` : of what the
+        stream tells; 0: it is silent.
+        """
         if before is None:
             rich = {"USDT": 10**9 * E8, "BTC": 10**5 * E8}
             money = ({"USDT": 10**8 * E8, "BTC": coins_e8}, rich, dict(rich))
@@ -117,6 +123,8 @@ class SpotRig(DeskRig):
             self.desk, self.wires, self.network = before.desk, before.wires, before.network
             self.events, self.placed = before.events, before.placed
             self.network.renew()
+        self.row = spot_row(coarse)
+        self.row["min_qty_lots"] = least
         self.answers = []
         self._told = {} if before is None else before._told
         self._indexed = len(self.events)
@@ -126,10 +134,10 @@ class SpotRig(DeskRig):
         session["account"] = ACCOUNT
         key = self.desk.keys[0]
         keys = Keys(key.api_key, key.secret.decode())
-        private = BinancePrivate(keys, "https://127.0.0.1:1", [BTC], spot_row(), "USDT")
+        private = BinancePrivate(keys, "https://127.0.0.1:1", [BTC], self.row, "USDT")
         private.limits, private.total = (10**6,) * 4, (10**6, 1.0)
         self.agent = GatewayAgent(
-            self.wires, spot_row(), session, GatewayLog(folder / "gateway.bin", 65_536), private, self.caller,
+            self.wires, self.row, session, GatewayLog(folder / "gateway.bin", 65_536), private, self.caller,
             ScriptedListener(self.network), 1, clock=lambda: self.desk.now_ns, wall=lambda: self.desk.now_ns,
             logger=logging.Logger("quiet", logging.CRITICAL), **self.past(before),
         )  # fmt: skip
@@ -146,10 +154,14 @@ class SpotRig(DeskRig):
         free_e8, locked_e8 = self.desk.venue.balance(self.desk.venue.accounts[0], asset)
         return free_e8 + locked_e8
 
+    def placed_by(self, identity: tuple[int, int]) -> np.void:
+        """The order as execution has sent it."""
+        return next(one for one in self.placed if (int(one["id_hi"]), int(one["id_lo"])) == identity)
+
     def cash_e8(self) -> int:
         """What the fills that were told have made of the cash, by the port's rule for coins."""
         fills = [one for one in self.events if one["kind"] == 3]
-        value = spot_row()["value_e8"][0]
+        value = self.row["value_e8"][0]
         return -sum(
             int(one["side"]) * int(one["price_ticks"]) * int(one["qty_lots"]) * int(value) + int(one["fee_e8"])
             for one in fills

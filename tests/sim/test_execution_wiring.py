@@ -63,6 +63,8 @@ from bot4.model.enums import (
     VENUE_FILTER,
     VENUE_REDUCE_ONLY,
     VENUE_STOP_WOULD_TRIGGER,
+    VENUE_TOO_LARGE,
+    VENUE_TOO_SMALL,
 )
 from bot4.model.errors import JournalError
 from bot4.model.records import (
@@ -646,6 +648,77 @@ def test_a_venue_that_finds_nothing_to_reduce_is_asked_less_and_less_often(rig, 
     rig.event(124_102 * MS, REPORT_EXPIRED, close)
     rig.run()
     assert rig.position["wait_until_ns"] == 0
+
+
+def too_small(rig, at, stop):
+    """Neither a stop for it is taken nor a close."""
+    rig.event(at * MS, REPORT_REJECT, stop, code=VENUE_TOO_SMALL)
+    rig.run()
+    (close,) = rig.requests()
+    assert close["leg"] == LEG_FLATTEN, "at the market it may be worth more than at the stop"
+    rig.event((at + 1) * MS, REPORT_REJECT, close, code=VENUE_TOO_SMALL)
+    rig.run()
+
+
+def test_dust_is_left_alone_until_a_fill_and_that_outlives_execution(rig):
+    _, (stop,) = rig.enter()
+    alarms = int(rig.agent.memory.account[0]["alarms"])
+    too_small(rig, 5, stop)
+    assert rig.agent.memory.account[0]["alarms"] == alarms + 1
+    assert nothing_to_reduce(rig, 100, 40_000) == [] and not rig.requests()
+    assert rig.position["naked_since_ns"] == 0 and rig.position["lots"] != 0
+    left = rig.agent.settle(["BTCUSDT"])
+    assert left.startswith("dust of ") and left.endswith("BTCUSDT, for which the venue takes no order"), left
+    rig.event(45_000 * MS, REPORT_FILL, STRANGERS, **STRANGERS_TRADE)
+    rig.run()
+    (stop,) = rig.requests()
+    assert stop["leg"] == LEG_STOP, "it is another amount now"
+    too_small(rig, 45_001, stop)
+    wait = rig.position["wait_until_ns"].item()
+    rig.build()
+    rig.run()
+    assert rig.position["wait_until_ns"] == wait and not [one for one in rig.requests() if one["leg"]]
+
+
+def test_a_close_too_large_for_one_order_goes_again_at_once(rig):
+    _, (stop,) = rig.enter()
+    rig.event(5 * MS, REPORT_REJECT, stop, code=VENUE_TOO_LARGE)
+    rig.run()
+    (close,) = rig.requests()
+    rig.event(6 * MS, REPORT_REJECT, close, code=VENUE_TOO_LARGE)
+    rig.run()
+    (stop,) = rig.requests()
+    rig.event(7 * MS, REPORT_REJECT, stop, code=VENUE_TOO_LARGE)
+    rig.run()
+    assert [one["leg"] for one in rig.requests()] == [LEG_FLATTEN], "the gateway makes it smaller"
+
+
+def test_a_size_that_the_venue_does_not_take_is_no_failure_of_its_own(rig):
+    for number in range(1, 13):
+        at = number * 100
+        rig.intent(at, event_no=number)
+        rig.run()
+        rig.event((at + 5) * MS, REPORT_REJECT, rig.requests()[-1], code=(VENUE_TOO_LARGE, VENUE_TOO_SMALL)[number % 2])
+        rig.run()
+    account = rig.agent.memory.account[0]
+    assert account["breaker_trips"] == account["breaker_count"] == 0
+
+
+def test_a_fill_of_a_part_of_a_lot_costs_and_is_no_news_to_the_shard(rig):
+    entry, _ = rig.enter()
+    fees, alarms = int(rig.position["fees_e8"]), int(rig.agent.memory.account[0]["alarms"])
+    rig.intent(10, event_no=2)
+    rig.run()
+    second = rig.requests()[-1]
+    rig.ack(12 * MS, second)
+    rig.reports()
+    part = {"qty_lots": 0, "price_ticks": BID, "fee_e8": 5}
+    rig.event(13 * MS, REPORT_FILL, second, **part, trade_id=40)
+    rig.event(14 * MS, REPORT_FILL, entry, **part, trade_id=41)  # it was told as filled before
+    rig.run()
+    assert rig.position["fees_e8"] == fees + 10 and rig.position["lots"] == 1_000
+    assert rig.agent.memory.account[0]["alarms"] == alarms and not rig.agent.memory.lost.any()
+    assert not [one for one in rig.reports() if one["kind"] == REPORT_FILL]
 
 
 def test_what_the_journal_says_of_a_venue_that_finds_nothing_to_reduce_outlives_execution(rig):

@@ -27,6 +27,7 @@ from bot4.adapters.ccxt.private import CcxtPrivate
 from bot4.adapters.ccxt.serve import NotSentError, _Request, _request, made, point
 from bot4.adapters.ccxt.words import BybitLinear
 from bot4.model import enums as e
+from bot4.ports.gateway import TradeRow
 from bot4.ports.gateway_values import Keys
 from bot4.settings.schema import Gateway
 from workers.gateway import ccxt_process
@@ -113,6 +114,40 @@ def test_what_is_under_way_when_it_dies_is_told_as_unanswered(tmp_path, calm):
         os.kill(before, signal.SIGKILL)
         wait_for(lambda: rig.process.turn() or rig.process.pid != before)
         assert "ended" in dict(rig.process.replies)[98].error
+
+
+FORGETFUL = """
+from bot4.adapters.ccxt.words import BybitLinear
+BybitLinear.options = {**BybitLinear.options, "tradesLimit": 2}
+from workers.ccxt_venue import main
+main()
+"""  # ccxt keeps a thousand trades between two looks of ours, and forgets the others without a word
+
+
+def test_what_ccxt_forgets_between_two_looks_is_found_by_asking(tmp_path, calm):
+    with CcxtRig(tmp_path, calm) as rig:
+        _, at, named, *rest = rig.process._command[1:]
+        assert (at, named) == ("-m", "workers.ccxt_venue")
+        rig.process._command[1:] = ["-P", "-c", FORGETFUL, *rest]
+        rig.ready()
+        calm.be("maker")
+        for number in range(12):
+            calm.done("POST", "order/create", category="linear", symbol=BTC, side="Sell", orderType="Limit",
+                      qty="0.001", price=f"{60_000.9 - number * 0.1:.1f}")  # fmt: skip
+        heard = []
+        read = rig.agent._private.read
+
+        def hear(message):
+            told = read(message)
+            heard.extend(row for row in told.rows if isinstance(row, TradeRow))
+            return told
+
+        rig.agent._private.read = hear
+        calm.be("main")  # a person's order: of ours its own state would tell that there are more
+        calm.done("POST", "order/create", category="linear", symbol=BTC, side="Buy", qty="0.012", orderType="Market")
+        rig.until(lambda: rig.lots() == 12)
+        assert 0 < len(heard) < 12, "nothing was lost"
+        assert sum(report["kind"] == e.REPORT_FILL for report in rig.events) == 12
 
 
 def test_garbage_in_answers_ends_nothing(tmp_path, calm):

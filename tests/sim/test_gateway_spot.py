@@ -65,7 +65,7 @@ def stop(rig, lots, trigger=59_000):
 def equal(rig):
     """Coins and cash are the venue's to the smallest unit, and nothing was made or lost."""
     rig.go_on(0.2)
-    assert (rig.agent._lots[0], rig.agent._rest_e8[0]) == divmod(rig.held_e8(), LOT_E8)
+    assert (rig.agent._lots[0], rig.agent._rest_e8[0]) == divmod(rig.held_e8(), int(rig.row["lot_e8"][0]))
     assert rig.lots() == rig.agent._lots[0]
     assert rig.cash_e8() == rig.held_e8("USDT") - 10**16
     rig.desk.conserved()
@@ -83,6 +83,69 @@ def test_a_fee_taken_of_the_coin_shrinks_what_is_held_to_the_last_unit(rig):
     sell(rig, rig.lots())
     equal(rig)
     assert rig.lots() == 0 and 0 < rig.held_e8() < LOT_E8 and not rig.agent.differs
+
+
+COARSE = 1_000  # of the venue's steps a lot: 0.01 BTC
+
+
+def crumbs(rig, dice, side, count, price):
+    """Orders of the maker's of any size of the venue's, on one price."""
+    for _ in range(count):
+        rig.desk.limit(1, side, str(price), f"0.{int(dice.integers(9, 1_500)):05d}")
+
+
+def has_ended(rig, identity):
+    """Whether the gateway holds it to be over: execution may have seen it filled before its last part came."""
+    return identity in rig.agent._orders and rig.agent._orders[identity].ended
+
+
+def trade_of_parts(rig, dice, rounds):
+    """Entries and exits in pieces that are no whole lots, some of them left unfilled, with a stop in between."""
+    for _ in range(rounds):
+        crumbs(rig, dice, "SELL", 6, 60_000)
+        bought = rig.place(1, int(dice.integers(1, 4)), price=60_000 * TICKS, tif=e.TIF_IOC, wait=False)
+        rig.until(lambda bought=bought: has_ended(rig, bought))
+        held = rig.lots()
+        if held and dice.random() < 0.5:
+            stop(rig, held)
+        crumbs(rig, dice, "BUY", 3, 60_000 - 0.5)
+        if held and dice.random() < 0.6:
+            sold = rig.place(-1, int(dice.integers(1, held + 1)), flags=REDUCE, wait=False)
+            rig.until(lambda sold=sold: has_ended(rig, sold))
+        rig.desk.done(1, "DELETE", "openOrders", symbol=BTC)
+        rig.make_book()
+        equal(rig)
+
+
+@pytest.mark.parametrize("copies", [1, 3, 0], ids=["heard", "shuffled", "silent"])
+def test_parts_of_lots_are_held_and_paid_to_the_last_unit(tmp_path, copies):
+    """The venue's step is finer than a lot of the settings, and whoever trades with us has orders of any size."""
+    dice = np.random.default_rng(11)
+    with SpotRig(tmp_path, 2, copies=copies, coarse=COARSE) as rig:
+        rig.until(lambda: rig.agent.is_ready)
+        trade_of_parts(rig, dice, 12)
+        fills = [one for one in rig.events if one["kind"] == e.REPORT_FILL]
+        assert sum(one["qty_lots"] == 0 for one in fills) > 5, "less than a lot, and no lot has become of it"
+        for identity in {(int(one["id_hi"]), int(one["id_lo"])) for one in fills}:
+            last = [one for one in rig.of(identity) if one["kind"] == e.REPORT_FILL][-1]
+            told = sum(int(one["qty_lots"]) for one in rig.of(identity) if one["kind"] == e.REPORT_FILL)
+            assert int(last["cum_lots"]) == told <= int(rig.placed_by(identity)["qty_lots"])
+    with SpotRig(tmp_path, before=rig, copies=copies, coarse=COARSE) as again:
+        again.until(lambda: again.agent.is_ready)
+        equal(again)
+        trade_of_parts(again, dice, 3)
+
+
+def test_an_order_whose_part_makes_a_lot_of_another_ones_is_told_as_filled_and_ends_once(tmp_path):
+    with SpotRig(tmp_path, coarse=COARSE) as rig:
+        rig.until(lambda: rig.agent.is_ready)
+        for qty, told in (("0.00950", ["ack", "fill", "expired"]), ("0.00600", ["ack", "fill"])):
+            rig.desk.limit(1, "SELL", "60000", qty)
+            bought = rig.place(1, 1, price=60_000 * TICKS, tif=e.TIF_IOC, wait=False)
+            rig.until(lambda bought=bought: has_ended(rig, bought))
+            assert rig.kinds(bought) == told
+        assert rig.lots() == 1
+        equal(rig)
 
 
 def test_an_order_that_paid_a_fee_in_lots_ends(rig):
@@ -161,8 +224,23 @@ def test_an_exit_that_the_venue_refuses_leaves_the_stop(rig):
     leaving = rig.place(-1, rig.lots(), flags=REDUCE, wait=False)
     rig.until(lambda: rig.of(leaving))
     rig.go_on(3.0)
-    assert rig.kinds(leaving) == ["reject"] and rig.code(leaving) == e.VENUE_REDUCE_ONLY
+    assert rig.kinds(leaving) == ["reject"] and rig.code(leaving) == e.VENUE_TOO_LARGE
     assert rig.kinds(guard) == ["ack"] and rig.desk.done(0, "GET", "openOrders")[0]["status"] == "NEW"
+
+
+def test_what_is_too_large_for_one_order_is_sold_in_equal_parts(rig):
+    buy(rig, LOTS)
+    rig.desk.filters(market_max_qty_e8=30_000 * LOT_E8)
+    refused = [sell(rig, rig.lots()) for _ in range(2)]  # of 99,900 half is too much as well
+    assert [rig.code(one) for one in refused] == [e.VENUE_TOO_LARGE] * 2
+    rig.desk.filters(min_notional_e8=9_000 * 10**8)  # no crumb of it could be sold
+    parts = []
+    while rig.lots():
+        before = rig.lots()
+        assert rig.kinds(sell(rig, before))[-1] == "fill"
+        parts.append(before - rig.lots())
+    assert parts == [24_975] * 4
+    equal(rig)
 
 
 def test_a_stop_that_is_to_change_is_taken_back_for_another_one(rig):
@@ -201,12 +279,31 @@ def ledger(rig):
         return [json.loads(line) for line in lines]
 
 
-def test_too_little_to_be_sold_is_told_as_nothing_to_reduce(rig):
+def test_too_little_to_be_sold_is_told_as_dust(rig, caplog):
+    rig.agent._logger.addHandler(caplog.handler)
+    rig.agent._logger.setLevel("ERROR")
     buy(rig, 9)  # 5.40 USDT, less the fee: the least value is 5
     rig.desk.filters(min_notional_e8=6 * 10**8)
     for identity in (sell(rig, rig.lots()), rig.place(-1, rig.lots(), stop=59_000 * TICKS, flags=REDUCE, wait=False)):
         rig.until(lambda identity=identity: rig.of(identity))
-        assert rig.code(identity) == e.VENUE_REDUCE_ONLY
+        assert rig.code(identity) == e.VENUE_TOO_SMALL
+    told = [one.fields for one in caplog.records if one.message.startswith("dust")]
+    assert told == [{"instrument": BTC, "amount": "0.00008"}] * 2
+
+
+def test_less_than_the_least_quantity_is_dust_too(tmp_path):
+    with SpotRig(tmp_path, least=1_000) as rig:
+        rig.until(lambda: rig.agent.is_ready)
+        buy(rig, 1_000)  # less the fee
+        rig.desk.filters(min_qty_e8=1_000 * LOT_E8)
+        assert rig.code(sell(rig, rig.lots())) == e.VENUE_TOO_SMALL
+
+
+def test_a_part_that_is_too_small_makes_no_dust_of_the_whole(rig):
+    buy(rig, LOTS)
+    rig.desk.filters(market_max_qty_e8=30 * LOT_E8, min_notional_e8=100 * 10**8)
+    codes = [rig.code(sell(rig, rig.lots())) for _ in range(14)]
+    assert set(codes[:11]) == {e.VENUE_TOO_LARGE} and set(codes[-2:]) == {e.VENUE_FILTER}
 
 
 def test_a_session_begins_without_a_lot_and_keeps_what_is_less(tmp_path):

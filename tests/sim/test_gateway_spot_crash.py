@@ -2,12 +2,14 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from rig.gateway_spot import TICKS, SpotRig
-from sim.test_gateway_spot import LOTS, REDUCE, equal, ledger, stop
+from sim.test_gateway_spot import COARSE, LOTS, REDUCE, equal, ledger, stop, trade_of_parts
 from unit.engine.test_gateway_crash import STARTING, Died, arm  # noqa: F401 - a fixture
 
 from bot4 import crash
+from bot4.engine.gateway_log import Heard
 from bot4.model import enums as e
 
 
@@ -114,3 +116,55 @@ def test_a_gateway_that_dies_while_it_takes_up_what_another_life_has_left(tmp_pa
     with SpotRig(tmp_path, before=first) as third:
         third.until(lambda: third.agent.is_ready)
         judged(third)
+
+
+@pytest.mark.parametrize("nth", range(2, 30, 3))
+@pytest.mark.parametrize("name", ["gateway_event_unlogged", "gateway_event_logged", "gateway_answer"])
+def test_parts_of_lots_outlive_it(tmp_path, arm, name, nth):  # noqa: F811
+    dice = np.random.default_rng(nth)
+    first = SpotRig(tmp_path, coarse=COARSE)
+    first.until(lambda: first.agent.is_ready)
+    dies(arm, first, name, lambda: trade_of_parts(first, dice, 100), nth)
+    with SpotRig(tmp_path, before=first, coarse=COARSE) as second:
+        second.until(lambda: second.agent.is_ready)
+        judged(second)
+        for order in identities(second):
+            assert second.agent._orders[order].ended or second.agent._orders[order].type == e.TYPE_STOP_MARKET
+        trade_of_parts(second, dice, 2)
+
+
+class AfterTheCut(SpotRig):
+    """A life whose log a power cut has taken all but the start of; execution's journal is whole."""
+
+    journaled = None
+
+    def past(self, before):
+        return {"heard": Heard(self.journaled), "has_lost": True}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_parts_of_lots_outlive_a_power_cut(tmp_path, seed, monkeypatch):
+    dice = np.random.default_rng(seed)
+    with SpotRig(tmp_path, coarse=COARSE) as first:
+        first.until(lambda: first.agent.is_ready)
+        log = tmp_path / "gateway.bin"
+        kept = log.read_bytes()
+        trade_of_parts(first, dice, 3)
+        resting = first.place(1, 3, price=60_000 * TICKS, wait=False)
+        first.until(lambda: first.of(resting))
+        first.desk.limit(2, "SELL", "60000", "0.01234")  # ... and 1,766 more to come
+        first.until(lambda: len(first.of(resting)) > 1)
+    log.write_bytes(kept)
+    monkeypatch.setattr(AfterTheCut, "journaled", first.journal(tmp_path / "journal.bin"))
+    with AfterTheCut(tmp_path, before=first, coarse=COARSE) as second:
+        second.until(lambda: second.agent.is_ready)
+        second.go_on(5.0)
+        assert second.agent._orders[resting].cum == (1, 234 * 1_000)
+        equal(second)
+    with SpotRig(tmp_path, before=second, coarse=COARSE) as third:
+        third.until(lambda: third.agent.is_ready)
+        assert third.agent._orders[resting].cum == (1, 234 * 1_000)
+        third.desk.limit(2, "SELL", "60000", "0.01766")
+        third.until(lambda: third.agent._orders[resting].ended)
+        assert third.agent._orders[resting].cum == (3, 0)
+        trade_of_parts(third, dice, 2)

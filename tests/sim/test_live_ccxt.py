@@ -78,6 +78,16 @@ def test_what_a_session_through_ccxt_does_not_start_with(tmp_path, server):
         ('"bybit"', '"kraken"', "venue.bybit_linear.ccxt: kraken is not how ccxt trades on bybit_linear; write bybit"),
         ('"bybit"', '"Bybit"', "is no CCXT; write ccxt's name of a venue"),
         ("key_file", "dead_man_s = 30\nkey_file", "dead_man_s: ccxt knows no dead-man's switch; write 0"),
+        (
+            "[venue.bybit_linear]",
+            "[venue.kraken]",
+            "venue.kraken.key_file: orders cannot be sent to kraken, natively or",
+        ),
+        (
+            "[venue.bybit_linear]",
+            "[venue.coinbase]",
+            "coinbase, natively or through ccxt: a stop there becomes a limit",
+        ),
     ):
         config.write_text(text.replace(old, new))
         assert said in refused(config)

@@ -177,3 +177,19 @@ def test_the_kill_switch_takes_back_by_name_and_flattens_under_the_stop(tmp_path
     assert (code, said["proven"], said["positions"], said["stops"]) == (0, True, {}, 1), said
     assert [row["symbol"] for row in server.resting()] == ["ETHUSDT"] * 2 and server.coins("ETH") == 99_900_000
     assert 0 < server.coins() < LOT_E8
+
+
+def test_the_kill_switch_closes_in_parts_and_names_the_dust(tmp_path, server):
+    config = spot_settings(tmp_path, server.ready)
+    server.done("POST", "order", symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.8")
+    server.fault(kind="filters", symbol="BTCUSDT", filters={"market_max_qty_e8": 30_000_000})
+    code, said = kill(config, "--flatten")
+    assert (code, said["proven"], said["positions"]) == (0, True, {}), said
+    orders = server.done("GET", "allOrders", symbol="BTCUSDT")
+    assert [one["side"] for one in orders] == ["BUY"] + ["SELL"] * 4 and 0 < server.coins() < LOT_E8
+    server.heal()
+    server.done("POST", "order", symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.0004")
+    server.fault(kind="filters", symbol="BTCUSDT", filters={"min_notional_e8": 10**12})
+    code, said = kill(config, "--flatten", "--timeout", "30")
+    assert (code, said["proven"], said["left"]) == (1, False, []) and said["seconds"] < 15, said
+    assert "BTCUSDT is dust" in said["trouble"] and said["positions"] == {"BTCUSDT": server.coins() // LOT_E8}

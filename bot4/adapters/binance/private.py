@@ -53,7 +53,9 @@ from bot4.model.enums import (
     VENUE_SELF_TRADE,
     VENUE_STOP_WOULD_TRIGGER,
     VENUE_TIME,
+    VENUE_TOO_LARGE,
     VENUE_TOO_MANY_ORDERS,
+    VENUE_TOO_SMALL,
     VENUE_UNKNOWN_ORDER,
 )
 from bot4.model.intent import OrderIntent
@@ -77,6 +79,7 @@ from bot4.ports.gateway_values import (
     decimal_text,
     exact_e8,
     fee_ppm,
+    lots_and_part,
     milliseconds,
     paid_e8,
     reason_of,
@@ -103,7 +106,8 @@ _TEXTS = (
     ("Duplicate order", VENUE_DUPLICATE_ID), ("would trigger immediately", VENUE_STOP_WOULD_TRIGGER),
     ("liquidity is less", VENUE_NO_MARKET), ("Market is closed", VENUE_NO_MARKET),
     ("too many", VENUE_TOO_MANY_ORDERS), ("Too many", VENUE_TOO_MANY_ORDERS), ("MAX_NUM", VENUE_TOO_MANY_ORDERS),
-    ("Filter failure", VENUE_FILTER), ("Unknown order", VENUE_UNKNOWN_ORDER),
+    ("MARKET_LOT_SIZE", VENUE_TOO_LARGE), ("NOTIONAL", VENUE_TOO_SMALL), ("Filter failure", VENUE_FILTER),
+    ("Unknown order", VENUE_UNKNOWN_ORDER),
 )  # fmt: skip
 _BY_TEXT = {-2010: VENUE_BAD_REQUEST, -2011: VENUE_UNKNOWN_ORDER, -1013: VENUE_FILTER}
 _STATES = {
@@ -469,7 +473,8 @@ class BinancePrivate:
         status, code = _STATES[state]
         order_type = _TYPES.get(kind, TYPE_LIMIT)
         price, stop, qty, cum = numbers
-        cum_lots = units(cum, sizes.lot_e8)
+        cum_lots, cum_part_e8 = lots_and_part(cum, sizes.lot_e8)
+        qty_lots, beyond_e8 = lots_and_part(qty, sizes.lot_e8)
         return OrderRow(
             link=link,
             venue_id=f"{sizes.symbol}:{int(number)}",
@@ -480,9 +485,10 @@ class BinancePrivate:
             code=code,
             price_ticks=units(price, sizes.tick_e8),
             stop_ticks=units(stop, sizes.tick_e8),
-            qty_lots=units(qty, sizes.lot_e8),
+            qty_lots=qty_lots + (beyond_e8 > 0),  # a person's; ours is of whole lots
             cum_lots=cum_lots,
-            is_triggered=order_type == TYPE_STOP_MARKET and (works or cum_lots > 0),
+            cum_part_e8=cum_part_e8,
+            is_triggered=order_type == TYPE_STOP_MARKET and (works or cum_lots > 0 or cum_part_e8 > 0),
             updated_ms=milliseconds(updated),
             is_reduce_only=side == "SELL",
         )
@@ -501,7 +507,7 @@ class BinancePrivate:
         when: Any,
     ) -> TradeRow:  # fmt: skip
         sizes = self._sizes[index]
-        ticks, lots = units(price, sizes.tick_e8), units(qty, sizes.lot_e8)
+        ticks, (lots, part_e8) = units(price, sizes.tick_e8), lots_and_part(qty, sizes.lot_e8)
         paid = paid_e8(fee)
         fee_e8 = coin_e8 = 0
         if asset == self._quote:
@@ -509,7 +515,8 @@ class BinancePrivate:
         elif asset == sizes.base:
             coin_e8 = paid
         elif paid:
-            fee_e8 = -(-ticks * lots * sizes.value_e8 * sizes.taker_fee_ppm // _PPM)
+            value = ticks * (lots * sizes.lot_e8 + part_e8) * sizes.value_e8
+            fee_e8 = -(-value * sizes.taker_fee_ppm // (_PPM * sizes.lot_e8))
         return TradeRow(
             key=str(int(key)),
             link=link,
@@ -519,6 +526,7 @@ class BinancePrivate:
             qty_lots=lots,
             fee_e8=fee_e8,
             time_ms=milliseconds(when),
+            part_e8=part_e8,
             coin_fee_e8=coin_e8,
             venue_id=f"{sizes.symbol}:{int(number)}",
         )

@@ -68,7 +68,6 @@ from bot4.ports.venue import Done, Refused, Unknown
 
 _PAUSE_S = 1.0
 _BAN_S = 600.0  # of an address that has been shut out, where the venue does not say for how long
-ALL_TRADES = 4  # requests that ccxt makes of the question for all trades
 
 # by the names of `words`
 _CODES = {
@@ -240,8 +239,7 @@ class CcxtPrivate:
 
     def ask_trades(self, since_ms: int, until_ms: int, link: str, cursor: str) -> Call:
         """See ports/gateway.py."""
-        call = self._call(CALL_QUERY, "trades", since_ms=since_ms, until_ms=until_ms, link=link, cursor=cursor)
-        return call if link or cursor else call._replace(weight=ALL_TRADES)
+        return self._call(CALL_QUERY, "trades", since_ms=since_ms, until_ms=until_ms, link=link, cursor=cursor)
 
     def ask_positions(self) -> Call:
         """See ports/gateway.py."""

@@ -9,7 +9,7 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -236,24 +236,19 @@ class Venue:
         return {"rows": told, "cursor": self.words.cursor(rows)}
 
     async def _trades(self, asked: Mapping[str, Any], now_ms: int) -> Any:
-        link, since_ms, until_ms, most = asked["link"], asked["since_ms"], asked["until_ms"], self.words.trades_page
-        more = {"until": until_ms} | (self.words.named(link) if link else {})
-        rows = await self.exchange.fetch_my_trades(None, since_ms, most, more | self.words.at(asked["cursor"]))
-        told = [one for one in map(self.trade, rows) if not link or one["link"] == link]
-        if not link and not asked["cursor"]:  # a position changes by what is no trade of an order of ours, too
-            for kind in self.words.other_trades:
-                found = await self.exchange.fetch_my_trades(None, since_ms, most, more | kind)
-                told += [self.trade(row) for row in self._whole(found, most)]
-            found = await self.exchange.fetch_funding_history(None, since_ms, most, more)
-            told += [self.funding(row) for row in self._whole(found, most)]
-        told.sort(key=lambda row: row["time_ms"])
-        return {"rows": told[::-1], "cursor": self.words.cursor(rows)}
-
-    @staticmethod
-    def _whole(rows: Sequence[Any], most: int) -> Sequence[Any]:
-        if len(rows) >= most:
-            raise ValueError("a list that may not be whole")
-        return rows
+        """A page of one of the venue's lists; the cursor says of which, for what is no trade of ours is in others."""
+        link, most, lists = asked["link"], self.words.trades_page, self.words.trade_lists
+        at, _, cursor = asked["cursor"].partition(":")
+        name, only = lists[int(at or 0)]
+        more = {"until": asked["until_ms"], "limit": most, **only, **self.words.at(cursor)}
+        more |= self.words.named(link) if link else {}
+        rows = await getattr(self.exchange, name)(None, asked["since_ms"], most, more)
+        read = map(self.trade if name == "fetch_my_trades" else self.funding, rows)
+        told = sorted((one for one in read if not link or one["link"] == link), key=lambda row: row["time_ms"])
+        following = self.words.cursor(rows)
+        at_next = int(at or 0) if following else int(at or 0) + 1
+        is_last = not following and (link or at_next == len(lists))
+        return {"rows": told[::-1], "cursor": "" if is_last else f"{at_next}:{following}"}
 
     async def _positions(self, asked: Mapping[str, Any], now_ms: int) -> Any:
         return [self.position(row) for row in await self.exchange.fetch_positions()]

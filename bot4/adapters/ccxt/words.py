@@ -46,7 +46,11 @@ class BybitLinear:
         "fetchMarkets": {"types": ["linear"]}, "fetchCurrencies": False,
     }  # fmt: skip
     but_stops: Mapping[str, Any] = {"orderFilter": "Order"}  # of cancel_all_orders; {}: it would take the stops too
-    other_trades: Sequence[Mapping[str, Any]] = ({"execType": "AdlTrade"}, {"execType": "BustTrade"})
+    # where what changes a position or the cash is listed: ccxt's call and what it is to be asked for; ours first
+    trade_lists: Sequence[tuple[str, Mapping[str, Any]]] = (
+        ("fetch_my_trades", {}), ("fetch_my_trades", {"execType": "AdlTrade"}),
+        ("fetch_my_trades", {"execType": "BustTrade"}), ("fetch_funding_history", {}),
+    )  # fmt: skip
     page = 50
     trades_page = 100
 

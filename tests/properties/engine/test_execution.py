@@ -31,7 +31,7 @@ PROTECTIVE = (e.LEG_STOP, e.LEG_FLATTEN)
 REFUSED = (
     e.VENUE_POST_ONLY, e.VENUE_REDUCE_ONLY, e.VENUE_UNKNOWN_ORDER, e.VENUE_DUPLICATE_ID, e.VENUE_DUPLICATE_ID,
     e.VENUE_FILTER, e.VENUE_BALANCE, e.VENUE_TOO_MANY_ORDERS, e.VENUE_NO_MARKET, e.VENUE_STOP_WOULD_TRIGGER,
-    e.VENUE_BAD_REQUEST, 0, 65_535,
+    e.VENUE_BAD_REQUEST, e.VENUE_TOO_LARGE, e.VENUE_TOO_SMALL, 0, 65_535,
 )  # fmt: skip
 HOSTILE = {
     "instrument": (0, 1, 2, 3, 65_535),
@@ -495,6 +495,10 @@ class Script:
         price = self.mids[order.request["instrument"] % len(self.mids)] + self.dice.randint(-500, 500)
         fields = {"qty_lots": lots, "price_ticks": price, "trade_id": self.trade, "cum_lots": order.cum}
         self.tell(e.REPORT_FILL, order.request, fee_e8=self.dice.randint(-(10**6), 10**7), **fields)
+        if self.chance(0.1):  # a part of a lot of a coin
+            self.trade += 1
+            fields |= {"qty_lots": 0, "trade_id": self.trade}
+            self.tell(e.REPORT_FILL, order.request, fee_e8=self.dice.randint(-(10**6), 10**7), **fields)
 
     def do_order_lives(self) -> None:
         """Something happens to an order of the venue's own accord."""
@@ -545,7 +549,7 @@ class Script:
                 self.seen["trade repeated"] += 1
         elif way == 2:
             self.trade += 1
-            lots, price = self.dice.randint(1, 900), self.mids[index]
+            lots, price = self.dice.choice((0, self.dice.randint(1, 900))), self.mids[index]
             self.tell(e.REPORT_FILL, stranger, qty_lots=lots, price_ticks=price, trade_id=self.trade, fee_e8=3)
             self.seen["unknown fill"] += 1
         elif way == 3:
@@ -805,6 +809,7 @@ def test_every_refusal_is_reached_by_a_scenario():
     # the exchange's own, and what the gateway says of a real venue
     others = {e.VENUE_POSITION, e.VENUE_SELF_TRADE, e.VENUE_NOT_WHOLE, e.VENUE_LIST, e.VENUE_SPENT}
     others |= {e.VENUE_RATE, e.VENUE_TIME, e.VENUE_KEY, e.VENUE_DOWN, e.VENUE_DIFFERS}
+    others |= {e.VENUE_TOO_LARGE, e.VENUE_TOO_SMALL}
     codes = {code for code in e.REJECT_NAMES if code >= e.RISK_KILLED} | {e.DATA_STALE}
     assert wanted | elsewhere == codes - others
 

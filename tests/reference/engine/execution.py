@@ -46,7 +46,8 @@ QUERY_END, POSITION, FUNDING, DENIED, TOTALS = range(11, 16)
 TIGHTER = 20
 QUOTE, STATUS = 2, 6
 DUPLICATE, GATE_SHUT, JOURNAL_FULL, TABLE_FULL, VENUE_BUSY, UNKNOWN_INSTRUMENT, NEVER_LANDED = range(402, 409)
-POST_ONLY_TAKES, NOTHING_TO_REDUCE, DUPLICATE_ID, WOULD_TRIGGER = 501, 502, 504, 509
+POST_ONLY_TAKES, NOTHING_TO_REDUCE, DUPLICATE_ID, OUTSIDE_FILTERS, WOULD_TRIGGER = 501, 502, 504, 505, 509
+TOO_LARGE, TOO_SMALL = 521, 522
 N_CODES = 640
 
 SET_AT_THE_START = {
@@ -190,6 +191,7 @@ class Holding(RefPosition):
         self.stop_ticks = self.naked_since = self.retry = 0
         self.doubt = {1: 0, -1: 0}  # lots that may have opened, by side, if fills were told in another order
         self.nothing_found: list[int] = []  # when closes were refused for want of anything to reduce, in a row
+        self.is_dust = False  # the last close was too small for the venue
         self.trail_ticks = self.even_ticks = 0
         self.stop: Order | None = None
         self.close: Order | None = None
@@ -204,7 +206,9 @@ class Holding(RefPosition):
 
     @property
     def wait_until(self) -> int:
-        """The venue is left alone until then."""
+        """The venue is left alone until then; what is dust until a fill."""
+        if self.is_dust:
+            return 2**63 - 1
         return self.nothing_found[-1] + self.wait_ns if self.nothing_found else 0
 
 
@@ -382,7 +386,7 @@ class RefExecution:
     def is_covered(self, holding: Holding) -> bool:
         """The venue has confirmed a stop for the whole position (while it is amended: in either size)."""
         stop = holding.stop
-        if holding.lots == 0:
+        if holding.lots == 0 or holding.is_dust:
             return True
         if stop is None or stop.side * holding.lots > 0:
             return False
@@ -926,6 +930,8 @@ class RefExecution:
         if not holding.lots:
             if stop:
                 done = self.change(stop, CANCEL)
+        elif stop is None and holding.is_dust:
+            pass  # nobody takes an order for it
         elif stop is None and self.now < holding.wait_until:
             done = False
         elif stop is None and holding.stop_ticks <= 0:
@@ -1024,6 +1030,7 @@ class RefExecution:
                 order.over -= {"cancel", "replace"}
         if happened == "ack" and order.leg == FLATTEN:
             self.holdings[index].nothing_found = []
+            self.holdings[index].is_dust = False
         legal = bool(happened) and order.handle(happened)
         self.alarms += not legal
         if legal and happened == "replaced":
@@ -1032,12 +1039,15 @@ class RefExecution:
             order.code = code
             if 0 < code < N_CODES and not self.folding:
                 self.wires.rejects[code] += 1
-            if code not in (NOTHING_TO_REDUCE, WOULD_TRIGGER, POST_ONLY_TAKES):
+            if code not in (NOTHING_TO_REDUCE, WOULD_TRIGGER, POST_ONLY_TAKES, TOO_LARGE, TOO_SMALL):
                 self.on_failure()
-            if code == NOTHING_TO_REDUCE and order.leg == FLATTEN and self.holdings[index].lots:
+            if code in (NOTHING_TO_REDUCE, OUTSIDE_FILTERS) and order.leg == FLATTEN and self.holdings[index].lots:
                 self.alarms += 1
                 if event["ts_ns"] >= self.holdings[index].wait_until:
                     self.holdings[index].nothing_found.append(event["ts_ns"])
+            if code == TOO_SMALL and order.leg == FLATTEN and self.holdings[index].lots:
+                self.alarms += 1
+                self.holdings[index].is_dust = True
         self.stats["stops_triggered"] += kind == TRIGGERED
         if order.status in DEAD:
             self.tell(order, event, TOLD[order.status], NEVER_LANDED if order.status == "never_landed" else code)
@@ -1067,6 +1077,7 @@ class RefExecution:
         was = holding.lots
         holding.last_trade = event["trade_id"]
         holding.nothing_found = []
+        holding.is_dust = False
         realised = holding.fill(side, event["price_ticks"], lots)
         holding.fees += event["fee_e8"]
         result = realised * self.instruments[index]["value_e8"] - event["fee_e8"]
@@ -1075,12 +1086,12 @@ class RefExecution:
             self.on_closed(order, holding, result, event["ts_ns"], was * holding.lots <= 0)
         self.stats["fills"] += 1
         opens = holding.lots * side > 0
-        if order is None:
+        if order is None and lots:
             self.alarms += 1
             self.lost[self.instruments[index]["shard"]] = True  # it has missed a change of its position
             if was == 0 or was * holding.lots < 0:  # opened or turned by nobody knows whom
                 holding.stop_ticks = holding.trail_ticks = holding.even_ticks = 0
-        else:
+        elif order is not None:
             legal = order.handle("fill")
             self.alarms += not legal or lots > order.leaves  # more than was asked for
             order.cum += lots
@@ -1100,7 +1111,8 @@ class RefExecution:
         self.mark(index)
         if order is not None:
             self.on_success(order)
-            self.tell(order, event, FILL, 0)
+            if lots:
+                self.tell(order, event, FILL, 0)
             if order.status == "filled":
                 self.end(order)
         return True

@@ -151,7 +151,7 @@ def test_a_refusal_counts_where_the_venues_word_is_clear_and_nothing_does_that_c
         (-2010, "Order would immediately match and take.", e.VENUE_POST_ONLY),
         (-2010, "Order would trigger immediately.", e.VENUE_STOP_WOULD_TRIGGER),
         (-2010, "Something nobody has heard of.", e.VENUE_BAD_REQUEST),
-        (-1013, "Filter failure: NOTIONAL", e.VENUE_FILTER),
+        (-1013, "Filter failure: NOTIONAL", e.VENUE_TOO_SMALL),
         (-1013, "Filter failure: MAX_NUM_ALGO_ORDERS", e.VENUE_TOO_MANY_ORDERS),
         (-1013, "Market is closed.", e.VENUE_NO_MARKET),
         (-1102, "Mandatory parameter", e.VENUE_BAD_REQUEST),
