@@ -113,12 +113,12 @@ struct Params {
     Word atr_period;
     double stop_atr_multiple, stop_min_bps;
     Word stop_trails;
-    double even_atr_multiple;
+    double even_atr_multiple, profit_atr_multiple;
     Word slippage_ticks, entry_style, entry_life_ns, imbalance_levels;
     Word fast_period, slow_period, signal_period, rsi_period, band_period;
     double trend_weight, macd_weight, rsi_weight, band_weight, imbalance_weight;
 };
-static_assert(sizeof(Params) == 232);
+static_assert(sizeof(Params) == 240);
 
 struct RiskView {
     Word position_lots, pending_buy_lots, pending_sell_lots, open_orders, bid_ticks, ask_ticks, quote_ts_ns, equity_e8,
@@ -725,6 +725,13 @@ static Word stop_price_ticks(Word side, Word price_ticks, double atr_ticks, doub
     return is_price(stop) ? stop : 0;
 }
 
+static Word profit_price_ticks(Word side, Word price_ticks, double atr_ticks, double atr_multiple) {
+    const double distance = atr_ticks * atr_multiple;
+    if (!(0.0 < distance && distance < static_cast<double>(MAX_PRICE))) return 0;
+    const Word price = price_ticks + side * static_cast<Word>(std::ceil(distance));
+    return is_price(price) ? price : 0;
+}
+
 // --- bot4/kernels/risk -----------------------------------------------------------------------------------------------
 
 static Word worst_lots(int side, Word qty, const RiskView& view) {
@@ -760,6 +767,11 @@ static int check_fields(const Intent& order, const Instrument& instrument) {
         if (order.flags & POST_ONLY && order.tif != GTC) return BAD_ORDER;
     } else if (order.type != MARKET || price != 0 || order.flags & POST_ONLY) {
         return BAD_ORDER;
+    }
+    const Word profit = order.aux;
+    if (profit != 0) {
+        if (order.type != LIMIT || order.flags & REDUCE_ONLY || profit < 0 || profit > MAX_PRICE) return BAD_ORDER;
+        if ((profit - price) * order.side <= 0) return BAD_ORDER;
     }
     return OK;
 }
@@ -1087,6 +1099,7 @@ struct Shard {
             intent.trail_ticks = static_cast<std::int32_t>(std::min<Word>(std::abs(price - intent.stop_ticks), MOST_TICKS));
         intent.even_ticks = static_cast<std::int32_t>(
             std::min(view.atr * params.even_atr_multiple, static_cast<double>(MOST_TICKS)));
+        intent.aux = profit_price_ticks(side, price, view.atr, params.profit_atr_multiple);
         const int code = check_order(intent, risk, instruments[i], limits);
         return code == OK ? INTENT : code;
     }

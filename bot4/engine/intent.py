@@ -35,6 +35,7 @@ from bot4.model.enums import (
     EXEC_UNKNOWN_INSTRUMENT,
     EXEC_VENUE_BUSY,
     LEG_EXIT,
+    LEG_PROFIT,
     OK,
     RISK_BAD_ORDER,
     RISK_REPEAT,
@@ -69,14 +70,17 @@ def _has_own_id(x, session, instrument, leg):
 
 @inlined
 def _note_own(x, view, instrument, side):
-    """Write the own price into the view that an order of this side could meet: limit orders, exits too."""
+    """Write the own price into the view that an order of this side could meet: limit orders, those that close too."""
     view["own_bid_ticks"] = 0
     view["own_ask_ticks"] = 0
-    if (view["pending_sell_lots"] if side > 0 else view["pending_buy_lots"]) == 0:
+    pending = view["pending_sell_lots"] if side > 0 else view["pending_buy_lots"]
+    if pending == 0 and x.positions[instrument]["profit_row"] < 0:
         return
     for row in range(len(x.orders)):
         order = x.orders[row]
-        if order["base"] == BASE_FREE or order["instrument"] != instrument or order["leg"] > LEG_EXIT:
+        if order["base"] == BASE_FREE or order["instrument"] != instrument:
+            continue
+        if order["leg"] > LEG_EXIT and order["leg"] != LEG_PROFIT:
             continue
         price = order["price_ticks"]
         if order["type"] != TYPE_LIMIT or order["side"] == side:

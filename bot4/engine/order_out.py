@@ -46,12 +46,13 @@ from bot4.model.enums import (
     ACTION_QUERY_ORDER,
     LEG_ENTRY,
     LEG_EXIT,
+    LEG_PROFIT,
     ORDER_POST_ONLY,
     ORDER_REDUCE_ONLY,
     TIF_GTC,
     TIF_IOC,
     TYPE_LIMIT,
-    TYPE_STOP_MARKET,
+    TYPE_MARKET,
 )
 from bot4.model.records import (
     JOURNAL_INTENT,
@@ -116,6 +117,7 @@ def fill_row(x, row, intent):
     order["stop_ticks"] = intent["stop_ticks"]
     order["trail_ticks"] = np.int64(intent["trail_ticks"])
     order["even_ticks"] = np.int64(intent["even_ticks"])
+    order["profit_ticks"] = intent["aux"]
     order["cum_lots"] = 0
     order["base"] = BASE_JOURNALED
     order["done"] = 0
@@ -165,8 +167,10 @@ def send_order(x, wires, session, row):
 
 
 @kernel
-def place_own(x, wires, instruments, session, instrument, leg, order_type, stop_ticks):
-    """Place a protective order (stop or market close) for the whole position. Returns its row, -1 without room.
+def place_own(x, wires, instruments, session, instrument, leg, order_type, ticks):
+    """Place an order that closes the whole position: stop, take-profit, market close. Its row, -1 without room.
+
+    `ticks` is a stop's trigger, a limit's price, and of a market order 0.
 
     Notes
     -----
@@ -194,14 +198,17 @@ def place_own(x, wires, instruments, session, instrument, leg, order_type, stop_
     )
     request["id_lo"] = (number << 32) | (np.int64(leg) << 24)
     request["qty_lots"] = abs(lots)
-    request["stop_ticks"] = stop_ticks
+    if order_type == TYPE_LIMIT:
+        request["price_ticks"] = ticks
+    else:
+        request["stop_ticks"] = ticks
     request["instrument"] = instrument
     request["strategy"] = session[0]["strategy"]
     request["shard"] = np.int64(instruments[instrument]["shard"])
     request["action"] = ACTION_PLACE
     request["side"] = -1 if lots > 0 else 1
     request["type"] = order_type
-    request["tif"] = TIF_GTC if order_type == TYPE_STOP_MARKET else TIF_IOC
+    request["tif"] = TIF_IOC if order_type == TYPE_MARKET else TIF_GTC
     request["flags"] = ORDER_REDUCE_ONLY
     request["leg"] = leg
     request["event_no"] = number
@@ -323,7 +330,7 @@ def must_halt(x, wires):
 
 @kernel
 def halt(x, wires, session):
-    """The kill word is set, or the journal has failed: shut the gate for good, cancel everything but protective orders.
+    """The kill word is set, or the journal has failed: shut the gate for good, cancel all but stops and market closes.
 
     Notes
     -----
@@ -334,7 +341,8 @@ def halt(x, wires, session):
     for row in range(len(x.orders)):
         order = x.orders[row]
         crash_here(KILL_CANCEL)
-        if order["base"] != BASE_FREE and order["leg"] <= LEG_EXIT and is_open(order):
+        goes = order["leg"] <= LEG_EXIT or order["leg"] == LEG_PROFIT
+        if order["base"] != BASE_FREE and goes and is_open(order):
             change_order(x, wires, session, np.int64(row), ACTION_CANCEL, 0, 0)
 
 

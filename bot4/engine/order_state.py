@@ -37,6 +37,7 @@ ORDER = np.dtype(
         ("asked_stop_ticks", "i8"),
         ("trail_ticks", "i8"),  # of an entry: how its stop moves
         ("even_ticks", "i8"),
+        ("profit_ticks", "i8"),  # ... and where its take-profit goes, 0: there is none
         ("event_no", "i8"),
         ("code", "i8"),  # why it was refused
         ("result_e8", "i8"),  # of what it has closed: realised, less its fees

@@ -39,6 +39,7 @@ from bot4.model.enums import (
     ACTION_QUERY_TRADES,
     INT64_MAX,
     LEG_EXIT,
+    LEG_PROFIT,
     LEG_STOP,
 )
 from bot4.model.records import (
@@ -183,6 +184,8 @@ def execution_fold(x, wires, instruments, limits, session, first, count):
                     position["stop_row"] = row
                     position["stop_ticks"] = request["stop_ticks"]
                     x.stats[GAUGE_EXEC_STOPS_PLACED] += 1
+                elif leg == LEG_PROFIT:
+                    position["profit_row"] = row
                 else:
                     position["flatten_row"] = row
                     x.stats[GAUGE_EXEC_FLATTENS] += 1

@@ -38,7 +38,7 @@ from bot4.kernels.indicators.microprice import microprice
 from bot4.kernels.indicators.vwap import vwap_init, vwap_update
 from bot4.kernels.risk.order_checks import check_order, note_done, note_fill, note_order, note_protective_fill
 from bot4.kernels.sizing.entry import size_entry
-from bot4.kernels.sizing.stop_price import stop_price_ticks
+from bot4.kernels.sizing.stop_price import profit_price_ticks, stop_price_ticks
 from bot4.model.breaker import breaker_row
 from bot4.model.enums import (
     ACTION_CANCEL,
@@ -319,6 +319,7 @@ def _entry(shard, instruments, limits, session, i, tick, side):
     if params["stop_trails"] == 1 and stop > 0:
         intent["trail_ticks"] = min(abs(price - stop), MOST_TICKS)
     intent["even_ticks"] = np.int64(min(view["atr"] * params["even_atr_multiple"], float(MOST_TICKS)))
+    intent["aux"] = profit_price_ticks(side, price, view["atr"], params["profit_atr_multiple"])
     code = check_order(intent, risk, instruments[i], limits)
     return STEP_INTENT if code == OK else code
 

@@ -49,6 +49,7 @@ from bot4.model.enums import (
     LEG_ENTRY,
     LEG_EXIT,
     LEG_FLATTEN,
+    LEG_PROFIT,
     LEG_STOP,
     N_CODES,
     REPORT_ACK,
@@ -268,6 +269,7 @@ def _apply_fill(x, wires, instruments, limits, session, row):
             position["stop_ticks"] = 0
             position["trail_ticks"] = 0
             position["even_ticks"] = 0
+            position["profit_ticks"] = 0
         x.views[instrument]["position_lots"] = position["lots"]
     else:
         order = x.orders[row]
@@ -285,6 +287,7 @@ def _apply_fill(x, wires, instruments, limits, session, row):
             position["stop_ticks"] = order["stop_ticks"]
             position["trail_ticks"] = order["trail_ticks"]
             position["even_ticks"] = order["even_ticks"]
+            position["profit_ticks"] = order["profit_ticks"]
     grown = abs(position["lots"]) > abs(was) or (position["lots"] > 0) != (was > 0)
     if position["lots"] != 0 and grown and position["naked_since_ns"] == 0:
         own = event["ts_ns"] - session[0]["report_latency_ns"]
@@ -297,7 +300,7 @@ def _apply_fill(x, wires, instruments, limits, session, row):
 
 @kernel
 def end_order(x, instruments, row):
-    """An order is over: give back what it held in the views and forget it as stop or close.
+    """An order is over: give back what it held in the views and forget it as stop, take-profit or close.
 
     Notes
     -----
@@ -314,7 +317,16 @@ def end_order(x, instruments, row):
         position["stop_row"] = -1
     if position["flatten_row"] == row:
         position["flatten_row"] = -1
+    if position["profit_row"] == row:
+        position["profit_row"] = -1
     release_row(x, row)
+
+
+@inlined
+def _give_up(position, order):
+    """The venue does not want the take-profit of this position, or not in its size: it is not asked again and again."""
+    if order["side"] * position["lots"] < 0:
+        position["profit_ticks"] = 0
 
 
 @kernel
@@ -408,6 +420,7 @@ def apply_event(x, wires, instruments, limits, session):
             order["overlay"] &= ~(OVERLAY_CANCEL | OVERLAY_REPLACE)
     if happened == EV_ACK and order["leg"] == LEG_FLATTEN:
         wait_no_more(x.positions[instrument])
+    asked = order["overlay"] & OVERLAY_REPLACE != 0
     effect = transition(order, happened)
     if effect == ILLEGAL or effect == REOPEN:
         count_alarm(x)
@@ -435,11 +448,15 @@ def apply_event(x, wires, instruments, limits, session):
             code = np.int64(EXEC_NEVER_LANDED)
         forward_event(x, wires, session, order, told, code)
         refused_stop = order["leg"] == LEG_STOP and status == REJECTED
+        if order["leg"] == LEG_PROFIT and (status == REJECTED or status == EXPIRED):
+            _give_up(x.positions[instrument], order)
         end_order(x, instruments, row)
         if refused_stop and x.positions[instrument]["lots"] != 0:
             return np.int64(-2) - instrument  # close instead of trying the same stop again
     elif order["leg"] <= LEG_EXIT:
         forward_event(x, wires, session, order, REPORT_ACK if kind == REPORT_ORDER else kind, code)
+    if order["leg"] == LEG_PROFIT and kind == REPORT_CANCEL_REJECT and asked:
+        _give_up(x.positions[instrument], order)
     gapped = kind == REPORT_CANCEL_REJECT and code == VENUE_STOP_WOULD_TRIGGER and order["leg"] == LEG_STOP
     if gapped and x.positions[instrument]["lots"] != 0:
         return np.int64(-2) - instrument  # the price has gone through where the stop was to go

@@ -49,6 +49,9 @@ TRADING = (
     Parameter("stop_min_bps", 0.8, 0.0, 5_000.0, "least distance of the stop"),
     Parameter("stop_trails", 0, 0, 1, "1: the stop follows the price at the distance that it began with"),
     Parameter("even_atr_multiple", 0.0, 0.0, 100.0, "average ranges gained that move the stop to the cost; 0: none do"),
+    Parameter(
+        "profit_atr_multiple", 0.0, 0.0, 1_000.0, "average ranges from the entry's price to its take-profit; 0: none"
+    ),
     Parameter("slippage_ticks", 1, 0, 1_000_000, "how far beyond the best price a taking entry may fill"),
     Parameter("entry_style", 0, 0, 1, "0: limit at the touch, immediate or cancel; 1: post-only, resting"),
     Parameter("entry_life_ns", 2 * SECOND_NS, 0, 86_400 * SECOND_NS, "a resting entry is cancelled after this"),

@@ -48,7 +48,7 @@ ORDER_INTENT = np.dtype(
         ("order_row", "i4"),  # execution's row, echoed by the venue; -1 where none
         ("sized_by", "i4"),  # SIZED_BY_*: what decided the quantity of an entry
         ("tsc", "i8"),  # time-stamp counter of the tick's publication (low half), for latency only
-        ("aux", "i8"),  # ACTION_QUERY_TRADES: event_seq after which to answer
+        ("aux", "i8"),  # entry: price of its take-profit, 0: none; ACTION_QUERY_TRADES: event_seq after which to answer
         ("score", "f8"),  # the decision's score, for the journal's reader
         ("tsc_read", "i8"),
         ("trail_ticks", "i4"),  # entry: its stop follows the price at this distance; 0: it stays

@@ -311,7 +311,8 @@ class ExecutionPair:
         return (
             of.lots, of.cost, of.realised, of.fees, of.funding, of.worth, of.bid, of.ask, of.quote_ns, of.whole,
             of.last_event_no, of.last_trade, of.own_orders, of.stop_ticks, of.trail_ticks, of.even_ticks,
-            of.stop.row if of.stop else -1, of.close.row if of.close else -1, of.naked_since, of.trip,
+            of.profit_ticks, of.stop.row if of.stop else -1, of.close.row if of.close else -1,
+            of.profit.row if of.profit else -1, of.naked_since, of.trip,
             int(of.trip_lost), of.retry, of.wait_ns, of.wait_until,
         )  # fmt: skip
 
@@ -321,6 +322,7 @@ class ExecutionPair:
         values = {
             **{name: order.intent[name] for name in ORDER_FIELDS if name in order.intent},
             "venue_order_id": order.venue_id,
+            "profit_ticks": order.intent["aux"],
             "qty_lots": order.qty,
             "stop_ticks": order.stop,
             "cum_lots": order.cum,

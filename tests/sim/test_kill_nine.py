@@ -48,6 +48,7 @@ stop_atr_multiple = 2.0
 stop_min_bps = 1.0
 stop_trails = 0
 even_atr_multiple = 0.0
+profit_atr_multiple = 3.0
 slippage_ticks = 2
 entry_style = 0
 entry_life_ns = 1000000000

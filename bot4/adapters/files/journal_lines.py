@@ -55,6 +55,8 @@ def journal_lines(records: np.ndarray, sizes: Sequence[tuple[str, Decimal, Decim
                 said["says"] = "amend_reject"
         elif kind in (r.JOURNAL_INTENT, r.JOURNAL_DENIED, r.JOURNAL_REQUEST):
             said |= _order(intents[i], sizes, asks=kind == r.JOURNAL_REQUEST)
+            if kind == r.JOURNAL_INTENT and intents[i]["aux"]:
+                said["take_profit"] = _price(intents[i]["aux"], int(intents[i]["instrument"]), sizes)
             if kind != r.JOURNAL_DENIED and intents[i]["action"] in (e.ACTION_CANCEL, e.ACTION_AMEND):
                 asked[_id(intents[i])].append(int(intents[i]["action"]))
         elif kind == r.JOURNAL_LIMIT:

@@ -77,6 +77,12 @@ def check_fields(order, instrument):
             return RISK_BAD_ORDER
     elif kind != TYPE_MARKET or price != 0 or flags & ORDER_POST_ONLY:
         return RISK_BAD_ORDER
+    profit = order["aux"]
+    if profit != 0:  # an entry names a take-profit: beyond its limit price, on the side where it wins
+        if kind != TYPE_LIMIT or flags & ORDER_REDUCE_ONLY or profit < 0 or profit > MAX_PRICE_TICKS:
+            return RISK_BAD_ORDER
+        if (profit - price) * order["side"] <= 0:
+            return RISK_BAD_ORDER
     return OK
 
 

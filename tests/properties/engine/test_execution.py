@@ -52,6 +52,7 @@ HOSTILE = {
     "tsc": (-1, 2**63 - 1),
     "trail_ticks": (-1, 2**31 - 1),
     "even_ticks": (-1,),
+    "aux": (-1, 1, MID, MID * 2, 2**40, 2**63 - 1),
     "ts_ns": (0, 3_600 * SECOND, -60 * SECOND),  # from now, but for 0
 }
 
@@ -76,6 +77,7 @@ class Scenario:
     kill_at: float = 1.0  # share of the steps after which somebody may set the kill word
     trouble: float = 0.1  # share of the venue's answers that are not what one hopes for
     jump_ticks: int = 3_000
+    profits: float = 0.2  # share of the entries that name a take-profit
     funding_e8: int = 10**8
 
 
@@ -105,6 +107,19 @@ class Watched(RefExecution):
         order = super().place_own(instrument, leg, kind, stop_ticks)
         self.seen["place own", leg, order is not None] += 1
         return order
+
+    def give_up(self, order):
+        """By what the venue said."""
+        before = self.holdings[order.instrument].profit_ticks
+        super().give_up(order)
+        if before and not self.holdings[order.instrument].profit_ticks:
+            self.seen["take-profit given up", order.status] += 1
+
+    def watch_profit(self, instrument):
+        """Sold or not."""
+        before = self.stats["flattens"]
+        super().watch_profit(instrument)
+        self.seen["coins sold with profit"] += self.stats["flattens"] > before
 
     def flatten(self, instrument):
         """For a stop that is late, or was refused; behind a close without a word in its time."""
@@ -212,6 +227,7 @@ class Script:
         self.pair = ExecutionPair(folder, **{**tables, **scenario.pair}, seen=self.seen, twin=life)
         self.scenario = scenario
         self.dice = random.Random(seed)
+        self.profits = random.Random(seed)
         self.asleep = 0
         spoilt = [(name, value) for name, values in HOSTILE.items() for value in values]
         self.spoilt = cycle(self.dice.sample(spoilt, len(spoilt)))
@@ -324,14 +340,16 @@ class Script:
             "strategy": 1, "order_row": -1, "tsc": 5,
             "trail_ticks": self.dice.choice((0, 0, 3_000)), "even_ticks": self.dice.choice((0, 0, 1, 2_000)),
         }  # fmt: skip
+        if self.profits.random() < self.scenario.profits:
+            fields["aux"] = price + side * self.profits.choice((1, 500, 3_000, 20_000))
         held = self.pair.twin.holdings[index].lots
         if held and self.chance(0.3):
-            fields.update(side=-1 if held > 0 else 1, leg=e.LEG_EXIT, flags=e.ORDER_REDUCE_ONLY, stop_ticks=0)
+            fields.update(side=-1 if held > 0 else 1, leg=e.LEG_EXIT, flags=e.ORDER_REDUCE_ONLY, stop_ticks=0, aux=0)
             fields["qty_lots"] = self.dice.choice((abs(held), max(1, abs(held) // 3)))
             if self.chance(0.7):
                 fields.update(type=e.TYPE_MARKET, price_ticks=0)
         elif held and self.chance(0.2):  # an entry that only takes back a part
-            fields.update(side=-1 if held > 0 else 1, qty_lots=max(9, abs(held) // 2))
+            fields.update(side=-1 if held > 0 else 1, qty_lots=max(9, abs(held) // 2), aux=0)
         fields["id_hi"], fields["id_lo"] = self.pair.twin.client_id(index, self.number, fields["leg"])
         return fields
 
@@ -475,7 +493,7 @@ class Script:
             return
         if self.chance(0.8):
             self.tell(e.REPORT_ACK, order.request, venue_order_id=self.dice.randrange(1, 2**40))
-        if order.request["leg"] != e.LEG_STOP and self.chance(0.7):
+        if order.request["leg"] not in (e.LEG_STOP, e.LEG_PROFIT) and self.chance(0.7):
             self.fill(order)
         if order.request["tif"] == e.TIF_IOC and not order.over and self.chance(0.8):
             order.over = True
@@ -774,6 +792,23 @@ SCENARIOS = {
         USUAL,
         WITH_DENIALS | codes(e.RISK_SHORT_SPOT, e.RISK_OPEN_ORDERS),
         pair={"spot": True, "n_instruments": 2, "n_shards": 1},
+    ),
+    "profits": Scenario(
+        {**USUAL, "restart": 1, "crash": 2, "hostile": 0},
+        USUALLY
+        | {("request", action, e.LEG_PROFIT) for action in (e.ACTION_PLACE, e.ACTION_CANCEL, e.ACTION_AMEND)}
+        | {("ended", how, e.LEG_PROFIT) for how in ("filled", "canceled", "expired", "rejected", "never_landed")}
+        | {("status", how, e.LEG_PROFIT) for how in ("partially_filled", "unknown")}
+        | {("place own", e.LEG_PROFIT, True), "restart", "crash"}
+        | {("take-profit given up", how) for how in ("rejected", "expired", "new")},
+        pair={"limit_changes": {"open_orders": 8}},
+        profits=1.0,
+    ),
+    "profits of coins": Scenario(
+        {**USUAL, "hostile": 0},
+        WITH_DENIALS | {"coins sold with profit"},
+        pair={"spot": True, "n_instruments": 2, "n_shards": 1, "limit_changes": {"open_orders": 8}},
+        profits=1.0,
     ),
     "journal": Scenario({**USUAL, "restart": 1}, USUALLY | codes(e.EXEC_JOURNAL_FULL), pair={"capacity": 4_304}),
     "full": Scenario(

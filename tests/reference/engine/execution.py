@@ -40,7 +40,7 @@ PPM = 10**6
 
 PLACE, CANCEL, AMEND, QUERY_ORDER, QUERY_TRADES = 1, 2, 3, 5, 7
 STOP_MARKET = 3
-ENTRY, EXIT, STOP, FLATTEN = range(4)
+ENTRY, EXIT, STOP, FLATTEN, PROFIT = range(5)
 ACK, REJECT, FILL, CANCELED, EXPIRED, TRIGGERED, REPLACED, CANCEL_REJECT, ORDER, NOT_FOUND = range(1, 11)
 QUERY_END, POSITION, FUNDING, DENIED, TOTALS = range(11, 16)
 TIGHTER = 20
@@ -188,8 +188,9 @@ class Holding(RefPosition):
         self.last_event_no = self.last_trade = self.own_orders = 0
         self.stop_ticks = self.naked_since = self.retry = 0
         self.nothing_found: list[int] = []  # when closes were refused for want of anything to reduce, in a row
-        self.trail_ticks = self.even_ticks = 0
+        self.trail_ticks = self.even_ticks = self.profit_ticks = 0
         self.stop: Order | None = None
+        self.profit: Order | None = None
         self.close: Order | None = None
         self.last_open_ns = self.bucket_ns = 0
         self.run: list[int] = []  # times of the accepted orders of one side in a row
@@ -318,8 +319,9 @@ class RefExecution:
         return sum(order.leaves for order in orders if order.side == side and reducing(order.intent))
 
     def own_prices(self, instrument: int, side: int) -> list[int]:
-        """Of limit orders of that side that are open."""
+        """Of limit orders of that side that are open, take-profits among them."""
         orders = self.working(instrument)
+        orders += [order for order in (self.holdings[instrument].profit,) if order]
         return [o.intent["price_ticks"] for o in orders if o.side == side and o.intent["type"] == LIMIT]
 
     def is_live(self, holding: Holding) -> bool:
@@ -561,6 +563,7 @@ class RefExecution:
             if holding.lots:
                 self.mark(tick["instrument"])
                 self.move_stop(tick["instrument"])
+                self.watch_profit(tick["instrument"])
                 self.end_losing()
         elif tick["kind"] == STATUS:
             holding.whole = self.wires.positions[tick["instrument"]]["whole"] = int(tick["w0"] == 1)
@@ -822,7 +825,7 @@ class RefExecution:
         self.wires.requests.append({**request, "ts_ns": self.now + self.session["order_latency_ns"]})
         self.note_message()
 
-    def place_own(self, instrument: int, leg: int, kind: int, stop_ticks: int) -> Order | None:
+    def place_own(self, instrument: int, leg: int, kind: int, ticks: int) -> Order | None:
         """A reduce-only order for the whole position; None without room."""
         if self.room < 1 or not self.wires.requests.room or not self.free:
             return None
@@ -836,14 +839,15 @@ class RefExecution:
                 id_hi=high,
                 id_lo=low,
                 qty_lots=abs(holding.lots),
-                stop_ticks=stop_ticks,
+                stop_ticks=ticks if kind == STOP_MARKET else 0,
+                price_ticks=ticks if kind == LIMIT else 0,
                 instrument=instrument,
                 strategy=session["strategy"],
                 shard=self.instruments[instrument]["shard"],
                 action=PLACE,
                 side=-1 if holding.lots > 0 else 1,
                 type=kind,
-                tif=GTC if kind == STOP_MARKET else IOC,
+                tif=IOC if kind == MARKET else GTC,
                 flags=REDUCE_ONLY,
                 leg=leg,
                 event_no=holding.own_orders,
@@ -873,10 +877,10 @@ class RefExecution:
         return asked | {"ts_ns": self.now, "action": QUERY_ORDER}
 
     def halt(self) -> None:
-        """Killed: no way in, every order of the shards cancelled, stops stay."""
+        """Killed: no way in, every order of the shards and every take-profit cancelled, stops stay."""
         self.killed, self.state = True, HALTED
         for order in self.in_rows():
-            if order.of_a_shard and order.status in OPEN:
+            if (order.of_a_shard or order.leg == PROFIT) and order.status in OPEN:
                 self.change(order, CANCEL)
 
     def clear_way(self, leave: Message) -> None:
@@ -926,11 +930,40 @@ class RefExecution:
                 done = self.change(stop, CANCEL)
             elif stop.qty - stop.cum != abs(holding.lots) or stop.stop != holding.stop_ticks:
                 done = self.change(stop, AMEND, stop.cum + abs(holding.lots), holding.stop_ticks)
+        done &= self.take_profit(instrument)
         holding.retry = int(not done)
         if holding.naked_since:
             self.deadlines.append(holding.naked_since + self.limits["stop_confirm_ns"])
         if holding.retry:
             self.deadlines.append(self.now + 1)
+
+    def take_profit(self, instrument: int) -> bool:
+        """The limit that closes all of a position with profit, beside a stop that stands; False if it found no room."""
+        holding = self.holdings[instrument]
+        order, held = holding.profit, abs(holding.lots)
+        wanted = held and holding.profit_ticks > 0 and not self.killed and not self.instruments[instrument]["is_spot"]
+        if order is None:
+            if not wanted or holding.close or not self.is_covered(holding):
+                return True
+            all_ends = 2 * len(self.holdings)  # what stops and closes may ask for comes first
+            if len(self.free) <= all_ends or self.wires.requests.room <= all_ends or self.room <= PROTECTIVE_RECORDS:
+                return False
+            holding.profit = self.place_own(instrument, PROFIT, LIMIT, holding.profit_ticks)
+            return holding.profit is not None
+        if order.status not in ("new", "partially_filled"):
+            return True
+        if not wanted or order.side * holding.lots > 0 or order.intent["price_ticks"] != holding.profit_ticks:
+            return self.change(order, CANCEL)
+        if order.leaves > held or (order.leaves < held and self.is_covered(holding)):
+            return self.change(order, AMEND, order.cum + held)
+        return True
+
+    def watch_profit(self, instrument: int) -> None:
+        """Of coins no limit rests: where it would be met they are sold."""
+        holding = self.holdings[instrument]
+        if holding.profit_ticks and self.instruments[instrument]["is_spot"] and not self.killed and holding.whole:
+            if holding.lots > 0 and holding.bid >= holding.profit_ticks:
+                self.flatten(instrument)
 
     def flatten(self, instrument: int) -> None:
         """Close at the market; once more if nothing has been said of the last close for the time of a stop, and thrice
@@ -1010,6 +1043,7 @@ class RefExecution:
                 order.over -= {"cancel", "replace"}
         if happened == "ack" and order.leg == FLATTEN:
             self.holdings[index].nothing_found = []
+        was_amended = "replace" in order.over
         legal = bool(happened) and order.handle(happened)
         self.alarms += not legal
         if legal and happened == "replaced":
@@ -1027,14 +1061,24 @@ class RefExecution:
         self.stats["stops_triggered"] += kind == TRIGGERED
         if order.status in DEAD:
             self.tell(order, event, TOLD[order.status], NEVER_LANDED if order.status == "never_landed" else code)
+            if order.status in ("rejected", "expired"):
+                self.give_up(order)
             refused = order.leg == STOP and order.status == "rejected" and self.holdings[order.instrument].lots != 0
             self.end(order)
             return (order.instrument, True) if refused else (index, False)
+        if kind == CANCEL_REJECT and was_amended:
+            self.give_up(order)
         if order.of_a_shard:
             self.tell(order, event, ACK if kind == ORDER else kind, code)
         if kind == CANCEL_REJECT and code == WOULD_TRIGGER and order.leg == STOP and self.holdings[index].lots:
             return index, True  # the price is beyond where the stop was to go
         return index, False
+
+    def give_up(self, order: Order) -> None:
+        """A take-profit that the venue does not take: the position has its stop alone."""
+        holding = self.holdings[order.instrument]
+        if order.leg == PROFIT and order.side * holding.lots < 0:
+            holding.profit_ticks = 0
 
     def find(self, event: Message) -> Order | None:
         """The order an event speaks of: by the row it echoes if the id fits, else by the id."""
@@ -1065,7 +1109,7 @@ class RefExecution:
             self.alarms += 1
             self.lost[self.instruments[index]["shard"]] = True  # it has missed a change of its position
             if was == 0 or was * holding.lots < 0:  # opened or turned by nobody knows whom
-                holding.stop_ticks = holding.trail_ticks = holding.even_ticks = 0
+                holding.stop_ticks = holding.trail_ticks = holding.even_ticks = holding.profit_ticks = 0
         else:
             legal = order.handle("fill")
             self.alarms += not legal or lots > order.leaves  # more than was asked for
@@ -1073,6 +1117,7 @@ class RefExecution:
             if order.leg == ENTRY and order.stop > 0 and opens:
                 holding.stop_ticks = order.stop
                 holding.trail_ticks, holding.even_ticks = order.intent["trail_ticks"], order.intent["even_ticks"]
+                holding.profit_ticks = order.intent["aux"]
         if holding.lots and (abs(holding.lots) > abs(was) or holding.lots * was < 0) and not holding.naked_since:
             times = [event["ts_ns"] - self.session["report_latency_ns"]]
             if event["event_seq"] and event["t_venue_ns"] > 0:
@@ -1108,6 +1153,7 @@ class RefExecution:
         for holding in self.holdings:
             holding.stop = None if holding.stop is order else holding.stop
             holding.close = None if holding.close is order else holding.close
+            holding.profit = None if holding.profit is order else holding.profit
         del self.orders[order.row]
         self.free.append(order.row)
 
@@ -1288,6 +1334,8 @@ class RefExecution:
             holding.stop = order
             holding.stop_ticks = order.stop
             self.stats["stops_placed"] += 1
+        elif intent["leg"] == PROFIT:
+            holding.profit = order
         elif intent["leg"] == FLATTEN:
             holding.close = order
             self.stats["flattens"] += 1

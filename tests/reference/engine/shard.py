@@ -551,6 +551,7 @@ class RefShard:
             "price_ticks": price, "qty_lots": lots or max(instrument["min_qty_lots"], 1), "sized_by": why,
             "stop_ticks": stop, "trail_ticks": min(abs(price - stop), 2**31 - 1) if p["stop_trails"] and stop else 0,
             "even_ticks": int(min(line.view["atr"] * p["even_atr_multiple"], 2**31 - 1)),
+            "aux": sizing.profit(side, price, line.view["atr"], p["profit_atr_multiple"]),
         }  # fmt: skip
         return self.checked(line, out, "entry at rest" if rests else "entry")
 

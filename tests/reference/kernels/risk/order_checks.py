@@ -43,7 +43,15 @@ def bad_fields(order, instrument):
             )
             or (order["type"] == MARKET and order["price_ticks"] == 0 and not post_only)
         )
+        and (order["aux"] == 0 or good_profit(order, reduce_only))
     )
+
+
+def good_profit(order, reduce_only):
+    """True if a take-profit is named by what opens at a limit, and lies where that wins."""
+    price, profit = order["price_ticks"], order["aux"]
+    beyond = profit > price if order["side"] > 0 else profit < price
+    return order["type"] == LIMIT and not reduce_only and 0 < profit < TOO_LARGE and beyond
 
 
 def worst(order, view):
