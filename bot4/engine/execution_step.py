@@ -25,6 +25,7 @@ from bot4.engine.portfolio import STATE_RECOVERING, is_breaker_open
 from bot4.engine.protection import flatten, move_stop, protect, watch_profit
 from bot4.engine.recovery import finish_recovery
 from bot4.engine.report_out import clear_report, count_alarm, resync_shard, send_totals, write_journal
+from bot4.engine.slicing import work_slices
 from bot4.engine.tighten import reach, take_limits
 from bot4.engine.venue_event import mark_position, note_second, on_event
 from bot4.jit import inlined, kernel
@@ -213,6 +214,8 @@ def _on_time(x, wires, instruments, limits, session):
             if position["retry"] != 0 or since != 0:
                 protect(x, wires, instruments, limits, session, instrument)
                 _publish_position(x, wires, np.int64(instrument))
+            if position["sliced_row"] >= 0:
+                work_slices(x, wires, instruments, limits, session, np.int64(instrument))
 
 
 @inlined

@@ -10,7 +10,7 @@ from bot4.atomics import load_acquire, rdtsc, store_release
 from bot4.crash import INTENT_CHECKED, INTENT_READ, ORDER_SENT, ORDER_UNSENT, crash_here
 from bot4.engine.execution_memory import PROTECTIVE_RESERVE
 from bot4.engine.journal import LEVEL_REDUCING, LEVEL_WORD, journal_room
-from bot4.engine.order_out import change_order, clear_way, fill_row, halt, must_halt, send_order, take_row
+from bot4.engine.order_out import clear_way, fill_row, halt, must_halt, send_order, take_back, take_row
 from bot4.engine.order_state import (
     BASE_FREE,
 )
@@ -38,11 +38,13 @@ from bot4.model.enums import (
     LEG_PROFIT,
     OK,
     RISK_BAD_ORDER,
+    RISK_OPEN_ORDERS,
     RISK_REPEAT,
     TYPE_LIMIT,
 )
 from bot4.model.records import (
     JOURNAL_INTENT,
+    JOURNAL_SLICED,
     ORDER_WORDS,
 )
 from bot4.shm.histogram import histogram_record
@@ -92,6 +94,41 @@ def _note_own(x, view, instrument, side):
 
 
 @kernel
+def note_view(x, instruments, limits, instrument, shard):
+    """Write into an instrument's view what the risk check wants to know of the order in `x.intent`.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
+    intent = x.intent[0]
+    account = x.account[0]
+    position = x.positions[instrument]
+    view = x.views[instrument]
+    view["position_lots"] = position["lots"]
+    view["bid_ticks"] = position["bid_ticks"]
+    view["ask_ticks"] = position["ask_ticks"]
+    view["quote_ts_ns"] = position["quote_ts_ns"]
+    view["high_water_e8"] = account["high_water_e8"]
+    view["day_start_e8"] = account["day_start_e8"]
+    view["killed"] = account["killed"]
+    view["breaker_open"] = is_breaker_open(account)
+    view["streak"] = 1 if account["now_ns"] < account["streak_until_ns"] else 0
+    view["day_shut"] = 1 if account["reached_ns"] < account["day_shut_until_ns"] else 0
+    find_exposed(x.views, instrument, x.exposed)
+    unproven = note_others(
+        x.views, x.positions, instruments, x.exposed, instrument, account["now_ns"], limits[0]["quote_age_ns"]
+    )
+    view["equity_e8"] = account["equity_e8"] - unproven
+    view["correlation_bps"] = correlation_bps(x.known, x.views, x.exposed, instrument, np.int64(intent["side"]))
+    view["stale"] = 0 if position["whole"] != 0 else 1
+    _note_own(x, view, instrument, np.int64(intent["side"]))
+    view["shard_bucket_ns"] = x.shard_bucket_ns[shard]
+    view["order_bucket_ns"] = account["order_bucket_ns"]
+    view["message_bucket_ns"] = account["message_bucket_ns"]
+
+
+@kernel
 def check_intent(x, wires, instruments, limits, session, shard):
     """Everything that may stand between an intent and the wire, cheapest first. Returns a reject code.
 
@@ -117,28 +154,8 @@ def check_intent(x, wires, instruments, limits, session, shard):
     leaving = load_acquire(wires.control, CONTROL_STOP) != 0 or load_acquire(wires.control, CONTROL_ALONE) != 0
     if leaving and not is_reducing(intent):
         return EXEC_GATE_SHUT  # a session that ends, or that nobody watches, opens nothing
+    note_view(x, instruments, limits, instrument, shard)
     view = x.views[instrument]
-    view["position_lots"] = position["lots"]
-    view["bid_ticks"] = position["bid_ticks"]
-    view["ask_ticks"] = position["ask_ticks"]
-    view["quote_ts_ns"] = position["quote_ts_ns"]
-    view["high_water_e8"] = account["high_water_e8"]
-    view["day_start_e8"] = account["day_start_e8"]
-    view["killed"] = account["killed"]
-    view["breaker_open"] = is_breaker_open(account)
-    view["streak"] = 1 if account["now_ns"] < account["streak_until_ns"] else 0
-    view["day_shut"] = 1 if account["reached_ns"] < account["day_shut_until_ns"] else 0
-    find_exposed(x.views, instrument, x.exposed)
-    unproven = note_others(
-        x.views, x.positions, instruments, x.exposed, instrument, account["now_ns"], limits[0]["quote_age_ns"]
-    )
-    view["equity_e8"] = account["equity_e8"] - unproven
-    view["correlation_bps"] = correlation_bps(x.known, x.views, x.exposed, instrument, np.int64(intent["side"]))
-    view["stale"] = 0 if position["whole"] != 0 else 1
-    _note_own(x, view, instrument, np.int64(intent["side"]))
-    view["shard_bucket_ns"] = x.shard_bucket_ns[shard]
-    view["order_bucket_ns"] = account["order_bucket_ns"]
-    view["message_bucket_ns"] = account["message_bucket_ns"]
     code = check_order(intent, view, instruments[instrument], limits[0])
     if code != OK:
         return code
@@ -147,6 +164,8 @@ def check_intent(x, wires, instruments, limits, session, shard):
         code = check_tail(view, limits[0])
         if code != OK:
             return code
+    if intent["slices"] > 0 and position["sliced_row"] >= 0:
+        return RISK_OPEN_ORDERS  # one at a time
     if journal_room(x.header) < PROTECTIVE_RESERVE:
         return EXEC_JOURNAL_FULL
     if x.header[LEVEL_WORD] >= LEVEL_REDUCING and not is_reducing(intent):
@@ -174,7 +193,7 @@ def note_accepted(x, limits, intent):
         shard = np.int64(intent["shard"])
         now_ns = intent["ts_ns"]
         x.shard_bucket_ns[shard] = take_token(x.shard_bucket_ns[shard], now_ns, limits[0]["shard_refill_ns"])
-        if account["breaker_trips"] > 0:
+        if account["breaker_trips"] > 0 and intent["slices"] == 0:
             account["breaker_probe_until_ns"] = now_ns + limits[0]["breaker_open_ns"]
         account["order_bucket_ns"] = take_token(account["order_bucket_ns"], now_ns, limits[0]["order_refill_ns"])
 
@@ -206,7 +225,7 @@ def _cancel_for_shard(x, wires, session, shard):
             and order["id_lo"] == x.intent[0]["id_lo"]
         ):
             if order["shard"] == shard and order["leg"] <= LEG_EXIT:
-                change_order(x, wires, session, np.int64(row), ACTION_CANCEL, 0, 0)
+                take_back(x, wires, session, np.int64(row))
             return
 
 
@@ -256,6 +275,11 @@ def on_intent(x, wires, instruments, limits, session, shard):
     intent["order_row"] = row
     note_accepted(x, limits, intent)
     fill_row(x, row, intent)
+    if intent["slices"] > 0:
+        x.positions[instrument]["sliced_row"] = row
+        account["next_deadline_ns"] = min(account["next_deadline_ns"], account["now_ns"])
+        write_journal(x, JOURNAL_SLICED, account["now_ns"], instrument, 0, x.intent_words)
+        return
     crash_here(INTENT_CHECKED)
     write_journal(x, JOURNAL_INTENT, account["now_ns"], instrument, 0, x.intent_words)
     crash_here(ORDER_UNSENT)

@@ -52,6 +52,8 @@ profit_atr_multiple = 3.0
 slippage_ticks = 2
 entry_style = 0
 entry_life_ns = 1000000000
+entry_slices = 0
+slice_ms = 0
 imbalance_levels = 1
 warm_bars = 0
 

@@ -52,6 +52,8 @@ HOSTILE = {
     "tsc": (-1, 2**63 - 1),
     "trail_ticks": (-1, 2**31 - 1),
     "even_ticks": (-1,),
+    "slices": (1, 2, 255),
+    "slice_ds": (1, 65_535),
     "aux": (-1, 1, MID, MID * 2, 2**40, 2**63 - 1),
     "ts_ns": (0, 3_600 * SECOND, -60 * SECOND),  # from now, but for 0
 }
@@ -78,6 +80,7 @@ class Scenario:
     trouble: float = 0.1  # share of the venue's answers that are not what one hopes for
     jump_ticks: int = 3_000
     profits: float = 0.2  # share of the entries that name a take-profit
+    slices: float = 0.1  # ... that are worked in slices
     funding_e8: int = 10**8
 
 
@@ -107,6 +110,22 @@ class Watched(RefExecution):
         order = super().place_own(instrument, leg, kind, stop_ticks)
         self.seen["place own", leg, order is not None] += 1
         return order
+
+    def end_sliced(self, entry, kind, code):
+        """How."""
+        self.seen["sliced over", kind] += 1
+        super().end_sliced(entry, kind, code)
+
+    def slice_over(self, entry, status, code):
+        """Filled whole or not."""
+        self.seen["sliced entry filled"] += not entry.leaves
+        super().slice_over(entry, status, code)
+
+    def slice_refusal(self, entry, part):
+        """Or none."""
+        code = super().slice_refusal(entry, part)
+        self.seen["slice refused", code] += 1
+        return code
 
     def give_up(self, order):
         """By what the venue said."""
@@ -157,6 +176,7 @@ class Watched(RefExecution):
         was = holding.lots
         over = order is not None and event["qty_lots"] > order.leaves
         beside = over and order.of_a_shard and self.pending(order.instrument, order.side) > order.leaves
+        self.seen["doubted"] += order is None and holding.in_slices is not None
         done = super().on_fill(order, event)
         self.seen["overfill beside another order"] += done and beside
         if self.folding:
@@ -342,9 +362,13 @@ class Script:
         }  # fmt: skip
         if self.profits.random() < self.scenario.profits:
             fields["aux"] = price + side * self.profits.choice((1, 500, 3_000, 20_000))
+        if self.profits.random() < self.scenario.slices:
+            fields["slices"] = self.profits.choice((2, 3, 7))
+            fields["slice_ds"] = self.profits.choice((1, 2, 9)) if fields["tif"] == e.TIF_IOC else 0
         held = self.pair.twin.holdings[index].lots
         if held and self.chance(0.3):
             fields.update(side=-1 if held > 0 else 1, leg=e.LEG_EXIT, flags=e.ORDER_REDUCE_ONLY, stop_ticks=0, aux=0)
+            fields.update(slices=0, slice_ds=0)
             fields["qty_lots"] = self.dice.choice((abs(held), max(1, abs(held) // 3)))
             if self.chance(0.7):
                 fields.update(type=e.TYPE_MARKET, price_ticks=0)
@@ -809,6 +833,27 @@ SCENARIOS = {
         WITH_DENIALS | {"coins sold with profit"},
         pair={"spot": True, "n_instruments": 2, "n_shards": 1, "limit_changes": {"open_orders": 8}},
         profits=1.0,
+    ),
+    "slices": Scenario(
+        {**USUAL, "restart": 1, "crash": 2, "hostile": 0, "pause": 6},
+        USUALLY
+        | {("record", "sliced"), ("request", e.ACTION_PLACE, e.LEG_SLICE), ("request", e.ACTION_CANCEL, e.LEG_SLICE)}
+        | {("ended", how, e.LEG_SLICE) for how in ("filled", "canceled", "expired", "rejected", "never_landed")}
+        | {("sliced over", how) for how in (e.REPORT_CANCELED, e.REPORT_REJECT, e.REPORT_EXPIRED)}
+        | {("status", "unknown", e.LEG_SLICE), "restart", "crash", "sliced entry filled", "doubted"}
+        | {("slice refused", e.RISK_STOP_SIDE)},
+        pair={"limit_changes": {"open_orders": 8}},
+        slices=0.8,
+    ),
+    "slices of narrow ways": Scenario(
+        {**USUAL, "hostile": 0, "choke": 2, "pause": 6, "restart": 1, "ruin": 1},
+        {("record", "sliced"), ("slice refused", e.EXEC_VENUE_BUSY), ("slice refused", e.EXEC_NO_QUOTE)}
+        | {("slice refused", e.RISK_MESSAGE_RATE), "breaker", "kill"},
+        pair={"slots": (16, 64), "rows": 16, "limit_changes": {"open_orders": 12, "breaker_failures": 2,
+              "message_tokens": 20, "message_refill_ns": 5 * MS}},
+        slices=1.0,
+        trouble=0.2,
+        kill_at=0.8,
     ),
     "journal": Scenario({**USUAL, "restart": 1}, USUALLY | codes(e.EXEC_JOURNAL_FULL), pair={"capacity": 4_304}),
     "full": Scenario(
