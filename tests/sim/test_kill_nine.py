@@ -16,11 +16,19 @@ import numpy as np
 import pytest
 from oracle.recompute import main as recompute
 
+from bot4.adapters.files.digest import bodies
 from bot4.adapters.files.report_series import fills_of
 from bot4.adapters.system.process import identify, open_process
 from bot4.engine.journal import read_journal
-from bot4.model.enums import LEG_ENTRY, LEG_EXIT
-from bot4.model.records import JOURNAL_INTENT, JOURNAL_START, ORDER_INTENT
+from bot4.model.enums import LEG_ENTRY, LEG_EXIT, LEG_SLICE, REPORT_FILL
+from bot4.model.records import (
+    EXEC_REPORT,
+    JOURNAL_EVENT,
+    JOURNAL_INTENT,
+    JOURNAL_SLICED,
+    JOURNAL_START,
+    ORDER_INTENT,
+)
 from bot4.shm.wires import TICK_RING_CAPACITY
 from workers.session import Session, StartOptions, prepare
 
@@ -108,12 +116,14 @@ class Killer:
         """Nothing is open."""
 
 
-def settings(folder: Path, repository: Path) -> Path:
+def settings(folder: Path, repository: Path, slices: int = 0) -> Path:
     """The repository's settings with the busy strategy, few limits in its way, and a state folder of its own."""
+    cut = f"entry_slices = {slices}\nslice_ms = {100 if slices else 0}\n"
+    strategy = STRATEGY.replace("entry_slices = 0\nslice_ms = 0\n", cut)
     folder.mkdir()
     for file in (repository / "config").glob("*.toml"):
         text = file.read_text().replace('folder = "state"', f'folder = "{folder / "state"}"')
-        text = re.sub(r"\[strategy\].*?(?=\[venue)", lambda _: STRATEGY, text, flags=re.DOTALL)
+        text = re.sub(r"\[strategy\].*?(?=\[venue)", lambda _: strategy, text, flags=re.DOTALL)
         text = re.sub(r"cool_down_ms = \d+", "cool_down_ms = 0", text)
         text = re.sub(r"bucket_tokens = \d+", "bucket_tokens = 1000", text)
         text = re.sub(r"^(shard|order|message)_tokens = \d+", r"\1_tokens = 10000", text, flags=re.MULTILINE)
@@ -130,9 +140,28 @@ def options_of(folder: Path, config: Path, recording: Path, pace: str, compose: 
     )
 
 
+def slices_within_their_entries(records: np.ndarray) -> int:
+    """How many slices went out; what is filled of an entry's and what goes out are never more than it, kills or not."""
+    intents, reports = bodies(records, ORDER_INTENT), bodies(records, EXEC_REPORT)
+    whole = filled = count = 0
+    names: set[int] = set()
+    trades: set[int] = set()  # one may be told twice: by the event and by an answer
+    for record, intent, report in zip(records, intents, reports, strict=True):
+        if record["type"] == JOURNAL_SLICED:
+            whole, filled, names = int(intent["qty_lots"]), 0, set()
+        elif record["type"] == JOURNAL_INTENT and intent["leg"] == LEG_SLICE:
+            names.add(int(intent["id_lo"]))
+            count += 1
+            assert filled + intent["qty_lots"] <= whole, record["seq"]
+        elif record["type"] == JOURNAL_EVENT and report["kind"] == REPORT_FILL and int(report["id_lo"]) in names:
+            filled += int(report["qty_lots"]) if int(report["trade_id"]) not in trades else 0
+            trades.add(int(report["trade_id"]))
+    return count
+
+
 @pytest.mark.parametrize(("seed", "pace"), [(1, "event"), (2, "event"), (3, "free")])
 def test_ten_kills_lose_and_double_nothing(tmp_path, data_dir, repository, capsys, seed, pace):
-    config = settings(tmp_path / "config", repository)
+    config = settings(tmp_path / "config", repository, slices=3 if seed == 2 else 0)
     options = options_of(tmp_path, config, data_dir / RECORDING, pace, "processes")
     if pace == "free":  # at max the market runs away from an execution that is starting again, and no order is open
         options = replace(options, speed="40x")
@@ -162,6 +191,7 @@ def test_ten_kills_lose_and_double_nothing(tmp_path, data_dir, repository, capsy
     starts = np.flatnonzero(records["type"] == JOURNAL_START)
     # a process that was killed before its first record has left no mark in the journal
     assert 1 < len(starts) <= 1 + killer.killed.count("execution")
+    assert (slices_within_their_entries(records) > 20) == (seed == 2)
     if pace == "free":
         return  # free-running the recording may be over before the last one is back
     after = records[starts[1] :]
