@@ -1,11 +1,14 @@
 """Entries in slices, in time and at one price: bounded, one at a time, never more than the entry, in the wiring."""
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 from rig.execution import ASK, BID, Rig
 from rig.tables import MS, SECOND
 
 from bot4.adapters.files.digest import bodies
+from bot4.adapters.files.journal_lines import journal_lines
 from bot4.engine.order_state import BASE_FREE
 from bot4.model.enums import (
     ACTION_AMEND,
@@ -384,3 +387,14 @@ def test_the_journal_proves_that_the_parts_are_never_more_than_the_whole(tmp_pat
         assert filled[:number].sum() + parts["qty_lots"][number] <= whole["qty_lots"]
     assert np.all(parts["qty_lots"] <= -(-whole["qty_lots"] // 4))
     assert REPORT_ACK in fills["kind"]
+
+
+def test_the_journal_says_it_in_words(tmp_path):
+    rig = Rig(tmp_path)
+    begun(rig, **TWAP, aux=ASK + 30_000)
+    lines = list(journal_lines(rig.agent.journal.table, [("BTCUSDT", Decimal("0.01"), Decimal("0.00001"))]))
+    (whole,) = [line for line in lines if line["record"] == "entry in slices"]
+    assert (whole["slices"], whole["slice_s"], whole["quantity"]) == (4, 1.0, "0.01002")
+    assert (whole["leg"], whole["take_profit"]) == ("entry", "60300.01")
+    (part,) = [line for line in lines if line["record"] == "order"]
+    assert (part["leg"], part["quantity"]) == ("slice", "0.00251")
