@@ -38,7 +38,7 @@ CHECKS = (
         "RISK_POSITION",
         "the order is refused",
         f"{WIRING}::test_pending_orders_count_towards_the_position",
-        "risk_position_unchecked risk_turn_within_the_limit",
+        "risk_position_unchecked risk_turn_within_the_limit execution_told_order_of_trades_believed",
     ),
     Check(
         "gross_bps",
@@ -269,7 +269,7 @@ CHECKS = (
         "nothing is opened for that long, then one order at a time until the venue works one; exits and stops go on",
         f"{WIRING}::test_venue_failures_open_the_breaker_and_time_closes_it",
         "risk_breaker_ignored execution_breaker_never_opens execution_breaker_never_half_open "
-        "execution_breaker_tried_by_many execution_breaker_half_open_for_ever",
+        "execution_breaker_tried_by_many execution_breaker_half_open_for_ever execution_breaker_window_tumbles",
     ),
     Check(
         "",
@@ -340,7 +340,7 @@ BREAKERS = (
         "a score of the shard's strategy that is no number from -1 to 1, in the time of events",
         "the shard opens nothing (`DECISION_MODEL_SHUT`); scores try it",
         "tests/sim/test_shard_wiring.py::test_decision_model_shut",
-        "shard_model_breaker_ignored shard_model_never_tried shard_bad_scores_uncounted",
+        "shard_model_breaker_ignored shard_model_never_tried shard_bad_scores_uncounted shard_model_window_tumbles",
     ),
     Guarded(
         "execution",

@@ -1,12 +1,14 @@
 """Converts raw captures into own recordings: the live feed on the connections of the capture, and the recorder."""
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from bot4.adapters.files.capture_pool import CapturePool, Contents, contents_of
 from bot4.adapters.files.raw import RawCapture
-from bot4.adapters.kraken.parse import KrakenV2
+from bot4.adapters.kraken.parse import KrakenV1, KrakenV2
+from bot4.adapters.kraken.translate import SecondOfFirst
 from bot4.engine.live_capture import CaptureFeed
 from bot4.model.errors import RecordingError
 from bot4.settings.loader import load
@@ -17,19 +19,26 @@ from workers.plan import FeedSpec, Plan
 from workers.record import plan_of, run
 from workers.venues import DECODERS, STREAMS
 
-_KEYS = {"kraken": "kraken_v2"}  # venue -> key of files.raw, where that is another
+_KEYS = {"kraken": ("kraken_v2", "kraken_v1")}  # venue -> keys of files.raw, where those are others
 
 
 class _PlayedFeed:
     """The feed of a capture, until it has ended."""
 
-    def __init__(self, plan: Plan, wires: Wires, captures: Sequence[RawCapture], contents: Contents) -> None:
-        venues = {_KEYS.get(venue, venue): venue for _, venue in plan.symbols}
+    def __init__(
+        self, plan: Plan, wires: Wires, captures: Sequence[RawCapture], contents: Contents, settings: Settings
+    ) -> None:
+        venues = {key: venue for _, venue in plan.symbols for key in _KEYS.get(venue, (venue,))}
         streams = {venue: STREAMS[venue]() for venue in venues.values()}
+        sizes = {
+            row.symbol: (Decimal(row.tick_size), Decimal(row.venue_lot or row.lot_size))
+            for row in settings.instruments
+            if row.venue == "kraken"
+        }
         for venue, depth in contents.depths.items():
             streams[venue].depth = depth
         self._wires = wires
-        self._pool = CapturePool(captures, contents, streams, venues)
+        self._pool = CapturePool(captures, contents, streams, venues, {"kraken_v1": SecondOfFirst(sizes).translate})
         self._feed = CaptureFeed(
             wires, plan.instruments, plan.session, plan.symbols, streams,
             {venue: DECODERS[venue]() for venue in streams}, self._pool, self._pool.clock,
@@ -76,8 +85,9 @@ def convert_captures(
                 f"{capture.name}: raw messages of an own recording, which do not say what connection brought them; "
                 "replay the recording itself"
             )
-    decoders = {_KEYS.get(venue, venue): decoder() for venue, decoder in DECODERS.items()}
-    contents = contents_of(captures, decoders | {"kraken_v2": KrakenV2(depth=0)})
+    decoders = {venue: decoder() for venue, decoder in DECODERS.items() if venue not in _KEYS}
+    kraken = {"kraken_v2": KrakenV2(depth=0), "kraken_v1": KrakenV1(renamed=True)}
+    contents = contents_of(captures, decoders | kraken)
     _check_configured(captures, contents, settings)
     text = "replay:" + ",".join(str(path) for capture in captures for path in capture.files)
     spec = FeedSpec(kind="replay", paths=tuple(path for one in captures for path in one.files), text=text)
@@ -85,7 +95,7 @@ def convert_captures(
     feeds: list[_PlayedFeed] = []
 
     def feed_of(plan: Plan, wires: Wires) -> _PlayedFeed:
-        feeds.append(_PlayedFeed(plan, wires, captures, contents))
+        feeds.append(_PlayedFeed(plan, wires, captures, contents, settings))
         return feeds[0]
 
     said = run(plan, feed_of, moved)

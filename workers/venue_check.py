@@ -110,8 +110,13 @@ def _check_coins(settings: Settings, venue: str, traded: Sequence[Instrument]) -
 
 
 def _compare_bounds(settings: Settings, venue: str, theirs: Instrument) -> None:
-    """What may be ordered by the settings has to be what the venue takes."""
+    """What may be ordered by the settings has to be what the venue takes, and own orders may not meet there."""
     file = settings.path.with_name("instruments.toml")
+    if not theirs.keeps_apart:
+        raise SettingsError(
+            f"{file}: {theirs.symbol}: {venue} would let own orders trade with each other: it lists no self-trade "
+            "prevention of the kind that ours ask for; leave the instrument out"
+        )
     for index, ours in enumerate(settings.instruments):
         if (ours.symbol, ours.venue) != (theirs.symbol, venue):
             continue

@@ -10,6 +10,7 @@ from bot4.engine.portfolio import ACCOUNT, PORTFOLIO
 from bot4.kernels.risk.correlation import WINDOW, Moves, moves_memory
 from bot4.kernels.risk.tail import Tail, tail_memory
 from bot4.kernels.risk.view import RISK_VIEW
+from bot4.model.breaker import MOST_FAILURES
 from bot4.model.enums import INT64_MAX
 from bot4.model.records import EXEC_REPORT, JOURNAL, LIMIT_WORDS, ORDER_INTENT, PORTFOLIO_TOTALS, TICK, words
 from bot4.shm.wires import N_GAUGES
@@ -40,6 +41,7 @@ class ExecutionMemory(NamedTuple):
     exposed: np.ndarray  # int64[1 + n_instruments], scratch: which may hold something, see kernels/risk/portfolio.py
     lost: np.ndarray  # int64[n_shards]: 1 when a report found that shard's ring full
     resync_seen: np.ndarray  # int64[n_shards]
+    failed_ns: np.ndarray  # int64[MOST_FAILURES]: when the venue failed, by `account["breaker_count"]`
     shard_bucket_ns: np.ndarray  # int64[n_shards]: token buckets of their opening orders
     denied_bucket_ns: np.ndarray  # int64[n_shards]: ... of journal records that say of a refusal
     untold: np.ndarray  # int64[n_shards]: refusals since the last such record
@@ -103,6 +105,7 @@ def execution_memory(
         exposed=np.zeros(1 + n_instruments, np.int64),
         lost=np.zeros(n_shards, np.int64),
         resync_seen=np.zeros(n_shards, np.int64),
+        failed_ns=np.zeros(MOST_FAILURES, np.int64),
         shard_bucket_ns=np.zeros(n_shards, np.int64),
         denied_bucket_ns=np.zeros(n_shards, np.int64),
         untold=np.zeros(n_shards, np.int64),

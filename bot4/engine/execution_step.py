@@ -219,6 +219,18 @@ def _on_time(x, wires, instruments, limits, session):
 
 
 @inlined
+def _pass_time(x, wires, instruments, limits, session, clock_ns):
+    """Nothing has come, and the feed promises nothing earlier than this: at a real venue what is due does not wait.
+
+    A market may be silent while a stop has not been confirmed; a simulated venue has no time but the market's.
+    """
+    account = x.account[0]
+    if clock_ns > account["now_ns"] and clock_ns >= min(account["next_grid_ns"], account["next_deadline_ns"]):
+        account["now_ns"] = clock_ns
+        _on_time(x, wires, instruments, limits, session)
+
+
+@inlined
 def _later(time_ns, latency_ns):
     return INT64_MAX if time_ns >= INT64_MAX - latency_ns else time_ns + latency_ns
 
@@ -352,6 +364,8 @@ def execution_step(x, wires, instruments, limits, session, max_items):
             on_intent(x, wires, instruments, limits, session, first_shard)
             consume(wires.intents[first_shard])
         else:
+            if session[0]["asks_first"] != 0 and feed_clock < INT64_MAX:
+                _pass_time(x, wires, instruments, limits, session, feed_clock)
             break
         items += 1
         now = account["now_ns"]

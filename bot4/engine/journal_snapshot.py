@@ -36,8 +36,8 @@ def folded_arrays(memory: ExecutionMemory) -> list[np.ndarray]:
     """What folding fills: orders, account, positions, views, moves, limits and figures; neither journal nor scratch."""
     return [
         memory.orders, memory.free, memory.account, memory.positions, memory.views, *memory.known, memory.stats,
-        memory.shard_bucket_ns, memory.denied_bucket_ns, memory.untold, memory.limit_words, memory.next_words,
-        memory.tightened,
+        memory.failed_ns, memory.shard_bucket_ns, memory.denied_bucket_ns, memory.untold, memory.limit_words,
+        memory.next_words, memory.tightened,
     ]  # fmt: skip
 
 

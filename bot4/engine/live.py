@@ -73,7 +73,7 @@ WAIT_S = 1e-3  # for a socket: heartbeat and stop word are looked at so often
 ASK_NS = 1_000_000_000  # between two requests for the same book
 GIVE_UP_NS = 30_000_000_000  # a book that is stale for so long in spite of requests takes its connection along
 MOST_REASONS = 256
-MOST_DOUBLINGS = 4  # of that time, while no answer helps
+MOST_DOUBLINGS = 4  # of a time between two requests, or two connections given up, while none helps
 FIRST_NS = 1_500_000_000  # ... where the connection has not yet brought its first snapshot
 
 
@@ -154,6 +154,8 @@ class LiveFeed:
         self._asked_ns = [0] * len(symbols)
         self._tries = [0] * len(symbols)  # requests since the book last held
         self._stale_ns = [0] * len(symbols)  # since when it is not, or its connection was given up
+        self._given_up = [0] * len(symbols)  # connections before its first quote
+        self._unquoted: set[int] = set()  # books of which no quote came in time, each told once a connection
         self._looked_ns = 0
         self._balanced_ns = 0
         self._messages = np.zeros(len(symbols), np.int64)  # of each instrument, when loads were last looked at
@@ -512,17 +514,28 @@ class LiveFeed:
         """Whether a book has been stale for too long: then its connections are closed, and the pool opens others.
 
         Not where the market may just be quiet: a venue that sends snapshots in the stream owes one; elsewhere quotes
-        without any change of the book are the sign, or changes of its best levels without any quote.
+        without any change of the book are the sign, or changes of its best levels without any quote. Of a book whose
+        best levels nobody has told yet any change may be one of them; that may cost a connection for nothing, and is
+        done ever more rarely.
         """
         state, members = self.memory.feed.states[index], self.memory.members
         unchanged = quoted and not state["pending_messages"] and state["book_ns"] > 0
-        if not (in_stream or unchanged or (state["quote_owed"] and not quoted)):
+        unquoted = not in_stream and state["quote_ns"] == 0 and state["pending_messages"] > 0
+        if not (in_stream or unchanged or unquoted or (state["quote_owed"] and not quoted)):
             self._stale_ns[index] = 0
+            self._unquoted.discard(index)
             return False
         self._stale_ns[index] = self._stale_ns[index] or now_ns
-        if now_ns - self._stale_ns[index] < GIVE_UP_NS:
+        stale_ns = now_ns - self._stale_ns[index]
+        if unquoted and stale_ns > self.silence_ns[index] and index not in self._unquoted:
+            symbol, venue = self.symbols[index]
+            self._unquoted.add(index)
+            self._count(f"{venue}: {symbol} has changes of its book and no best quote")
+        if stale_ns < GIVE_UP_NS << (min(self._given_up[index], MOST_DOUBLINGS) if unquoted else 0):
             return False
         self._stale_ns[index] = now_ns
+        self._given_up[index] += unquoted
+        self._unquoted.discard(index)
         for connection in list(self._connections.values()):
             if members[connection.id, index] == HEARS_BOOK:
                 self._drop(connection, "a book that no request mends")

@@ -30,6 +30,7 @@ from bot4.engine.order_state import (
     ILLEGAL,
     OVERLAY_CANCEL,
     OVERLAY_REPLACE,
+    OVERLAY_TRIGGERED,
     OVERLAY_UNKNOWN,
     is_open,
     transition,
@@ -115,6 +116,7 @@ def fill_row(x, row, intent):
     order["side"] = np.int64(intent["side"])
     order["leg"] = np.int64(intent["leg"])
     order["type"] = np.int64(intent["type"])
+    order["tif"] = np.int64(intent["tif"])
     order["flags"] = np.int64(intent["flags"])
     order["qty_lots"] = intent["qty_lots"]
     order["price_ticks"] = intent["price_ticks"]
@@ -156,6 +158,29 @@ def release_exit(view, order, lots):
             view["exit_sell_lots"] -= lots
 
 
+@inlined
+def reducing_leaves(x, instrument, side):
+    """Lots of a side that orders which only reduce, stops and closes among them, may still fill."""
+    lots = np.int64(0)
+    for row in range(len(x.orders)):
+        order = x.orders[row]
+        if order["base"] != BASE_FREE and order["instrument"] == instrument and order["side"] == side:
+            if is_reducing(order):
+                lots += leaves_of(order)
+    return lots
+
+
+@inlined
+def set_doubt(view, position, side, lots):
+    """So many lots of a side may have opened: they count with what may, as if no exit made up for them."""
+    if side > 0:
+        view["exit_buy_lots"] += position["doubt_buy_lots"] - lots
+        position["doubt_buy_lots"] = lots
+    else:
+        view["exit_sell_lots"] += position["doubt_sell_lots"] - lots
+        position["doubt_sell_lots"] = lots
+
+
 @kernel
 def end_order(x, row):
     """An order is over: give back what it held in the views and forget it as stop, take-profit or close.
@@ -182,6 +207,10 @@ def end_order(x, row):
     if order["leg"] == LEG_SLICE:
         x.orders[position["sliced_row"]]["slice_row"] = -1
     release_row(x, row)
+    side = order["side"]
+    doubt = position["doubt_buy_lots"] if side > 0 else position["doubt_sell_lots"]
+    if doubt > 0 and is_reducing(order):
+        set_doubt(x.views[instrument], position, side, min(doubt, reducing_leaves(x, instrument, side)))
 
 
 @inlined
@@ -404,7 +433,8 @@ def query_order(x, wires, session, row):
 def question_silent_orders(x, wires, session):
     """Orders about which the venue owes a word for IN_FLIGHT_NS become UNKNOWN; it is asked until it answers.
 
-    It owes one for whatever was sent: the order, a cancel, an amend, the last question. A resting order awaits nothing.
+    It owes one for whatever was sent: the order, a cancel, an amend, the last question; and for what is over at once,
+    an end: a close that was acknowledged may have filled without a word. A resting order awaits nothing.
 
     Notes
     -----
@@ -419,6 +449,7 @@ def question_silent_orders(x, wires, session):
         if order["slices"] > 0:
             continue  # the venue knows its slices alone
         awaited = order["base"] == BASE_SENT or order["overlay"] & (OVERLAY_UNKNOWN | OVERLAY_CANCEL | OVERLAY_REPLACE)
+        awaited = awaited or order["tif"] == TIF_IOC or order["overlay"] & OVERLAY_TRIGGERED
         if order["base"] == BASE_FREE or not awaited or now - order["sent_ns"] < IN_FLIGHT_NS:
             continue
         if not has_space(wires.requests, 1) or journal_room(x.header) < 1:

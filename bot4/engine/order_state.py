@@ -23,6 +23,7 @@ ORDER = np.dtype(
         ("side", "i8"),
         ("leg", "i8"),
         ("type", "i8"),
+        ("tif", "i8"),
         ("flags", "i8"),
         ("qty_lots", "i8"),
         ("price_ticks", "i8"),

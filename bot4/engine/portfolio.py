@@ -38,6 +38,8 @@ PORTFOLIO = np.dtype(
         ("trip_e8", "i8"),  # result since the position was last flat: realised, fees, funding
         ("trip_lost", "i8"),  # 1: since then a loss has been counted
         ("retry", "i8"),  # 1: a protective request found no room or must wait, and is due again
+        ("doubt_buy_lots", "i8"),  # that orders which open took off a short position; or opened, if one that only ...
+        ("doubt_sell_lots", "i8"),  # ... reduces had filled before and is told of later
         ("wait_ns", "i8"),  # after a close that found nothing to reduce at the venue, until the next one; 0: none
         ("wait_until_ns", "i8"),  # nothing protective is placed before
     ]
@@ -65,8 +67,7 @@ ACCOUNT = np.dtype(
         ("unknown", "i8"),
         ("asking", "i8"),  # 1 until the last answer to this start's questions is in
         ("breaker_open_until_ns", "i8"),
-        ("breaker_window_start_ns", "i8"),
-        ("breaker_count", "i8"),
+        ("breaker_count", "i8"),  # failures of the venue since it last opened
         ("breaker_trips", "i8"),  # openings since the venue last worked; 0: closed
         ("breaker_probe_until_ns", "i8"),  # half-open: an order that tries the venue is under way, no other before
         ("killed", "i8"),

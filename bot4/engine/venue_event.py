@@ -7,7 +7,7 @@ import numpy as np
 
 from bot4.crash import EVENT_APPLIED, EVENT_JOURNALED, EVENT_PROTECTED, EVENT_READ, crash_here
 from bot4.engine.execution_memory import SAMPLE_NS
-from bot4.engine.order_out import end_order, end_sliced, leaves_of, release_exit
+from bot4.engine.order_out import end_order, end_sliced, leaves_of, reducing_leaves, release_exit, set_doubt
 from bot4.engine.order_state import (
     APPLY_ALARM,
     BASE_FREE,
@@ -44,6 +44,7 @@ from bot4.engine.slicing import work_slices
 from bot4.jit import inlined, kernel
 from bot4.kernels.risk.correlation import note_moves
 from bot4.kernels.risk.order_checks import note_fill
+from bot4.kernels.risk.position import is_reducing
 from bot4.model.enums import (
     EXEC_NEVER_LANDED,
     LEG_ENTRY,
@@ -123,7 +124,7 @@ def mark_position(x, instruments, instrument):
 
 @kernel
 def note_failure(x, limits):
-    """Count a failure of the venue; enough of them within the window open the breaker.
+    """Count a failure of the venue; enough of them within any window open the breaker.
 
     Afterwards it is half-open: one order at a time tries the venue. If that fails too, the breaker opens at once and
     for twice as long, BACK_OFF times at most; a word of the venue for an opening order closes it.
@@ -134,12 +135,13 @@ def note_failure(x, limits):
     """
     account = x.account[0]
     now = account["now_ns"]
-    if now - account["breaker_window_start_ns"] > limits[0]["breaker_window_ns"]:
-        account["breaker_window_start_ns"] = now
-        account["breaker_count"] = 0
-    account["breaker_count"] += 1
+    count = account["breaker_count"] + 1
+    account["breaker_count"] = count
+    x.failed_ns[count % len(x.failed_ns)] = now
     half_open = account["breaker_trips"] > 0 and now >= account["breaker_open_until_ns"]
-    if half_open or account["breaker_count"] >= limits[0]["breaker_failures"]:
+    first = count - limits[0]["breaker_failures"] + 1  # of as many as open it, up to this one
+    enough = first > 0 and now - x.failed_ns[first % len(x.failed_ns)] <= limits[0]["breaker_window_ns"]
+    if half_open or enough:
         if half_open or account["breaker_trips"] == 0:
             account["breaker_trips"] += 1
         doubled = min(account["breaker_trips"] - 1, BACK_OFF)
@@ -174,6 +176,28 @@ def note_second(x, limits, instrument, is_fresh, now_ns):
         passed = second - account["sampled_s"] if account["sampled_s"] > 0 else 1
         account["sampled_s"] = second
         note_moves(x.known, limits[0]["correlation_decay_ppb"] * 1e-9, max(passed, 1))
+
+
+@kernel
+def _note_sequence(x, row, instrument, side, was, lots):
+    """A fill took its part off a position of `was` lots. It may be told before one that was there first.
+
+    What opens has then opened all of it, and what only reduces has closed: so as long as an order that only reduces
+    that side has no end, what others take off the position is in doubt. Its own fill takes away as much of the doubt as
+    it leads beyond zero.
+
+    Notes
+    -----
+    Complexity: O(rows) where a position is reduced by what may open. Twin: tests/reference/engine/execution.py
+    """
+    position = x.positions[instrument]
+    doubt = position["doubt_buy_lots"] if side > 0 else position["doubt_sell_lots"]
+    closed = min(lots, max(-was * side, np.int64(0)))
+    if row >= 0 and is_reducing(x.orders[row]):
+        set_doubt(x.views[instrument], position, side, max(doubt - (lots - closed), np.int64(0)))
+    elif closed > 0:
+        most = reducing_leaves(x, instrument, side)
+        set_doubt(x.views[instrument], position, side, min(doubt + closed, most))
 
 
 @inlined
@@ -277,6 +301,7 @@ def _apply_fill(x, wires, instruments, limits, session, row):
             position["trail_ticks"] = of["trail_ticks"]
             position["even_ticks"] = of["even_ticks"]
             position["profit_ticks"] = of["profit_ticks"]
+    _note_sequence(x, row, instrument, side, was, event["qty_lots"])
     grown = abs(position["lots"]) > abs(was) or (position["lots"] > 0) != (was > 0)
     if position["lots"] != 0 and grown and position["naked_since_ns"] == 0:
         own = event["ts_ns"] - session[0]["report_latency_ns"]

@@ -1,7 +1,7 @@
 """The circuit breaker of a strategy: what is counted in the time of events, so that a replay finds it again.
 
 The same states and words as everywhere (`bot4.model.breaker`); of the settings it goes by failures in a window, which
-begins with the first of them, by the open time with its doublings, and by the probes.
+ends with the last of them, by the open time with its doublings, and by the probes.
 """
 
 import numpy as np
@@ -15,6 +15,7 @@ from bot4.model.breaker import (
     LIMIT_OPEN_NS,
     LIMIT_PROBES,
     LIMIT_WINDOW_NS,
+    MOST_FAILURES,
     OPEN,
 )
 
@@ -25,15 +26,15 @@ BREAKER = np.dtype(
         ("openings", "i8"),
         ("trips", "i8"),  # openings since it was closed
         ("failures", "i8"),  # of the session
-        ("counted", "i8"),  # ... in the window
-        ("since_ns", "i8"),  # begin of the window
+        ("counted", "i8"),  # ... since it last opened
         ("done", "i8"),  # of the probes
         ("limit_failures", "i8"),  # 0: it never opens
         ("limit_window_ns", "i8"),
         ("limit_open_ns", "i8"),
         ("limit_doublings", "i8"),
         ("limit_probes", "i8"),
-        ("_pad", "i8", (3,)),
+        ("_pad", "i8", (4,)),
+        ("failed_ns", "i8", (MOST_FAILURES,)),  # when, by `counted`
     ]
 )
 LIMITS_TAKEN = {
@@ -44,7 +45,7 @@ LIMITS_TAKEN = {
     "limit_probes": LIMIT_PROBES,
 }
 
-assert BREAKER.itemsize == 128
+assert BREAKER.itemsize % 64 == 0
 
 
 @kernel
@@ -69,11 +70,10 @@ def note_outcome(breaker, failed, now_ns):
         if breaker["state"] == OPEN or breaker["limit_failures"] == 0:
             return
         if breaker["state"] == CLOSED:
-            if breaker["counted"] == 0 or now_ns - breaker["since_ns"] >= breaker["limit_window_ns"]:
-                breaker["since_ns"] = now_ns
-                breaker["counted"] = 0
             breaker["counted"] += 1
-            if breaker["counted"] < breaker["limit_failures"]:
+            breaker["failed_ns"][breaker["counted"] % MOST_FAILURES] = now_ns
+            first = breaker["counted"] - breaker["limit_failures"] + 1  # of as many as open it, up to this one
+            if first < 1 or now_ns - breaker["failed_ns"][first % MOST_FAILURES] >= breaker["limit_window_ns"]:
                 return
         doubled = min(breaker["trips"], breaker["limit_doublings"])
         breaker["state"] = OPEN

@@ -7,6 +7,7 @@ what the session began with.
 
 CLOSED, HALF_OPEN, OPEN = range(3)
 STATES = ("closed", "half-open", "open")
+MOST_FAILURES = 1_000  # that open one, by its settings
 NEVER = (1 << 63) - 1  # open until then: for good
 
 DONE, FAILED, VOID = range(3)  # what became of a call; VOID says nothing of the component

@@ -135,6 +135,7 @@ class Instrument(NamedTuple):
     max_qty: Decimal | None
     min_notional: Decimal | None
     contract_size: Decimal  # base currency per contract; inverse: quote currency
+    keeps_apart: bool = True  # the venue does not let own orders trade with each other, as ours ask it
 
 
 class Decoder(Protocol):

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import msgspec
 
+from bot4.model.breaker import MOST_FAILURES
 from bot4.model.queue import QUEUE_FORM
 from bot4.settings.bound import Amount, AutoCores, AutoInteger, Choice, Integer, Parameters, Text, Truth
 
@@ -79,9 +80,9 @@ SPIKE_BPS = Integer("SPIKE_BPS", 1, 10_000, "basis points of the mid price")
 VENUE_TIME_MS = Integer("VENUE_TIME_MS", 100, 600_000, "milliseconds")  # an hour ahead is never believed
 SILENCE_MS = Integer("SILENCE_MS", 1, 600_000, "milliseconds")
 LAG_MS = Integer("LAG_MS", 1, 10_000, "milliseconds")
-BREAKER_FAILURES = Integer("BREAKER_FAILURES", 1, 1_000, "failures")
+BREAKER_FAILURES = Integer("BREAKER_FAILURES", 1, MOST_FAILURES, "failures")
 BREAKER_MS = Integer("BREAKER_MS", 1, 3_600_000, "milliseconds")
-WATCHED_FAILURES = Integer("WATCHED_FAILURES", 1, 1_000, "failures")
+WATCHED_FAILURES = Integer("WATCHED_FAILURES", 1, MOST_FAILURES, "failures")
 WATCHED_BPS = Integer("WATCHED_BPS", 1, 10_000, "1/10000 of the calls")
 WATCHED_CALLS = Integer("WATCHED_CALLS", 1, 100_000, "calls")
 SLOW_MS = Integer("SLOW_MS", 1, 600_000, "milliseconds")

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 TOKEN = "BNB"  # what fees may be paid in instead
+AGENT = "market-"  # accounts of the market itself
 ASSETS = {"BTCUSDT": ("BTC", "USDT"), "ETHUSDT": ("ETH", "USDT")}
 
 
@@ -80,6 +81,9 @@ def recompute(path: Path) -> Money:
                 assert line["fee_e8"] == -(-owed // 10**8), f"line {number}: funding"
                 balances[key] -= line["fee_e8"]
                 fees[line["asset"]] += line["fee_e8"]
+                assert balances[key] == total, f"line {number}: recomputed {balances[key]}, the venue says {total}"
+                if line["account"].startswith(AGENT):
+                    del said[key]  # what its fills make of it is not told
         elif kind == "fill":
             base, quote = ASSETS[line["symbol"]]
             scale = line["scale"]

@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 from rig.command import settings_in
 
 from bot4.adapters.files.raw import RawCapture, find_captures
+from bot4.adapters.kraken.symbols import second_name
 from bot4.cli.data import TRADES_COUNTED, decoders
 from bot4.engine.capture_check import CaptureCheck
 
@@ -20,7 +21,12 @@ SIZES = {  # symbol -> tick, lot, the venue's own step of quantities where the l
     "bybit_spot": {"OPUSDC": ("0.0001", "0.01"), "ARBUSDC": ("0.0001", "0.01"), "TUSDUSDT": ("0.0001", "0.01"),
                    "KCSUSDT": ("0.001", "0.001"), "CPOOLUSDT": ("0.00001", "0.01"), "MASAUSDT": ("0.00001", "0.01")},
     "coinbase": {"BTC-USD": ("0.01", "0.000001", "0.00000001"), "ETH-USD": ("0.01", "0.000001", "0.00000001")},
-    "kraken": {"BTC/USD": ("0.1", "0.00001"), "ETH/USD": ("0.01", "0.00001")},
+    "kraken": {"BTC/USD": ("0.1", "0.00001"), "ETH/USD": ("0.01", "0.00001"),
+               "WAVES/EUR": ("0.0001", "0.0001", "0.00000001"), "XMR/USD": ("0.01", "0.000001", "0.00000001"),
+               "KSM/BTC": ("0.000001", "0.01", "0.00000001"), "GRT/ETH": ("0.0000001", "0.1", "0.00000001"),
+               "SC/EUR": ("0.00001", "0.001", "0.00000001"), "ETH/CHF": ("0.01", "0.000001", "0.00000001"),
+               "OCEAN/BTC": ("0.00000001", "1", "0.00000001"), "OMG/USD": ("0.000001", "0.01", "0.00000001"),
+               "BTC/CHF": ("0.1", "0.0000001", "0.00000001"), "ADA/BTC": ("0.00000001", "1", "0.00000001")},
 }  # fmt: skip
 
 
@@ -52,5 +58,6 @@ def books_of(path: Path):
     for name, books in check._books.items():
         venue, _, symbol = name.partition(":")
         whole = [watched.book for (_, depth), watched in books.items() if depth != 1 and watched.book.whole]
+        symbol = second_name(symbol) if venue == "kraken" else symbol
         found[symbol, venue] = whole[-1] if whole else None
     return found

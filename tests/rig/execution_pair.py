@@ -74,7 +74,7 @@ COLUMNS = {
 ACCOUNT_FIELDS = (
     "now_ns", "state", "equity_e8", "high_water_e8", "day_start_e8", "day", "started", "next_grid_ns",
     "next_sample_ns", "sampled_s", "next_deadline_ns", "last_event_seq", "open_orders", "unknown", "asking",
-    "breaker_open_until_ns", "breaker_window_start_ns", "breaker_count", "killed", "alarms", "drawdown_ppm", "streak",
+    "breaker_open_until_ns", "breaker_count", "killed", "alarms", "drawdown_ppm", "streak",
     "streak_until_ns", "day_shut_until_ns", "epoch", "generation", "order_bucket_ns", "message_bucket_ns",
     "breaker_trips",
     "breaker_probe_until_ns",
@@ -302,7 +302,7 @@ class ExecutionPair:
             twin.now, twin.state, twin.equity, twin.high_water, twin.day_start, twin.day, twin.day_begun,
             twin.next_grid, twin.next_sample, twin.sampled, min(twin.deadlines, default=NEVER), twin.last_seq,
             len(twin.orders),
-            twin.unknown, twin.asking, twin.breaker_until, twin.breaker_since, twin.failures, twin.killed,
+            twin.unknown, twin.asking, twin.breaker_until, len(twin.failed), twin.killed,
             twin.alarms, twin.drawdown, twin.streak, twin.streak_until, twin.day_shut_until, twin.epoch,
             twin.generation,
             twin.order_bucket, twin.message_bucket, twin.trips, twin.probe_until,
@@ -315,7 +315,7 @@ class ExecutionPair:
             of.last_event_no, of.last_trade, of.own_orders, of.stop_ticks, of.trail_ticks, of.even_ticks,
             of.profit_ticks, of.stop.row if of.stop else -1, of.close.row if of.close else -1,
             of.profit.row if of.profit else -1, of.in_slices.row if of.in_slices else -1, of.naked_since, of.trip,
-            int(of.trip_lost), of.retry, of.wait_ns, of.wait_until,
+            int(of.trip_lost), of.retry, of.doubt[1], of.doubt[-1], of.wait_ns, of.wait_until,
         )  # fmt: skip
 
     def order(self, row) -> tuple:

@@ -217,6 +217,24 @@ def test_a_stream_of_quotes_that_died_costs_the_connection(venue):
 
 
 @pytest.mark.parametrize("venue", BINANCE)
+def test_a_stream_of_quotes_that_was_never_there_costs_the_connection_ever_more_rarely(venue):
+    rig, symbol = Rig(venue, silence_s=1.0), MARKETS[venue](5).symbol
+    rig.pool.open()
+    told, given_up = [], []
+    for tenth in range(1_000):
+        rig.give("depth")
+        rig.wait(100 * MS)
+        told += [tenth] * (rig.feed.counts[f"{venue}: {symbol} has changes of its book and no best quote"] - len(told))
+        given_up += [tenth] * (len(rig.pool.dropped) - len(given_up))
+    assert 10 <= told[0] <= 13 and rig.fetcher.asked == 0 and not rig.whole
+    assert len(given_up) == 2 and 295 <= given_up[0] <= 305 and 895 <= given_up[1] <= 910
+    assert len(told) == 3, "of each connection once"
+    rig.give("quote", "depth")
+    rig.wait(5 * SECOND, lambda: rig.whole)
+    assert rig.is_the_venues
+
+
+@pytest.mark.parametrize("venue", BINANCE)
 def test_a_quiet_best_quote_over_a_busy_book_costs_nothing(venue):
     rig = Rig(venue, silence_s=1.0)
     rig.begin()

@@ -4,6 +4,7 @@ import gzip
 import json
 import subprocess
 import sys
+import zlib
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,14 +13,17 @@ import pytest
 from rig.captured import SIZES, books_of, settings_of
 from rig.command import session, settings_in, start_with
 from rig.live import ReaderBook
-from rig.market import START_MS, KrakenMarket, compact
+from rig.market import MARKETS, START_MS, KrakenMarket, compact
 
+from bot4.adapters.files.raw import find_captures
 from bot4.adapters.files.recording import Recording
+from bot4.cli.data import check_capture
 from bot4.model.enums import STATUS_STALE, TICK_LEVEL, TICK_STATUS, TICK_TRADE
 from bot4.model.records import TICK
 
 # capture: venue, messages of its streams, trades, refused messages
 CAPTURES = {
+    "2021-04-17_KRAKEN": ("kraken", 4_279 + 8 + 18 + 125, 10, {}),
     "2021-07-22_BINANCE_FUTURES": ("binance_usdm", 1_535, 91, {"before_snapshot": 15}),
     "2021-10-12_BINANCE": ("binance_spot", 265, 2, {"before_snapshot": 5}),
     "2026-08-09_BYBIT_first60pct.jsonl.gz": ("bybit_linear", 1_932, 188, {}),
@@ -174,15 +178,126 @@ def test_no_record_is_lost_however_many_whole_books_come_at_once(tmp_path):
     assert said["dropped"] == 0 and said["ticks"] >= 100 * 2_000 and said["refused"] == {}
 
 
+class FirstVersion:
+    """A book of ten levels a side of XBT/USD in the words of version 1, five decimals of a price that has one."""
+
+    def __init__(self):
+        self.lines = [b"wss://ws.kraken.com <-> 1723161256.0\n"]
+        self.bids, self.asks = {}, {}
+        self._at = 1723161256_000_000
+
+    def say(self, *parts):
+        """A message; times go on by a tenth of a second."""
+        self._at += 100_000
+        message = compact([7, *parts]) if parts else b"[7,"
+        self.lines.append(b"%d.%06d: %s\n" % (*divmod(self._at, 1_000_000), message))
+
+    def row(self, price, qty):
+        """A level as it is sent."""
+        return [f"{price / 10:.5f}", f"{qty / 100_000:.8f}", f"{self._at / 1e6:.6f}"]
+
+    def snapshot(self):
+        """The whole book."""
+        self.bids = {600_000 - step: 1_000 + step for step in range(10)}
+        self.asks = {600_001 + step: 2_000 + step for step in range(10)}
+        rows = [[self.row(*level) for level in side.items()] for side in (self.asks, self.bids)]
+        self.say({"as": rows[0], "bs": rows[1]}, "book-10", "XBT/USD")
+
+    def change(self, *levels, wrong=0):
+        """Asks change; those that fall out of the ten best are forgotten, and what is left is summed up."""
+        self.asks |= dict(levels)
+        self.asks = dict([level for level in sorted(self.asks.items()) if level[1]][:10])
+        best = [*sorted(self.asks.items()), *sorted(self.bids.items(), reverse=True)]
+        digits = "".join(text.replace(".", "").lstrip("0") for level in best for text in self.row(*level)[:2])
+        checksum = str(zlib.crc32(digits.encode()) + wrong)
+        self.say({"a": [self.row(*level) for level in levels], "c": checksum}, "book-10", "XBT/USD")
+
+    def write(self, folder):
+        """The capture."""
+        path = folder / "KRAKEN.ws.1.0"
+        path.write_bytes(b"".join(self.lines))
+        return path
+
+
+DAMAGES = {"none": {}, "sum": {"wrong": 1}, "unreadable": None}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_sum_of_the_first_version_that_is_wrong_makes_the_book_stale_until_the_next_one(tmp_path, damage):
+    market = FirstVersion()
+    market.snapshot()
+    market.change((600_003, 5), (600_011, 4))  # the last one is deeper than ten levels
+    market.change((600_002, 0), (600_010, 7))
+    if damage == "unreadable":
+        market.say()
+    else:
+        market.change((600_004, 9), **DAMAGES[damage])
+    market.change((600_005, 11))
+    market.say([["60000.10000", "0.50000000", "1723161256.500000", "b", "l", ""]], "trade", "XBT/USD")
+    market.snapshot()
+    market.change((600_006, 3))
+    said, complaints = convert(market.write(tmp_path), tmp_path / "out", settings_of(tmp_path, "kraken"))
+    assert said is not None, complaints
+    rows = rows_of(said["folder"])
+    book = books_at_the_end(said["folder"])["BTC/USD", "kraken"]
+    assert book.whole and book.top(20) == (sorted(market.bids.items(), reverse=True), sorted(market.asks.items()))
+    assert (rows["kind"] == TICK_TRADE).sum() == 1
+    stale = rows[(rows["kind"] == TICK_STATUS) & (rows["w0"] == STATUS_STALE)]
+    refused = {
+        "none": {},
+        "sum": {"bad_checksum": 1, "no_snapshot": 1},
+        "unreadable": {"unreadable": 1, "no_snapshot": 1},
+    }
+    assert said["refused"] == refused[damage] and len(stale) == (damage != "none")
+
+
+def streams_alone(folder, form):
+    """A market of Binance whose messages bear no envelope, as streams that are subscribed to alone send them.
+
+    form : lines, or connections: one a stream
+    """
+    market, lines, files = MARKETS["binance_spot"](3), [], {"depth": [], "quote": [], "trade": []}
+    at_ms = START_MS
+    market.time_ms = lambda: at_ms
+    path = folder / form
+    path.mkdir()
+    for number in range(300):
+        at_ms += 20
+        message = market.next(("quote", "depth", "trade", "depth")[number % 4])
+        body = message.body.partition(b'"data":')[2][:-1]
+        lines.append(b"%d %s\n" % (at_ms * MS, body))
+        files[message.about].append(b"%d.%03d: %s\n" % (*divmod(at_ms, 1_000), body))
+        if number == 1:
+            lines.append(b"%d %s\n" % (at_ms * MS + 1_000, market.whole()))
+            said = b"https://api.binance.com/api/v3/depth?symbol=BTCUSDT -> %d.%03d001: %s\n"
+            (path / "BINANCE.http.0.0").write_bytes(said % (*divmod(at_ms, 1_000), market.whole()))
+    if form == "lines":
+        (path / "BINANCE.http.0.0").write_bytes(b"".join(lines))
+        return path, market
+    for number, (name, said) in enumerate(files.items()):
+        address = b"wss://stream.binance.com:9443/ws/btcusdt@%s <-> 1723161256.0\n" % name.encode()
+        (path / f"BINANCE.ws.{number}.0").write_bytes(address + b"".join(said))
+    return path, market
+
+
+def test_streams_that_were_subscribed_to_alone_say_the_same(tmp_path):
+    config = settings_in(tmp_path)
+    for form in ("lines", "connections"):
+        source, market = streams_alone(tmp_path, form)
+        said, complaints = convert(source, tmp_path / f"{form}.out", config)
+        assert said is not None, complaints
+        assert said["lacking"] == [] and set(said["refused"]) <= {"before_snapshot"}, said
+        book = books_at_the_end(said["folder"])["BTCUSDT", "binance_spot"]
+        assert book.whole and book.top(20) == market.top()
+        assert (rows_of(said["folder"])["kind"] == TICK_TRADE).sum() == 75
+        checked = check_capture(find_captures([source])[0])
+        assert checked["messages"]["depth"] == 150 and not checked["rejected"]
+        assert checked["book"]["compared"] == checked["book"]["equal"] and checked["gaps"] == 0
+
+
 def without_instruments(tmp_path):
     path, _ = kraken_capture(tmp_path)
     return path, "BTC/USD of kraken, ETH/USD of kraken, not configured; add an [[instrument]]"
-
-
-def version_one(tmp_path):
-    path = tmp_path / "KRAKEN.ws.1.0"
-    path.write_bytes(b'wss://ws.kraken.com <-> 1.5\n1.6: [1,{"as":[]},"book-10","XBT/USD"]\n')
-    return path, "version 1 of Kraken's protocol"
 
 
 def raw_of_a_recording(tmp_path):
@@ -209,9 +324,7 @@ def of_two_depths(tmp_path):
     return path, "several depths (50, 200)"
 
 
-@pytest.mark.parametrize(
-    "make", [without_instruments, version_one, raw_of_a_recording, of_another_venue, of_two_depths]
-)
+@pytest.mark.parametrize("make", [without_instruments, raw_of_a_recording, of_another_venue, of_two_depths])
 def test_what_cannot_be_converted_is_one_line_that_names_it(tmp_path, make):
     path, words = make(tmp_path)
     said, complaints = convert(path, tmp_path / "out", settings_of(tmp_path, "bybit_linear"))

@@ -56,6 +56,7 @@ from bot4.model.enums import (
     SIDE_BUY,
     SIDE_SELL,
     TIF_GTC,
+    TIF_IOC,
     TYPE_MARKET,
     TYPE_STOP_MARKET,
     VENUE_DUPLICATE_ID,
@@ -357,6 +358,25 @@ def test_a_breaker_that_is_half_open_lets_one_order_at_a_time_try_the_venue(tmp_
     assert all(refused_by_the_venue(rig, at + 10 + 2 * number) for number in range(3)), "counted anew"
 
 
+@pytest.mark.parametrize(
+    ("at_ms", "opens"),
+    [((1, 900, 1050, 1100), True), ((1, 600, 1200, 1800), False), ((1, 500, 1001), True), ((1, 500, 1002), False)],
+)
+def test_the_breakers_window_ends_with_each_failure_and_has_no_edge(tmp_path, at_ms, opens):
+    """Three within any second, wherever it begins; failures around the end of a second that the first began count."""
+    rig = Rig(tmp_path, limit_changes={"breaker_failures": 3, "breaker_window_ns": SECOND})
+    rig.open_market()
+    for number, at in enumerate(at_ms, 1):
+        if number == len(at_ms):
+            rig.start()  # what was counted before a restart counts after it
+            (asked,) = rig.requests()
+            rig.event((at - 1) * MS, REPORT_QUERY_END, asked, event_seq=0)
+            rig.whole(at * MS - 3)
+            rig.run()
+        assert refused_by_the_venue(rig, at * MS)
+        assert (state_of(row_of(rig.wires, "venue"))[0] == "open") == (opens and number == len(at_ms))
+
+
 # --- protection ------------------------------------------------------------------------------------------------------
 
 
@@ -444,6 +464,86 @@ def test_a_close_of_which_nothing_is_said_is_followed_by_another_within_bounds(r
     rig.run()
     assert rig.position["lots"] == 0
     assert rig.wires.gauges[1, GAUGE_EXEC_NAKED_NS_MAX] > 9 * SECOND
+
+
+def test_a_market_that_falls_silent_delays_neither_a_close_nor_a_question(tmp_path):
+    """Where a real venue is traded on the feed's promise is the time, as long as nothing comes."""
+    rig = Rig(tmp_path, session_changes={"asks_first": 1})
+    (asked,) = rig.requests()
+    rig.event(0, REPORT_QUERY_END, asked, event_seq=0)
+    rig.open_market()
+    _, (stop,) = rig.enter()
+
+    def silent_until(ns):
+        rig.wires.clocks[CLOCK_FEED] = T0 + ns
+        rig.run()
+        return {(int(one["action"]), int(one["id_lo"])): int(one["leg"]) for one in rig.requests()}
+
+    filled = 1 + MS
+    assert not silent_until(filled + SECOND - 1)
+    (close,) = silent_until(filled + SECOND).items()
+    assert (close[0][0], close[1]) == (ACTION_PLACE, LEG_FLATTEN)
+    assert (ACTION_QUERY_ORDER, int(stop["id_lo"])) in silent_until(2 * SECOND + 200 * MS)
+    assert not silent_until(INT64_MAX - T0), "a feed that has ended promises nothing"
+
+
+def questions(rig):
+    return [request for request in rig.requests() if request["action"] == ACTION_QUERY_ORDER]
+
+
+@pytest.mark.parametrize("answer", [REPORT_EXPIRED, REPORT_ACK, REPORT_FILL])
+def test_a_close_that_the_venue_acknowledged_and_never_ended_is_asked_about(rig, answer):
+    """What takes has an end. If it is found ended another one may go, while it works none does."""
+
+    def until(*ms):
+        found = []
+        for at in range(*ms, 100):
+            rig.quote(at * MS)
+            rig.run()
+            found += rig.requests()
+        of_close = [one for one in found if one["id_lo"] == close["id_lo"]]
+        return of_close, [one for one in found if one["leg"] == LEG_FLATTEN and one["action"] == ACTION_PLACE]
+
+    _, (stop,) = rig.enter()
+    rig.event(5 * MS, REPORT_REJECT, stop, code=VENUE_FILTER)
+    rig.run()
+    (close,) = rig.requests()
+    assert close["leg"] == LEG_FLATTEN
+    rig.ack(6 * MS, close)
+    assert until(100, 2_000) == ([], []), "it has time"
+    (question,), closes = until(2_000, 4_000)
+    assert question["action"] == ACTION_QUERY_ORDER and not closes
+    (question,), closes = until(4_000, 6_000)
+    assert question["action"] == ACTION_QUERY_ORDER and not closes, "until it is answered, and never sent again"
+    assert rig.agent.memory.account[0]["alarms"] >= 2
+    if answer == REPORT_FILL:
+        rig.fill(6_001 * MS, close, price=BID)
+        rig.run()
+        assert rig.position["lots"] == 0
+        return
+    rig.event(6_001 * MS, REPORT_ORDER, question, status=answer, qty_lots=1_000, event_seq=0)
+    asked, closes = until(6_100, 9_000)
+    assert (len(asked) > 0, len(closes) > 0) == (answer == REPORT_ACK, answer == REPORT_EXPIRED)
+
+
+def test_a_stop_that_went_off_and_an_entry_that_takes_are_asked_about_and_what_rests_is_not(rig):
+    """Nobody says what became of them."""
+    _, (stop,) = rig.enter()
+    rig.ack(5 * MS, stop)
+    for tif in (TIF_GTC, TIF_IOC):
+        rig.intent((6 + tif) * MS, qty_lots=100, tif=tif, price_ticks=BID)
+    rig.run()
+    resting, taking = rig.requests()
+    rig.ack(10 * MS, resting)
+    rig.ack(10 * MS, taking)
+    rig.quote(2_300 * MS)
+    rig.run()
+    assert [one["id_lo"] for one in questions(rig)] == [taking["id_lo"]]
+    rig.event(2_301 * MS, REPORT_ORDER, taking, status=REPORT_EXPIRED, qty_lots=100, event_seq=0)
+    rig.event(2_302 * MS, REPORT_TRIGGERED, stop)
+    rig.quote(2_500 * MS)
+    rig.run()
+    assert [one["id_lo"] for one in questions(rig)] == [stop["id_lo"]]
 
 
 @pytest.mark.parametrize("side", [SIDE_BUY, SIDE_SELL], ids=["the same side, asked about", "the other side, at once"])

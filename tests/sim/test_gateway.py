@@ -8,10 +8,13 @@ import json
 import random
 import time
 from collections import Counter
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from rig.exchange_bybit import BTC
-from rig.gateway import ACCOUNTS, WIDE, Exchange, GatewayRig
+from rig.execution import T0, Rig
+from rig.gateway import ACCOUNTS, WIDE, Exchange, GatewayRig, instrument_row
 from rig.gateway_ccxt import CcxtRig
 from rig.journal import wait_for
 
@@ -19,7 +22,14 @@ from bot4.engine.gateway_log import Heard, settle_log
 from bot4.engine.journal import HEADER_BYTES
 from bot4.model import enums as e
 from bot4.model.errors import InputError
-from bot4.model.records import JOURNAL
+from bot4.model.records import (
+    EXEC_REPORT,
+    JOURNAL,
+    JOURNAL_EVENT,
+    JOURNAL_INTENT,
+    JOURNAL_REQUEST,
+    ORDER_INTENT,
+)
 from bot4.shm.layout import CONTROL_KILL
 from bot4.shm.wires import GAUGE_VENUE_GUARD, GUARD_ARMED, GUARD_STOP_RESTS, VENUE_ROW
 
@@ -150,6 +160,29 @@ def test_an_end_waits_for_the_fills_that_it_speaks_of(tmp_path, calm, way):
         sold = rig.place(-1, 9, flags=e.ORDER_REDUCE_ONLY)
         rig.until(lambda: ended(rig, sold))
         assert rig.kinds(sold) == ["ack", "fill", "expired"] and rig.lots() == 0
+
+
+CROSSES = {GatewayRig: 300, CcxtRig: 30}
+
+
+def test_two_strategies_that_cross_on_purpose_never_trade_with_each_other(tmp_path, calm, way):
+    """Each order meets the resting one of the other side: the venue ends that, and execution is told so, once."""
+    with way(tmp_path, calm).ready() as rig:
+        crossing = []
+        for number in range(CROSSES[way] + 1):
+            crossing.append(rig.place(-1 if number % 2 else 1, 1 + number % 3, price=600_000))
+            rig.until(lambda: rig.of(crossing[-1]) and ended(rig, *crossing[-2:-1]))
+        assert all(rig.kinds(one) == ["ack", "expired"] for one in crossing[:-1])
+        assert {rig.code(one) for one in crossing[:-1]} == {e.VENUE_SELF_TRADE}
+        assert rig.kinds(crossing[-1]) == ["ack"] and rig.lots() == 0
+        lines = [json.loads(line) for line in calm.ledger.read_text().splitlines()]
+        ours = set(map(link, crossing))
+        said = [line for line in lines if line["kind"] == "order" and line["client_order_id"] in ours]
+        ends = Counter((line["status"], line["reason"]) for line in said if line["status"] in ("expired", "filled"))
+        assert ends == {("expired", "VENUE_SELF_TRADE"): len(crossing) - 1}
+        assert not [line for line in lines if line["kind"] == "fill" and line["client_order_id"] in ours]
+        both_sides = Counter(line["trade_id"] for line in lines if line["kind"] == "fill" and line["account"] == "main")
+        assert set(both_sides.values()) <= {1}
 
 
 def test_a_persons_trade_is_told_as_none_of_our_orders(tmp_path, calm, way):
@@ -417,3 +450,49 @@ def test_a_session_begins_flat_and_with_the_money_that_it_counts_on(tmp_path, ca
     calm.done("POST", "order/create", category="linear", symbol=BTC, side="Buy", orderType="Market", qty="0.001")
     with way(tmp_path, calm, equity_e8=1) as rig, pytest.raises(InputError, match="begins flat"):
         rig.ready()
+
+
+def test_execution_asks_about_a_close_whose_fill_the_stream_swallowed(tmp_path, calm, monkeypatch):
+    """The venue takes the close and says so; of its fill and its end nobody hears. It is not sent again."""
+    monkeypatch.setattr("rig.gateway.ACCOUNT", 1)
+    rig = Rig(tmp_path)
+    rig.instruments["value_e8"] = instrument_row()["value_e8"]
+
+    def go_on(gateway, wanted):
+        until = time.monotonic() + 20
+        while not wanted():
+            assert time.monotonic() < until, (rig.rejects, gateway.agent.stats)
+            gateway.agent.do_work()
+            rig.quote(time.time_ns() - T0, 599_990, 600_010)
+            rig.run()
+            rig.reports()
+
+    def about_close(kind, dtype=ORDER_INTENT):
+        table = rig.agent.journal.table
+        bodies = np.ascontiguousarray(table["body"])
+        sent = bodies[table["type"] == JOURNAL_INTENT].view(ORDER_INTENT).reshape(-1)
+        closes = sent["id_lo"][sent["leg"] == e.LEG_FLATTEN]
+        found = bodies[table["type"] == kind].view(dtype).reshape(-1)
+        return found[np.isin(found["id_lo"], closes)]
+
+    with GatewayRig(tmp_path, calm, before=SimpleNamespace(wires=rig.wires, events=[], placed=[])).ready() as gateway:
+        rig.whole(time.time_ns() - T0)
+        rig.quote(time.time_ns() - T0, 599_990, 600_010)
+        calm.fault(kind="timeout_before", endpoint="POST /v5/order/create", skip=1, times=1)  # the stop
+        rig.intent(time.time_ns() - T0, price_ticks=600_010, qty_lots=10, stop_ticks=594_000)
+        go_on(gateway, lambda: rig.position["lots"] == 10)
+        for stream in ("execution", "order"):
+            calm.fault(kind="event_drop", stream=stream)
+        for lists in ("execution", "position"):  # nor do the gateway's own comparisons tell
+            calm.fault(kind="error_before", endpoint=f"GET /v5/{lists}/list")
+        go_on(gateway, lambda: len(about_close(JOURNAL_REQUEST)))
+        calm.heal()
+        go_on(gateway, lambda: rig.position["lots"] == 0)
+    assert {int(one["action"]) for one in about_close(JOURNAL_REQUEST)} == {e.ACTION_QUERY_ORDER}
+    told = [int(one["kind"]) for one in about_close(JOURNAL_EVENT, EXEC_REPORT)]
+    assert told[0] == e.REPORT_ACK and e.REPORT_FILL in told
+    (close,) = about_close(JOURNAL_INTENT)
+    by_venue, taken, fills = links(calm)
+    name = link((int(close["id_hi"]), int(close["id_lo"])))
+    assert by_venue[name] == taken[name] == 1 and sum(fill["client_order_id"] == name for fill in fills) == 1
+    rig.agent.close()

@@ -118,7 +118,7 @@ class Rig:
         raise AssertionError("it never came about")
 
 
-@pytest.mark.parametrize("cuts", [20, pytest.param(300, marks=pytest.mark.stress)])
+@pytest.mark.parametrize("cuts", [20, pytest.param(1_000, marks=pytest.mark.stress)])
 def test_after_every_lost_connection_the_book_is_whole_and_nothing_has_grown(tmp_path, cuts):
     made, tape = certificates(tmp_path), Tape(cuts * 20 + 200)
     faults = [Fault(("cut", "close")[number % 2], at=number * 20 + 30, missed=5) for number in range(cuts)]

@@ -26,6 +26,7 @@ import msgspec
 import numpy as np
 
 from bot4.adapters.binance.sign import signer
+from bot4.adapters.binance.symbols import SELF_TRADE
 from bot4.model.enums import (
     ORDER_POST_ONLY,
     REPORT_ACK,
@@ -207,7 +208,7 @@ class BinancePrivate:
             parts.append(f"type=STOP_LOSS&stopPrice={trigger}")
         else:
             parts.append("type=MARKET")
-        return "&".join((*parts, "newOrderRespType=ACK&selfTradePreventionMode=EXPIRE_MAKER"))
+        return "&".join((*parts, f"newOrderRespType=ACK&selfTradePreventionMode={SELF_TRADE}"))
 
     def cancel(self, instrument: int, link: str) -> Call:
         """See ports/gateway.py."""

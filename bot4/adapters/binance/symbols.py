@@ -13,6 +13,8 @@ from bot4.adapters.binance.checks import NOT_JSON, Id, Name, refusal
 from bot4.ports.feed import Instrument, MessageError
 from bot4.ports.feed_values import not_negative, positive
 
+SELF_TRADE = "EXPIRE_MAKER"  # of own orders that meet, the one that rests gives way: what each order asks for
+
 
 class _Filter(msgspec.Struct, gc=False, rename="camel"):
     filter_type: str
@@ -32,6 +34,7 @@ class _Symbol(msgspec.Struct, gc=False, rename="camel"):
     status: Name | None = None
     contract_status: Name | None = None  # COIN-M's name for it
     contract_size: Id = 1
+    allowed_self_trade_prevention_modes: list[str] = []  # of spot; futures have them all
 
 
 class _ExchangeInfo(msgspec.Struct, gc=False):
@@ -77,6 +80,7 @@ def _instrument(entry: _Symbol, kind: str, where: str) -> Instrument:
         max_qty=max_qty or None,  # the venue's 0 switches a limit off
         min_notional=_min_notional(filters, entry.symbol, where),
         contract_size=Decimal(entry.contract_size),
+        keeps_apart=kind != "spot" or SELF_TRADE in entry.allowed_self_trade_prevention_modes,
     )
 
 

@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bot4.adapters.files.capture import ZIP_MAGIC, open_recording
+from bot4.adapters.files.capture import ZIP_MAGIC, behind_mark, open_recording
 from bot4.model.errors import RecordingError
 
 COLUMNS = 6
@@ -166,7 +166,7 @@ def open_table(path: Path) -> Any:
         raise RecordingError(f"{path}: holds {names or 'nothing'}; give an archive of one CSV file and nothing else")
     if members[0].file_size > MAX_RATIO * max(1, members[0].compress_size):
         raise RecordingError(f"{path}: unpacks to more than {MAX_RATIO} times its size; this is no file of a market")
-    return archive.open(members[0])
+    return behind_mark(archive.open(members[0]))  # type: ignore[arg-type]
 
 
 def _is_head(row: list[str]) -> bool:

@@ -6,8 +6,10 @@ Every file is read through once before a session starts, so a damaged one is ref
 """
 
 import gzip
+import re
 import stat
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -23,11 +25,17 @@ CHUNK_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 ZIP_MAGIC = b"PK\x03\x04"
 PARQUET_MAGIC = b"PAR1"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors begin a text with it; it says nothing
 OTHER_MAGIC = {b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x04\x22\x4d\x18": "lz4"}
 LINE_BYTES = 1 << 26  # no message of a venue comes near
 REPLAYED = ("binance_spot", "binance_usdm")
+FEW = 20  # of so many messages one may be of another instrument; so many changes of a book take a level off
 TAIL_BYTES = 1 << 16  # of a file's end, to find its last line's time
 GAP_NS = 3_600 * 1_000_000_000  # between two files of a chain: more is told, for positions are carried across it
+_STREAM = re.compile(rb'\{"stream":"([^"@]*)@')
+_SYMBOL = re.compile(rb'"s":"([A-Z0-9_]+)"')
+_BARE_CHANGE = b'{"e":"depthUpdate"'
+_TAKEN_OFF = re.compile(rb'"0(\.0*)?"\s*\]')
 
 
 class Capture(NamedTuple):
@@ -128,6 +136,11 @@ def gaps_between(symbol: str, files: Sequence[tuple[int, int, Path]]) -> list[st
                 f"{symbol}: {hours:,.1f} h without data between {before.name} and {after.name}: position, stop and "
                 "indicators are carried across; replay the files one by one if they are not one recording."
             )
+        elif begins_ns < ended_ns:
+            told.append(
+                f"{symbol}: {after.name} begins before {before.name} ends: what comes late is refused, and the book is "
+                "stale until a whole one comes; name one of them, or cut off what the other has."
+            )
     return told
 
 
@@ -181,11 +194,43 @@ def _identify(path: Path, lines: Sequence[bytes]) -> tuple[str, str, int]:
             f"{path}: holds {symbol} of Binance COIN-M, an inverse contract paid in coin, which Bot4 does not "
             "trade; name a capture of spot or USD-M"
         )
+    if venue in REPLAYED:
+        bodies = [body for body, _ in stamped]
+        _refuse_others(path, symbol, bodies)
+        _refuse_partial_books(path, bodies)
     return symbol, venue, stamped[0][1]
 
 
+def _refuse_others(path: Path, symbol: str, bodies: Sequence[bytes]) -> None:
+    """RecordingError if messages of another instrument lie between those of this one.
+
+    A message counts that says the other name wherever it says one, and a few are damage, which a session counts.
+    """
+    others: Counter[str] = Counter()
+    for body in bodies:
+        stream, named = _STREAM.match(body), _SYMBOL.search(body)
+        if named and (stream is None or stream[1].upper() == named[1]):
+            others[named[1].decode()] += named[1] != symbol.encode()
+    if others.total() > max(1, len(bodies) // FEW):
+        other = max(others, key=lambda name: others[name])
+        raise RecordingError(
+            f"{path}: holds {symbol} and {other}, and a whole book of Binance does "
+            "not say whose it is; put the lines of each instrument, with its own whole books, into a file of its own"
+        )
+
+
+def _refuse_partial_books(path: Path, bodies: Iterable[bytes]) -> None:
+    """RecordingError if changes of a book that have no envelope never take a level off: no change of a market is so."""
+    changes = [body for body in bodies if body.startswith(_BARE_CHANGE)]
+    if len(changes) >= FEW and not any(map(_TAKEN_OFF.search, changes)):
+        raise RecordingError(
+            f"{path}: its depthUpdates take no level off, so they are a partial book (depth5, depth10, depth20) "
+            "without the name of its stream; record it as a combined stream, /stream?streams=..., which names it"
+        )
+
+
 def open_recording(path: Path) -> BinaryIO:
-    """A plain or gzip file for reading bytes; RecordingError if it is none."""
+    """A plain or gzip file for reading bytes, behind its byte order mark; RecordingError if it is none."""
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
@@ -197,13 +242,25 @@ def open_recording(path: Path) -> BinaryIO:
                 raise RecordingError(f"{path}: is packed by {packer}; unpack it, or pack it by gzip")
         if head.startswith(PARQUET_MAGIC):
             raise RecordingError(f"{path}: is Parquet, which no session plays by itself; name the file it was made of")
-        return gzip.open(path, "rb") if head.startswith(GZIP_MAGIC) else path.open("rb")  # type: ignore[return-value]
+        packed = head.startswith(GZIP_MAGIC)
+        return behind_mark(gzip.open(path, "rb") if packed else path.open("rb"))  # type: ignore[arg-type]
     except FileNotFoundError:
         raise RecordingError(f"{path}: no such file; mind its path") from None
     except IsADirectoryError:
         raise RecordingError(f"{path}: is a folder; name the files in it") from None
+    except EOFError:
+        raise RecordingError(f"{path}: the gzip file is truncated; fetch it again") from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise RecordingError(f"{path}: the gzip file is damaged ({error}); fetch it again") from None
     except OSError as error:
         raise RecordingError(f"{path}: cannot be read ({error.strerror}); give a readable file") from None
+
+
+def behind_mark(file: BinaryIO) -> BinaryIO:
+    """The same file, behind its byte order mark if it begins with one."""
+    if file.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
+        file.seek(0)
+    return file
 
 
 def _read(file: BinaryIO, buffer: memoryview, path: Path) -> int:

@@ -10,7 +10,7 @@ A capture is read twice: what its connections bring has to be known before the f
 import heapq
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -44,7 +44,7 @@ def contents_of(captures: Sequence[RawCapture], decoders: Mapping[str, Decoder])
     decoders : by the key of `files.raw`, of the venues that a live feed can hear
     """
     topics: dict[Name, dict[str, bool]] = {}
-    depths: dict[tuple[str, str], set[int]] = {}
+    depths: dict[str, set[int]] = {}  # by key of the decoder
     told: dict[str, int] = {}  # depths that only the answer to a subscription tells
     unknown: Counter[str] = Counter()
     for number, capture in enumerate(captures):
@@ -61,20 +61,17 @@ def contents_of(captures: Sequence[RawCapture], decoders: Mapping[str, Decoder])
             except MessageError:
                 continue
             if decoded.kind == "subscribe" and (found := _SUBSCRIBED.search(message.body)):
-                told[decoder.venue] = int(found[1])
+                told[message.venue] = int(found[1])
             for event in decoded.events:
                 if isinstance(event, Status | Bar):
                     continue
                 is_book = isinstance(event, BookChange) and not (event.snapshot and event.depth == 1)
                 heard[event.symbol] = heard.get(event.symbol, False) or is_book
                 if is_book:
-                    depths.setdefault((event.symbol, decoder.venue), set()).add(event.depth)  # type: ignore[union-attr]
-    if unknown["kraken_v1"]:
-        raise RecordingError(
-            f"{_names(captures)}: holds version 1 of Kraken's protocol, whose check sums are of digits that a book in "
-            "ticks does not keep; bot4-data check reads it, record version 2 to replay it"
-        )
-    return Contents(_symbols(captures, topics, decoders), _depths(captures, depths, told), topics, unknown.total())
+                    depths.setdefault(message.venue, set()).add(event.depth)  # type: ignore[union-attr]
+    return Contents(
+        _symbols(captures, topics, decoders), _depths(captures, decoders, depths, told), topics, unknown.total()
+    )
 
 
 def _names(captures: Sequence[RawCapture]) -> str:
@@ -94,13 +91,16 @@ def _symbols(
 
 
 def _depths(
-    captures: Sequence[RawCapture], found: Mapping[tuple[str, str], set[int]], told: Mapping[str, int]
+    captures: Sequence[RawCapture],
+    decoders: Mapping[str, Decoder],
+    found: Mapping[str, set[int]],
+    told: Mapping[str, int],
 ) -> dict[str, int]:
     depths: dict[str, set[int]] = {}
-    for (_, venue), of in found.items():
-        depths.setdefault(venue, set()).update(of)
-    if "kraken" in depths:  # its messages do not tell: as it was subscribed, else what the largest snapshot needs
-        depths["kraken"] = {told.get("kraken", max(depths["kraken"]))}
+    for key, of in found.items():
+        if key == "kraken_v2":  # its messages do not tell: as it was subscribed, else what the largest snapshot needs
+            of = {told.get(key, max(of))}
+        depths.setdefault(decoders[key].venue, set()).update(of)
     for venue, of in depths.items():
         if len(of) > 1:
             levels = ", ".join(map(str, sorted(of)))
@@ -144,6 +144,7 @@ class CapturePool:
     captures, contents : what is played, and what is in it
     streams : by venue
     venues : by key of `files.raw`: the venue as the settings call it
+    translate : by key, where the feed does not read what was captured: a connection and its message as the one it reads
 
     Attributes
     ----------
@@ -158,8 +159,9 @@ class CapturePool:
         contents: Contents,
         streams: Mapping[str, VenueStreams],
         venues: Mapping[str, str],
+        translate: Mapping[str, Callable[[Name, bytes], bytes]],
     ) -> None:
-        self._contents, self._streams, self._venues = contents, streams, venues
+        self._contents, self._streams, self._venues, self._translate = contents, streams, venues, translate
         self._messages = heapq.merge(
             *(_to_its_end(number, capture) for number, capture in enumerate(captures)), key=lambda item: item[0]
         )
@@ -200,7 +202,8 @@ class CapturePool:
         name = (number, message.connection, message.venue)
         events = [] if name in self._open else self._begin(name)
         self._reading = self._open[name]
-        self._reading.waiting = memoryview(_frame(message.body))
+        translate = self._translate.get(message.venue)
+        self._reading.waiting = memoryview(_frame(translate(name, message.body) if translate else message.body))
         return [*events, Readable(self._reading)]
 
     def drop(self, connection: Connection, reason: str) -> None:

@@ -126,13 +126,23 @@ def _begin(file: ArchiveFile) -> int:
 def _rows(
     place: int, files: Sequence[ArchiveFile], sizes: Sizes
 ) -> Iterator[tuple[int, int, Entry, tuple[int, int, int, int]]]:
-    last_ns = 0
+    last_ns = last_trade = 0
+    before: Path | None = None  # the file that the row before lies in
     for file in files:
         for entry in file.entries():
             at = f"{file.files[0]}, line {entry.line}"
+            trade = entry.kind == TICK_TRADE
+            if before not in (None, file.files[0]) and (
+                entry.ts_ns < last_ns or (trade and entry.number <= last_trade)
+            ):
+                raise RecordingError(
+                    f"{at}: begins before {before} ends, so what both hold would count twice; name one of them, or cut "
+                    "off what the other has"
+                )
             if entry.ts_ns < last_ns:
                 raise RecordingError(f"{at}: its time is before the one of the row before it; sort the file, or fix it")
-            last_ns = entry.ts_ns
+            last_ns, before = entry.ts_ns, file.files[0]
+            last_trade = entry.number if trade else last_trade
             quote = entry.kind == TICK_QUOTE
             price, qty = _units(entry.price_e8, sizes.tick_e8, at), _units(entry.qty_e8, sizes.lot_e8, at)
             other = _units(entry.other_e8, sizes.tick_e8, at) if quote else 0

@@ -11,7 +11,8 @@ A capture may begin anywhere: of a connection whose address is not there, the me
 connection that is made again is another one, for its numbers begin anew. A line that is none is a message that its
 decoder refuses, so nothing is lost here.
 
-Read line by line: memory is bounded by the longest line. All text stays bytes; no message is interpreted here.
+Read line by line: memory is bounded by the longest line. All text stays bytes; no message is interpreted here, but for
+a partial book of Binance on a connection of its own: its address alone names it, so it gets the envelope that does.
 """
 
 import gzip
@@ -68,6 +69,8 @@ _REST = re.compile(rb"(\S+://\S+) -> " + _TIME + rb": (.*)", re.DOTALL)
 _CONNECT = re.compile(rb"(wss?://.+) <-> " + _TIME + rb"\s*")
 _SENT = re.compile(rb"(wss?://.+) <- " + _TIME + rb": ")
 _RECEIVED = re.compile(_TIME + rb": (.*)", re.DOTALL)
+_PARTIAL_BOOK = re.compile(r".*/ws/([^/?]+@depth(?:5|10|20)(?:@[0-9]+ms)?)/?")
+_BOOK = re.compile(rb'\s*\{\s*"(?:lastUpdateId"|e"\s*:\s*"depthUpdate")')
 _LATEST_S = 9_000_000_000
 _MORE_LINES = 10_000  # of a body that was written with line breaks
 _PART = re.compile(r"(.+?)\.(?:http\.|ws\.)?[0-9.]*\.?0(?:\.gz)?")  # NAME.0, NAME.http.0.0, NAME.ws.1.0
@@ -332,7 +335,8 @@ def _second_form(path: Path) -> Iterator[RawMessage]:
         found: RawMessage | None = None
         if match := _RECEIVED.match(line):
             venue = venue if url or venue else told()
-            found = RawMessage(_ns(match[1]), _numbered(path.name, opened), venue, False, url, match[2])
+            body = _named_book(url, match[2])
+            found = RawMessage(_ns(match[1]), _numbered(path.name, opened), venue, False, url, body)
         elif match := _REST.match(line):
             address = match[1].decode(errors="replace")
             found = RawMessage(_ns(match[2]), path.name, venue_of(address), True, address, match[3])
@@ -398,7 +402,8 @@ def _third_form(path: Path) -> Iterator[RawMessage]:
             url = line.url if rest else addresses.get(line.conn, "")
             venue = venue_of(url) if rest else venues[line.conn]
             ts_ns = round(line.ts * 1e6) * 1_000
-            yield RawMessage(ts_ns, _numbered(line.conn, opened[line.conn]), venue, rest, url, line.data.encode())
+            body = line.data.encode() if rest else _named_book(url, line.data.encode())
+            yield RawMessage(ts_ns, _numbered(line.conn, opened[line.conn]), venue, rest, url, body)
 
 
 def _lines_of_third(path: Path) -> Iterator[tuple[bytes, _Line | None]]:
@@ -424,6 +429,12 @@ def _bodies_of_third(path: Path, connection: str = "") -> Iterator[bytes]:
     lines = (line for _, line in _lines_of_third(path) if line and line.t == "recv")
     found = (line.data.encode() for line in lines if connection in ("", line.conn))
     return islice(found, DETECT_LINES)
+
+
+def _named_book(url: str, body: bytes) -> bytes:
+    """The message of an address, in the envelope of its stream if it is a partial book that bears no name."""
+    stream = _PARTIAL_BOOK.fullmatch(url)
+    return b'{"stream":"%s","data":%s}' % (stream[1].encode(), body.strip()) if stream and _BOOK.match(body) else body
 
 
 def _numbered(connection: str, opened: int) -> str:

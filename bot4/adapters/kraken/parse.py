@@ -35,7 +35,7 @@ from bot4.adapters.kraken.fields import (
     text_above,
 )
 from bot4.adapters.kraken.rest import SIDES, decode_answer, long_enough, name_of, quote_of
-from bot4.adapters.kraken.symbols import fixed, parse_asset_pairs, parse_instrument_message
+from bot4.adapters.kraken.symbols import fixed, parse_asset_pairs, parse_instrument_message, second_name
 from bot4.model.errors import InputError
 from bot4.ports.feed import Bar, BookChange, Event, Instrument, Level, Message, MessageError, Quote, Status, Trade
 from bot4.ports.feed_values import moment
@@ -402,18 +402,26 @@ class KrakenV1:
 
     venue = "kraken"
 
+    def __init__(self, renamed: bool = False) -> None:
+        """`renamed`: tell the pairs by the names of version 2, BTC/USD."""
+        self._renamed = renamed
+
     def decode(self, body: bytes) -> Message:
         """A message of the public websocket: an array holds market data, an object anything else."""
         if not _ARRAYED(body):
             event = read(_EVENT, body, "event")
             if event.event not in _EVENTS:
                 fail("unknown_type", "event", event.event)
-            return Message(event.event + (".error" if event.status == "error" else ""))
+            word = event.status
+            if event.event == "systemStatus" and word:
+                return Message(event.event, (Status("", word == _TRADING, word.lower(), 0),))
+            return Message(event.event + (".error" if word == "error" else ""))
         parts = read(_ARRAY, body, "message")
         if len(parts) < 4:
             raise MessageError("bad_field", f"kraken message: {len(parts)} parts of 4")
         name = read(_NAME, parts[-2], "channel name")
         symbol = named(read(_NAME, parts[-1], "pair"), "pair")
+        symbol = second_name(symbol) if self._renamed else symbol
         channel = _CHANNEL(name)
         if channel is None:
             fail("unknown_type", "channel name", name)
@@ -436,7 +444,7 @@ class KrakenV1:
 
     def instruments(self, endpoint: str, body: bytes) -> list[Instrument]:
         """Of AssetPairs."""
-        return parse_asset_pairs(body, renamed=False) if name_of(endpoint) == "AssetPairs" else []
+        return parse_asset_pairs(body, self._renamed) if name_of(endpoint) == "AssetPairs" else []
 
     def checksum(self, bids: Sequence[Level], asks: Sequence[Level]) -> int:
         """CRC32 of the ten best levels a side."""

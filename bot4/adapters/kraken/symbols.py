@@ -71,6 +71,11 @@ def _status(word: str) -> str:
     return "trading" if word == "online" else word.lower()
 
 
+def second_name(pair: str) -> str:
+    """A pair of websocket 1 as websocket 2 calls it: BTC/USD for XBT/USD."""
+    return "/".join(RENAMED.get(asset, asset) for asset in pair.split("/"))
+
+
 def parse_asset_pairs(body: bytes, renamed: bool) -> list[Instrument]:
     """The instruments of an AssetPairs answer, by the names of websocket 1; of websocket 2 if `renamed`."""
     answer = read(_ASSET_PAIRS, body, "AssetPairs")
@@ -84,7 +89,7 @@ def parse_asset_pairs(body: bytes, renamed: bool) -> list[Instrument]:
         if not (base and slash and quote):
             fail("bad_field", f"{key}.wsname", pair.wsname)
         if renamed:
-            base, quote = RENAMED.get(base, base), RENAMED.get(quote, quote)
+            base, _, quote = second_name(pair.wsname).partition("/")
         step = Decimal(1).scaleb(-count(pair.pair_decimals, f"{key}.pair_decimals", _DECIMALS))
         lot = Decimal(1).scaleb(-count(pair.lot_decimals, f"{key}.lot_decimals", _DECIMALS))
         found.append(

@@ -17,9 +17,11 @@ from bot4.model.enums import (
     REPORT_FUNDING,
     REPORT_NOT_FOUND,
     REPORT_QUERY_END,
+    REPORT_REJECT,
     REPORT_TRIGGERED,
     SIDE_SELL,
     TIF_GTC,
+    VENUE_FILTER,
 )
 from bot4.model.errors import JournalError
 from bot4.model.records import JOURNAL_WORDS
@@ -27,7 +29,7 @@ from bot4.model.records import JOURNAL_WORDS
 EVERY = 40
 FOLDED = (
     "orders", "free", "account", "positions", "views", "known", "shard_bucket_ns", "denied_bucket_ns", "untold",
-    "stats",
+    "stats", "failed_ns",
 )  # fmt: skip
 
 
@@ -66,6 +68,8 @@ def lively(folder, seed, rounds=60, **options):
                         at, request, qty=dice.randint(1, int(request["qty_lots"])), price=bid, fee=dice.randint(0, 99)
                     )
                     rig.event(at, REPORT_CANCELED, request)
+            elif request["action"] == 1 and dice.random() < 0.5:
+                rig.event(at, REPORT_REJECT, request, code=VENUE_FILTER)
             if dice.random() < 0.1:
                 rig.event(at, REPORT_FUNDING, request, cash_e8=dice.randint(-(10**8), 10**8))
         work(rig)

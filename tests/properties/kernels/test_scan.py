@@ -80,6 +80,7 @@ def test_mutated_lines_are_decided_as_the_twin_does(data_dir, name, listing):
     with gzip.open(data_dir / "hftbacktest" / name) as file:
         lines = [line.split(b" ", 1)[1].strip() for _, line in zip(range(3_000), file, strict=False)]
     lines = [line for line in lines if len(line) < 3_000]
+    lines += [line.partition(b'"data":')[2][:-1] for line in lines[1::4] if b'"data":' in line]  # of a stream alone
     source = random.Random(4)
     for line in lines[: MUTATIONS // 10]:
         assert_same(line, listing, ref_message(line, listing), is_narrow(line))

@@ -175,8 +175,9 @@ class Order(RefOrder):
 
     @property
     def owed_a_word(self) -> bool:
-        """The venue has not answered the order itself, a cancel, an amend or a question."""
-        return self.base == "sent" or bool(self.over & {"unknown", "cancel", "replace"})
+        """The venue has not answered the order, a cancel, an amend or a question, or has not ended what takes."""
+        takes = self.intent["tif"] == IOC or "triggered" in self.over
+        return self.base == "sent" or takes or bool(self.over & {"unknown", "cancel", "replace"})
 
     @property
     def of_a_shard(self) -> bool:
@@ -194,6 +195,7 @@ class Holding(RefPosition):
         self.bid = self.ask = self.quote_ns = self.whole = 0
         self.last_event_no = self.last_trade = self.own_orders = 0
         self.stop_ticks = self.naked_since = self.retry = 0
+        self.doubt = {1: 0, -1: 0}  # lots that may have opened, by side, if fills were told in another order
         self.nothing_found: list[int] = []  # when closes were refused for want of anything to reduce, in a row
         self.trail_ticks = self.even_ticks = self.profit_ticks = 0
         self.stop: Order | None = None
@@ -263,7 +265,8 @@ class RefExecution:
         self.day_begun = self.day > 0
         self.next_grid = self.next_sample = self.sampled = 0
         self.deadlines: list[int] = []
-        self.breaker_until = self.breaker_since = self.failures = 0
+        self.breaker_until = 0
+        self.failed: list[int] = []  # when the venue failed, since the breaker last opened
         self.trips = self.probe_until = 0
         self.streak, self.streak_until = session["streak"], session["streak_until_ns"]
         self.day_shut_until = session["day_shut_until_ns"]
@@ -326,6 +329,11 @@ class RefExecution:
         orders = self.working(instrument)
         return sum(order.leaves for order in orders if order.side == side and reducing(order.intent))
 
+    def could_reduce(self, instrument: int, side: int) -> int:
+        """Lots of all orders of a side that may only reduce, whoever placed them."""
+        orders = [order for order in self.orders.values() if (order.instrument, order.side) == (instrument, side)]
+        return sum(order.leaves for order in orders if reducing(order.intent))
+
     def own_prices(self, instrument: int, side: int) -> list[int]:
         """Of limit orders of that side that are open, take-profits among them."""
         orders = self.working(instrument)
@@ -340,8 +348,8 @@ class RefExecution:
         """What each instrument holds, what is pending, and its price."""
         return [
             {
-                "lots": holding.lots, "buys": self.pending(index, 1) - self.leaving(index, 1),
-                "sells": self.pending(index, -1) - self.leaving(index, -1),
+                "lots": holding.lots, "buys": self.pending(index, 1) - self.leaving(index, 1) + holding.doubt[1],
+                "sells": self.pending(index, -1) - self.leaving(index, -1) + holding.doubt[-1],
                 "twice_mid": holding.bid + holding.ask if holding.bid > 0 else 0, **self.instruments[index],
                 "cost": holding.cost, "worth": holding.worth, "live": self.is_live(holding),
             }
@@ -358,8 +366,8 @@ class RefExecution:
             "position_lots": holding.lots,
             "pending_buy_lots": self.pending(instrument, 1),
             "pending_sell_lots": self.pending(instrument, -1),
-            "exit_buy_lots": self.leaving(instrument, 1),
-            "exit_sell_lots": self.leaving(instrument, -1),
+            "exit_buy_lots": self.leaving(instrument, 1) - holding.doubt[1],
+            "exit_sell_lots": self.leaving(instrument, -1) - holding.doubt[-1],
             "own_bid_ticks": max(self.own_prices(instrument, 1), default=0),
             "own_ask_ticks": min(self.own_prices(instrument, -1), default=0),
             "open_orders": len(self.working(instrument)),
@@ -515,11 +523,9 @@ class RefExecution:
                 waiting.append(((time, place), ring.head.get("instrument", 0) if place == 2 else 0, number))
             elif self.session["paced"]:
                 silent.append((promised, place))
-        if not waiting:
-            return False
+        if not waiting or min(waiting)[0][0] == NEVER or any(other <= min(waiting)[0] for other in silent):
+            return self.pass_time(wires.feed)
         when, _, number = min(waiting)
-        if when[0] == NEVER or any(other <= when for other in silent):
-            return False
         if when[1] == 0:
             if not self.may_take_event():
                 return False
@@ -533,6 +539,14 @@ class RefExecution:
             self.on_intent(number - 2, wires.intents[number - 2].take())
         self.on_time()
         return True
+
+    def pass_time(self, feed: int) -> bool:
+        """There is nothing to take; with a real venue, what is due by the feed's promise is done all the same."""
+        if self.session["asks_first"] and self.now < feed < NEVER:
+            if feed >= self.next_grid or (self.deadlines and feed >= min(self.deadlines)):
+                self.now = feed
+                self.on_time()
+        return False
 
     def publish(self, items: int) -> None:
         """What others may look at; most of it after a batch that did something."""
@@ -1268,6 +1282,11 @@ class RefExecution:
                 holding.stop_ticks = whole.stop
                 holding.trail_ticks, holding.even_ticks = whole.intent["trail_ticks"], whole.intent["even_ticks"]
                 holding.profit_ticks = whole.intent["aux"]
+        closed = min(lots, abs(was)) if was * side < 0 else 0
+        if order is not None and reducing(order.intent):
+            holding.doubt[side] = max(0, holding.doubt[side] - (lots - closed))
+        elif closed:
+            holding.doubt[side] = min(holding.doubt[side] + closed, self.could_reduce(index, side))
         if holding.lots and (abs(holding.lots) > abs(was) or holding.lots * was < 0) and not holding.naked_since:
             times = [event["ts_ns"] - self.session["report_latency_ns"]]
             if event["event_seq"] and event["t_venue_ns"] > 0:
@@ -1316,6 +1335,9 @@ class RefExecution:
             holding.in_slices = None if holding.in_slices is order else holding.in_slices
         del self.orders[order.row]
         self.free.append(order.row)
+        if reducing(order.intent):
+            doubt = self.holdings[order.instrument].doubt
+            doubt[order.side] = min(doubt[order.side], self.could_reduce(order.instrument, order.side))
 
     def on_success(self, order: Order) -> None:
         """A word of the venue for an entry closes what was half-open."""
@@ -1323,15 +1345,14 @@ class RefExecution:
             self.trips, self.next_grid = 0, 0
 
     def on_failure(self) -> None:
-        """Enough failures of the venue within the window, and it is left alone for a while."""
-        if self.now - self.breaker_since > self.limits["breaker_window_ns"]:
-            self.breaker_since, self.failures = self.now, 0
-        self.failures += 1
+        """Enough failures of the venue within a window, wherever it begins, and it is left alone for a while."""
+        self.failed.append(self.now)
+        lately = sum(self.now - at <= self.limits["breaker_window_ns"] for at in self.failed)
         half_open = self.trips > 0 and self.now >= self.breaker_until
-        if half_open or self.failures >= self.limits["breaker_failures"]:
+        if half_open or lately >= self.limits["breaker_failures"]:
             self.trips = self.trips + 1 if half_open else max(self.trips, 1)
             self.breaker_until = self.now + self.limits["breaker_open_ns"] * 2 ** min(self.trips - 1, 5)
-            self.failures = 0
+            self.failed = []
             self.next_grid = 0  # the shards hear of it at once
 
     # --- to journal and shards ---------------------------------------------------------------------------------------

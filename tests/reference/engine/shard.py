@@ -491,10 +491,8 @@ class RefShard:
         if self.model == "open" or not p["failures"]:
             return
         if self.model == "closed":
-            if self.bad_scores and now >= self.bad_scores[0] + p["window_ns"]:
-                self.bad_scores = []
             self.bad_scores.append(now)
-            if len(self.bad_scores) < p["failures"]:
+            if sum(now - at < p["window_ns"] for at in self.bad_scores) < p["failures"]:
                 return
         self.seen[f"model opens from {self.model}"] += 1
         self.model_until = now + p["open_ns"] * 2 ** min(self.model_trips, p["doublings"])

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 MAX_LEVELS = 6_000
 MAX_TICKS, MAX_QUANTITY = 2**40 - 1, 10**18 - 1
 KINDS = {"bookTicker": "quote", "trade": "trade", "depth": "depth", "markPrice": "mark"}
+EVENTS = {"bookTicker": "quote", "trade": "trade", "depthUpdate": "depth", "markPriceUpdate": "mark"}
 PRICES = {"quote": ("b", "a"), "trade": ("p",)}
 LOTS = {"quote": ("B", "A"), "trade": ("q",)}
 INTEGERS = {"quote": ("u",), "trade": ("t",), "depth": ("U", "u", "pu"), "mark": ()}
@@ -167,6 +168,9 @@ def ref_message(text: bytes, listing: Listing) -> RefMessage:
     if not isinstance(message, tuple):
         return RefMessage("", "unparsable", {})
     outer = dict(message[1])
+    if _is_bare(text, listing):
+        kind = EVENTS.get(outer["e"], "") if text.lstrip().startswith(b'{"e"') else "quote"
+        return _data(kind, message[1], listing, listing.symbol) if kind else RefMessage("", "unknown_stream", {})
     if "stream" not in outer:
         return _snapshot(message[1], listing) if "lastUpdateId" in outer else RefMessage("", "unknown_stream", {})
     name = outer["stream"]
@@ -179,11 +183,22 @@ def ref_message(text: bytes, listing: Listing) -> RefMessage:
     data = outer.get("data")
     if not isinstance(data, tuple):
         return RefMessage(kind, "unparsable", {})
+    return _data(kind, data[1], listing, symbol.upper() if symbol == symbol.lower() else "")
+
+
+def _is_bare(text: bytes, listing: Listing) -> bool:
+    """Whether a message is the data of a stream without its envelope, by its first key."""
+    text = text.lstrip()
+    return text.startswith(b'{"e":"') or (text.startswith(b'{"u":') and not listing.futures)
+
+
+def _data(kind: str, pairs: list[tuple[str, Any]], listing: Listing, symbol: str) -> RefMessage:
+    """The data of a stream of that symbol."""
     needed = NEEDED[kind] | ({"pu"} if kind == "depth" and listing.futures else set())
     values: dict[str, Any] = {}
     reason = ""
     try:
-        for key, value in data[1]:
+        for key, value in pairs:
             if key == "s":
                 values["s"] = _text(value)
             elif key in _known(kind):
@@ -193,7 +208,7 @@ def ref_message(text: bytes, listing: Listing) -> RefMessage:
         return RefMessage(kind, "unparsable", {})
     if not needed <= values.keys():
         return RefMessage(kind, "unparsable", {})
-    if values["s"] != listing.symbol or symbol != listing.symbol.lower():
+    if values["s"] != listing.symbol or symbol != listing.symbol:
         return RefMessage(kind, "wrong_symbol", {})
     if reason == "zero" and values.get("X", "MARKET") != "MARKET":
         reason = ""
@@ -241,6 +256,7 @@ def is_narrow(text: bytes) -> bool:
         return True
     if "stream" in keys and {"lastUpdateId", "bids", "asks"} & set(keys):
         return True
-    loose = [value for key, value in pairs if key not in ("data", "bids", "asks")]
+    held = {"data", "bids", "asks"} | ({"b", "a"} if text.lstrip().startswith(b'{"e":"') else set())
+    loose = [value for key, value in pairs if key not in held]
     loose += [value for key, value in data if key not in ("b", "a")]
     return any(isinstance(value, list | tuple) for value in loose)

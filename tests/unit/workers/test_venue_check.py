@@ -30,13 +30,13 @@ def listed(tick="0.01000000", lot="0.00001000", status="TRADING", symbol="BTCUSD
     return json.dumps({"timezone": "UTC", "serverTime": 1_700_000_000_000, "symbols": [row]}).encode()
 
 
-def asked(tmp_path, body: bytes, status: int = 200) -> list[str]:
+def asked(tmp_path, body: bytes, status: int = 200, traded: str = "") -> list[str]:
     """What is told of that answer."""
     made = certificates(tmp_path)
     plan = Plan("binance_spot", (), rest={PATH: (status, "Content-Type: application/json", body)})
     with serve(plan, made.server) as venue:
         gateway = Gateway(rest_url=f"https://localhost:{venue.port}", ca_file=str(made.ca_file))
-        return check_instruments(load(CONFIG), [KEY], {KEY[1]: gateway})
+        return check_instruments(load(CONFIG), [KEY], {KEY[1]: gateway}, traded)
 
 
 def test_the_venues_own_sizes_are_good(tmp_path):
@@ -51,6 +51,20 @@ def test_another_size_is_refused_with_the_venues(tmp_path, field, answer, fix):
     with pytest.raises(SettingsError) as caught:
         asked(tmp_path, answer)
     assert field in str(caught.value) and fix in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("modes", "good"), [(["NONE", "EXPIRE_MAKER"], True), (["NONE", "EXPIRE_TAKER"], False), ([], False)]
+)
+def test_a_venue_that_lets_own_orders_meet_is_not_traded_on(tmp_path, modes, good):
+    body = listed(allowedSelfTradePreventionModes=modes)
+    assert asked(tmp_path, body) == [], "who only listens does not mind"
+    if good:
+        (told,) = asked(tmp_path, body, traded=KEY[1])
+        assert "dead-man's switch" in told
+    else:
+        with pytest.raises(SettingsError, match=r"BTCUSDT: binance_spot would let own orders trade .* leave"):
+            asked(tmp_path, body, traded=KEY[1])
 
 
 def test_a_contract_of_more_than_one_is_refused(tmp_path):

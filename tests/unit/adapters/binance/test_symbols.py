@@ -50,7 +50,10 @@ def refused(body: bytes) -> MessageError:
 def test_spot() -> None:
     (found,) = SPOT.instruments("/api/v3/exchangeInfo", btc(*OTHERS, LOT, NOTIONAL, PRICE))
     wanted = [Decimal(text) for text in ("0.01", "0.0001", "0.0001", "9000", "5", "1")]
-    assert found == Instrument("BTCUSDT", "BTC", "USDT", "spot", "trading", *wanted)
+    assert found == Instrument("BTCUSDT", "BTC", "USDT", "spot", "trading", *wanted, keeps_apart=False)
+    for modes in (["EXPIRE_MAKER"], ["EXPIRE_TAKER"]):
+        (one,) = SPOT.instruments("/api/v3/exchangeInfo", btc(allowedSelfTradePreventionModes=modes))
+        assert one.keeps_apart == (modes == ["EXPIRE_MAKER"])
     assert str(found.tick) == "0.01000000", "digits are kept"
 
 

@@ -370,6 +370,22 @@ def test_funding_is_settled_when_its_time_comes(desk):
     assert Decimal(desk.coin(0)["walletBalance"]) == after[0]
 
 
+def test_who_makes_the_market_pays_funding_too_and_trades_on(tmp_path):
+    desk = BybitDesk(tmp_path, market_seed=3)
+    due_ns = int(desk.get("market/tickers", category="linear", symbol=BTC)["list"][0]["nextFundingTime"]) * 10**6
+    for begin_ns in (desk.now_ns, due_ns - 10**9):
+        desk.now_ns = begin_ns
+        for _ in range(8):
+            desk.tick(0.5)
+            desk.get("market/time")
+    desk.conserved()
+    desk.venue.ledger.close()
+    lines = [json.loads(line) for line in desk.ledger.read_text().splitlines()]
+    paid = [line["seq"] for line in lines if line.get("reason") == "funding" and line["account"] == "market-0"]
+    assert paid and any(line["kind"] == "fill" and line["seq"] > paid[-1] for line in lines)
+    recompute(desk.ledger)
+
+
 def test_margin(tmp_path):
     desk = BybitDesk(tmp_path, usdt=10_000)
     assert desk.refused(0, "POST", "order/create", **order("Buy", "1.7", "60000")) == 110007

@@ -132,6 +132,30 @@ def test_what_does_not_fit_is_refused_with_its_line(tmp_path, change, said):
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("late", [0, 1], ids=["repeats", "goes_back"])
+def test_files_that_overlap_are_told_by_both_names(tmp_path, late):
+    first = content("BTCUSDT-trades-2024-12-31.csv").replace(str(MS + 1).encode(), str(MS + 5).encode())
+    first = write(tmp_path, "BTCUSDT-trades-2024-12-31.csv", first)
+    rows = [f"{8 + late},93576.5,0.00071,66.4,{MS + 5 - late},True,True", f"10,93577,0.1,9357.7,{MS + 9},False,True"]
+    second = write(tmp_path, "BTCUSDT-trades-2025-01-01.csv", "\n".join(rows).encode())
+    with pytest.raises(RecordingError, match=r"line 1: begins before .* ends, .*name one of them, or cut") as caught:
+        convert_archives(find_captures([second, first]), tmp_path / "out", sizes_of("0.01", "0.00001"))
+    assert str(caught.value).startswith(f"{second}, line 1") and str(first) in str(caught.value)
+    follows = second.read_bytes().replace(rows[0].encode(), f"9,93576.5,0.00071,66.4,{MS + 5},True,True".encode())
+    second.write_bytes(follows)
+    head, gaps = convert_archives(find_captures([second, first]), tmp_path / "next", sizes_of("0.01", "0.00001"))
+    assert (head.ticks, gaps) == (4, 0)
+
+
+@pytest.mark.parametrize("form", ["plain", "gzip", "zip"])
+@pytest.mark.parametrize("name", FILES)
+def test_a_byte_order_mark_says_nothing(tmp_path, name, form):
+    (found,) = find_captures([write(tmp_path, name, b"\xef\xbb\xbf" + content(name), form)])
+    assert isinstance(found, ArchiveFile)
+    said = found.check()
+    assert said["messages"] == {FILES[name][0]: 2} and said["rejected"] == {}
+
+
 @pytest.mark.parametrize("name", [name for name in FILES if "klines" not in name and FILES[name][2]])
 def test_heads_of_files_that_were_put_together_and_blank_lines_are_no_rows(tmp_path, name):
     kind, _, head, rows = FILES[name]

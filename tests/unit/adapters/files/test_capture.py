@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bot4.adapters.files.capture import open_chains
+from bot4.adapters.files.raw import find_captures
 from bot4.model.errors import RecordingError
 
 CATALOGUE = [("BTCUSDT", "binance_spot"), ("ETHUSDT", "binance_spot"), ("BTCUSDT", "binance_usdm")]
@@ -52,6 +53,19 @@ def test_chains_are_told_by_content_and_ordered_by_time(tmp_path):
     assert sources[0].paths == [early, late]
     text = read(sources[0])
     assert text.decode() == spot(day) + spot(day + DAY) + spot(day + DAY + 1)[:-1]
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path, pack):
+    day = 1_700_000_000_000_000
+    path = write(tmp_path, "x", "\ufeff" + spot(day), pack=pack)
+    (source,) = open_chains([path], CATALOGUE)
+    assert read(source).decode() == spot(day)
+    (capture,) = find_captures([path])
+    assert [message.ts_ns for message in capture.messages()] == [day * 1_000]
+    third = '{"t":"recv","conn":"a","ts":1700000000.5,"data":"{}"}\n'
+    (capture,) = find_captures([write(tmp_path, "y.jsonl", "\ufeff" + third, pack=pack)])
+    assert [message.body for message in capture.messages()] == [b"{}"]
 
 
 def test_a_contract_with_the_name_of_its_pair_is_no_inverse_one(tmp_path):
@@ -119,9 +133,33 @@ BAD = {
         "BTCUSD_PERP of Binance COIN-M",
     ),
     "another venue": (of_bytes(b'1700000000000000 {"topic":"publicTrade.A","data":[{"L":"x"}]}\n'), "of Binance alone"),
+    "two instruments": (
+        of_bytes((spot(1_700_000_000_000_000) * 30 + spot(1_700_000_000_000_001, "ETHUSDT") * 2).encode()),
+        "BTCUSDT and ETHUSDT, and a whole book of Binance does not say whose it is; put the lines of each",
+    ),
+    "a partial book without its name": (
+        of_bytes(
+            b'1700000000000000 {"e":"depthUpdate","s":"BTCUSDT","U":4,"u":8,"pu":3,"b":[["9","1"]],"a":[["10","5"]]}\n'
+            * 20
+        ),
+        "a partial book (depth5, depth10, depth20) without the name",
+    ),
     "packed by zstd": (of_bytes(b"\x28\xb5\x2f\xfd" + bytes(9)), "unpack it"),
     "unknown instrument": (of_bytes(spot(1_700_000_000_000_000, "DOGEUSDT").encode()), "DOGEUSDT of binance_spot"),
 }
+
+
+def test_a_few_messages_of_another_instrument_are_damage(tmp_path):
+    day = 1_700_000_000_000_000
+    half = spot(day).replace('"s":"BTCUSDT"', '"s":"ETHUSDT"') * 30  # the stream says another name
+    path = write(tmp_path, "x.gz", spot(day) * 40 + spot(day, "ETHUSDT") + half)
+    assert [source.symbol for source in open_chains([path], CATALOGUE)] == ["BTCUSDT"]
+
+
+def test_changes_that_take_levels_off_are_no_partial_book(tmp_path):
+    change = '1700000000000000 {"e":"depthUpdate","s":"BTCUSDT","U":4,"u":8,"pu":3,"b":[["9","1"]],"a":[["10","%s"]]}\n'
+    path = write(tmp_path, "x.gz", change % "0.50" * 30 + change % "0.00")
+    assert [source.venue for source in open_chains([path], CATALOGUE)] == ["binance_usdm"]
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -162,6 +200,15 @@ def test_a_file_that_is_damaged_while_it_is_read_ends_the_reading(tmp_path):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(RecordingError, match="truncated"):
         read(source, 100_000)
+
+
+def test_files_of_a_chain_that_overlap_are_told(tmp_path):
+    begin = 1_700_000_000_000_000
+    first = write(tmp_path, "a.gz", spot(begin) + spot(begin + 10))
+    (source,) = open_chains([write(tmp_path, "b.gz", spot(begin + 9)), first], CATALOGUE)
+    (told,) = source.gaps
+    assert told.startswith("BTCUSDT: b.gz begins before a.gz ends: ") and "name one of them" in told
+    assert open_chains([write(tmp_path, "c.gz", spot(begin + 10)), first], CATALOGUE)[0].gaps == []
 
 
 def test_a_hole_between_the_files_of_a_chain_is_told(tmp_path):

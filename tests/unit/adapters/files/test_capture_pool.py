@@ -40,7 +40,7 @@ def pool_of(folder, *captures):
         (folder / f"{number}.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
     found = find_captures([folder])
     contents = contents_of(found, DECODERS)
-    return CapturePool(found, contents, {"binance_spot": BinanceSpotStreams()}, {"binance_spot": "binance_spot"})
+    return CapturePool(found, contents, {"binance_spot": BinanceSpotStreams()}, {"binance_spot": "binance_spot"}, {})
 
 
 def told(pool):

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from bot4.adapters.files.raw import LINE_BYTES, RawMessage, find_captures, venue_of
+from bot4.cli.data import check_capture
 from bot4.model.errors import RecordingError
 
 STREAMS = b"""1723161256172216566 {"stream":"btcusdt@bookTicker","data":{"u":5,"s":"BTCUSDT","b":"1","B":"1"}}
@@ -50,6 +51,33 @@ def test_files_of_one_folder_are_joined_by_time(tmp_path):
                    b'{"x":1}\n'),
         RawMessage(1618678133500000000, "KRAKEN.ws.48.0", "kraken_v1", False, "wss://ws.kraken.com", b'{"a":\n 1}\n'),
     ]  # fmt: skip
+
+
+BOOK = '"b":[["9.0","1"]],"a":[["10","5"]]'
+FUTURES = f'{{"e":"depthUpdate","s":"BTCUSDT","E":1,"T":1,"U":4,"u":8,"pu":3,{BOOK}}}'
+SPOT = '{"lastUpdateId":8,"bids":[["9.0","1"]],"asks":[["10","5"]]}'
+
+
+@pytest.mark.parametrize("form", ["second", "third"])
+@pytest.mark.parametrize(("host", "body"), [("fstream.binance.com", FUTURES), ("stream.binance.com:9443", SPOT)])
+def test_a_partial_book_that_its_address_alone_names_is_one(tmp_path, host, body, form):
+    found = []
+    for stream in ("btcusdt@depth20@100ms", "btcusdt@depth@100ms"):
+        address, answer = f"wss://{host}/ws/{stream}", '{"result":null,"id":1}'
+        lines = [{"t": "connect", "conn": "W", "ts": 2.0, "addr": address}]
+        lines += [{"t": "recv", "conn": "W", "ts": 2.5, "data": data} for data in (answer, body)]
+        path = tmp_path / stream
+        if form == "third":
+            path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        else:
+            path.write_text(f"{address} <-> 1723161256.0\n1723161257.0: {answer}\n1723161257.1: {body}\n")
+        (capture,) = find_captures([path])
+        said, book = (message.body.strip().decode() for message in capture.messages())
+        assert said == answer
+        found.append(book)
+        kinds = check_capture(capture)["messages"]
+        assert kinds["result"] == 1 and ("depth20" in kinds) == ("depth20" in stream)
+    assert found == [f'{{"stream":"btcusdt@depth20@100ms","data":{body}}}', body]
 
 
 def test_everything_in_one_file(tmp_path):

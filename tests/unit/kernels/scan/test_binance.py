@@ -42,6 +42,32 @@ def test_the_forms_of_the_venue(name):
     assert check("  " + spaced + " \r").values == check(ALL[name]).values
 
 
+@pytest.mark.parametrize("name", ["quote", "trade", "depth", "mark"])
+def test_the_data_of_a_stream_alone_says_the_same(name):
+    listing = SPOT if name == "quote" else USDM
+    bare = ALL[name].partition('"data":')[2][:-1]
+    wanted = check(ALL[name], listing)
+    assert wanted.reason == "" and check(bare, listing) == wanted == check(f" {bare} ", listing)
+    for length in range(len(bare)):
+        assert check(bare[:length], listing).reason == "unparsable"
+    assert check(bare.replace("BTCUSDT", "ETHUSDT"), listing).reason == "wrong_symbol"
+    assert check(bare.replace('"s":"BTCUSDT",', ""), listing).reason == "unparsable"
+
+
+def test_the_data_of_a_stream_alone_begins_with_its_event():
+    quote = QUOTE.partition('"data":')[2][:-1]
+    assert check(quote, USDM).reason == "unknown_stream"  # futures name the event of a quote
+    assert check('{"e":"bookTicker",' + quote[1:], USDM).reason == ""
+    trade = TRADE.partition('"data":')[2][:-1]
+    for name in ("aggTrade", "trad", "trades", "", "depth"):
+        assert check(trade.replace('"trade"', f'"{name}"')).reason == "unknown_stream"
+    assert check('{"e":"kline","s":"BTCUSDT","k":{"t":1,"T":2}}').reason == "unknown_stream"
+    assert check('{"s":"BTCUSDT",' + trade[1:]).reason == "unknown_stream"
+    depth = DEPTH.partition('"data":')[2][:-1]
+    assert check(depth.replace('"pu":3,', "")).reason == "unparsable"
+    assert check(depth.replace('"pu":3,', ""), SPOT).reason == ""
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_any_order_of_keys(name):
     message = json.loads(ALL[name])
