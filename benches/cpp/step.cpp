@@ -70,7 +70,9 @@ struct alignas(64) Intent {
     std::int8_t side;
     std::uint8_t type, tif, flags, leg;
     std::uint32_t event_no;
-    std::int32_t order_row, sized_by;
+    std::int32_t order_row;
+    std::uint8_t sized_by, slices;
+    std::uint16_t slice_ds;
     Word tsc, aux;
     double score;
     Word tsc_read;
@@ -113,12 +115,12 @@ struct Params {
     Word atr_period;
     double stop_atr_multiple, stop_min_bps;
     Word stop_trails;
-    double even_atr_multiple;
-    Word slippage_ticks, entry_style, entry_life_ns, imbalance_levels;
+    double even_atr_multiple, profit_atr_multiple;
+    Word slippage_ticks, entry_style, entry_life_ns, entry_slices, slice_ms, imbalance_levels;
     Word fast_period, slow_period, signal_period, rsi_period, band_period;
     double trend_weight, macd_weight, rsi_weight, band_weight, imbalance_weight;
 };
-static_assert(sizeof(Params) == 232);
+static_assert(sizeof(Params) == 256);
 
 struct RiskView {
     Word position_lots, pending_buy_lots, pending_sell_lots, open_orders, bid_ticks, ask_ticks, quote_ts_ns, equity_e8,
@@ -725,6 +727,13 @@ static Word stop_price_ticks(Word side, Word price_ticks, double atr_ticks, doub
     return is_price(stop) ? stop : 0;
 }
 
+static Word profit_price_ticks(Word side, Word price_ticks, double atr_ticks, double atr_multiple) {
+    const double distance = atr_ticks * atr_multiple;
+    if (!(0.0 < distance && distance < static_cast<double>(MAX_PRICE))) return 0;
+    const Word price = price_ticks + side * static_cast<Word>(std::ceil(distance));
+    return is_price(price) ? price : 0;
+}
+
 // --- bot4/kernels/risk -----------------------------------------------------------------------------------------------
 
 static Word worst_lots(int side, Word qty, const RiskView& view) {
@@ -760,6 +769,16 @@ static int check_fields(const Intent& order, const Instrument& instrument) {
         if (order.flags & POST_ONLY && order.tif != GTC) return BAD_ORDER;
     } else if (order.type != MARKET || price != 0 || order.flags & POST_ONLY) {
         return BAD_ORDER;
+    }
+    if (order.slices != 0 || order.slice_ds != 0) {
+        if (order.slices < 2 || order.type != LIMIT || order.flags & REDUCE_ONLY) return BAD_ORDER;
+        if ((order.slice_ds != 0) != (order.tif == IOC)) return BAD_ORDER;
+        if (qty / order.slices < std::max<Word>(instrument.min_qty_lots, 1)) return BAD_ORDER;
+    }
+    const Word profit = order.aux;
+    if (profit != 0) {
+        if (order.type != LIMIT || order.flags & REDUCE_ONLY || profit < 0 || profit > MAX_PRICE) return BAD_ORDER;
+        if ((profit - price) * order.side <= 0) return BAD_ORDER;
     }
     return OK;
 }
@@ -863,7 +882,7 @@ static int check_notional(const Intent& order, const RiskView& view, const Instr
     const Word value_e8 = instrument.value_e8;
     if (price <= 0 || value_e8 <= 0) return NOTIONAL;
     if (is_worth_more(order.qty_lots, dearest, value_e8, limits.order_notional_e8)) return NOTIONAL;
-    return is_worth_less(order.qty_lots, price, value_e8, instrument.min_notional_e8) ? MIN_NOTIONAL : OK;
+    return is_worth_less(order.qty_lots / std::max<Word>(order.slices, 1), price, value_e8, instrument.min_notional_e8) ? MIN_NOTIONAL : OK;
 }
 
 static int check_position(const Intent& order, const RiskView& view, const Instrument& instrument,
@@ -1081,12 +1100,15 @@ struct Shard {
         intent.flags = resting ? POST_ONLY : 0;
         intent.price_ticks = price;
         intent.sized_by = SIZED_BY_FRACTION;
+        intent.slices = static_cast<std::uint8_t>(params.entry_slices);
+        intent.slice_ds = static_cast<std::uint16_t>(params.slice_ms / 100);
         intent.qty_lots = lots > 0 ? lots : std::max<Word>(instruments[i].min_qty_lots, 1);
         intent.stop_ticks = stop_price_ticks(side, price, view.atr, params.stop_atr_multiple, params.stop_min_bps);
         if (params.stop_trails == 1 && intent.stop_ticks > 0)
             intent.trail_ticks = static_cast<std::int32_t>(std::min<Word>(std::abs(price - intent.stop_ticks), MOST_TICKS));
         intent.even_ticks = static_cast<std::int32_t>(
             std::min(view.atr * params.even_atr_multiple, static_cast<double>(MOST_TICKS)));
+        intent.aux = profit_price_ticks(side, price, view.atr, params.profit_atr_multiple);
         const int code = check_order(intent, risk, instruments[i], limits);
         return code == OK ? INTENT : code;
     }
@@ -1132,7 +1154,8 @@ struct Shard {
         if (!std::isfinite(score)) return BAD_SCORE;
         state.last_score = score;
         if (state.order_active) {
-            if (state.order_leg != ENTRY || params.entry_style == 0) return NOTHING;
+            const bool takes = params.entry_style == 0;
+            if (state.order_leg != ENTRY || (takes && params.entry_slices == 0)) return NOTHING;
             if (state.cancel_sent_ns > 0 && now_ns - state.cancel_sent_ns < CANCEL_RETRY_NS) return NOTHING;
             const Word side = state.order_side;
             const bool wanted = target_of(score, side, params.enter_threshold, params.exit_threshold) == side;

@@ -92,7 +92,8 @@ def execution_memory(
         account[name] = session[0][name]
     account["started"] = int(session[0]["day"] > 0)
     account["next_deadline_ns"] = INT64_MAX
-    positions["stop_row"] = positions["flatten_row"] = -1
+    for name in ("stop_row", "flatten_row", "profit_row", "sliced_row"):
+        positions[name] = -1
     return ExecutionMemory(
         orders=np.zeros(rows, ORDER),
         free=np.array([rows, *range(rows - 1, -1, -1)], np.int64),

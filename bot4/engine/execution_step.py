@@ -4,7 +4,8 @@
     2 venue event  journal, order state, position, report to the shard
     3 quote        mark to market, day, drawdown, grid of totals, deadlines; entries leave a book that went stale
     4 intent       duplicate, gate, risk (the same pure function as in the shard), journal, then out
-    5 protection   after every change: one stop per position, resized, confirmed in time, else a market close
+    5 protection   after every change: one stop per position, resized, confirmed in time, else a market close; then
+                   the take-profit
 
 At equal times venue events go first, then quotes, then intents by (instrument, event_no): the result depends on the
 input alone, not on scheduling, the number of shards or processes.
@@ -21,9 +22,10 @@ from bot4.engine.intent import on_intent
 from bot4.engine.journal import journal_room
 from bot4.engine.order_out import halt, must_halt, question_silent_orders, withdraw
 from bot4.engine.portfolio import STATE_RECOVERING, is_breaker_open
-from bot4.engine.protection import flatten, move_stop, protect
+from bot4.engine.protection import flatten, move_stop, protect, watch_profit
 from bot4.engine.recovery import finish_recovery
 from bot4.engine.report_out import clear_report, count_alarm, resync_shard, send_totals, write_journal
+from bot4.engine.slicing import work_slices
 from bot4.engine.tighten import reach, take_limits
 from bot4.engine.venue_event import mark_position, note_second, on_event
 from bot4.jit import inlined, kernel
@@ -146,6 +148,7 @@ def _on_tick(x, wires, instruments, limits, session):
         if position["lots"] != 0:
             mark_position(x, instruments, instrument)
             move_stop(x, wires, instruments, limits, session, instrument)
+            watch_profit(x, wires, instruments, limits, session, instrument)
             _end_losing(x, wires, session, limits)
     elif kind == TICK_STATUS:
         position["whole"] = 1 if tick["w0"] == STATUS_WHOLE else 0
@@ -211,6 +214,8 @@ def _on_time(x, wires, instruments, limits, session):
             if position["retry"] != 0 or since != 0:
                 protect(x, wires, instruments, limits, session, instrument)
                 _publish_position(x, wires, np.int64(instrument))
+            if position["sliced_row"] >= 0:
+                work_slices(x, wires, instruments, limits, session, np.int64(instrument))
 
 
 @inlined

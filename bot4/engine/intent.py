@@ -10,7 +10,7 @@ from bot4.atomics import load_acquire, rdtsc, store_release
 from bot4.crash import INTENT_CHECKED, INTENT_READ, ORDER_SENT, ORDER_UNSENT, crash_here
 from bot4.engine.execution_memory import PROTECTIVE_RESERVE
 from bot4.engine.journal import LEVEL_REDUCING, LEVEL_WORD, journal_room
-from bot4.engine.order_out import change_order, clear_way, fill_row, halt, must_halt, send_order, take_row
+from bot4.engine.order_out import clear_way, fill_row, halt, must_halt, send_order, take_back, take_row
 from bot4.engine.order_state import (
     BASE_FREE,
 )
@@ -35,13 +35,16 @@ from bot4.model.enums import (
     EXEC_UNKNOWN_INSTRUMENT,
     EXEC_VENUE_BUSY,
     LEG_EXIT,
+    LEG_PROFIT,
     OK,
     RISK_BAD_ORDER,
+    RISK_OPEN_ORDERS,
     RISK_REPEAT,
     TYPE_LIMIT,
 )
 from bot4.model.records import (
     JOURNAL_INTENT,
+    JOURNAL_SLICED,
     ORDER_WORDS,
 )
 from bot4.shm.histogram import histogram_record
@@ -69,14 +72,17 @@ def _has_own_id(x, session, instrument, leg):
 
 @inlined
 def _note_own(x, view, instrument, side):
-    """Write the own price into the view that an order of this side could meet: limit orders, exits too."""
+    """Write the own price into the view that an order of this side could meet: limit orders, those that close too."""
     view["own_bid_ticks"] = 0
     view["own_ask_ticks"] = 0
-    if (view["pending_sell_lots"] if side > 0 else view["pending_buy_lots"]) == 0:
+    pending = view["pending_sell_lots"] if side > 0 else view["pending_buy_lots"]
+    if pending == 0 and x.positions[instrument]["profit_row"] < 0:
         return
     for row in range(len(x.orders)):
         order = x.orders[row]
-        if order["base"] == BASE_FREE or order["instrument"] != instrument or order["leg"] > LEG_EXIT:
+        if order["base"] == BASE_FREE or order["instrument"] != instrument:
+            continue
+        if order["leg"] > LEG_EXIT and order["leg"] != LEG_PROFIT:
             continue
         price = order["price_ticks"]
         if order["type"] != TYPE_LIMIT or order["side"] == side:
@@ -85,6 +91,41 @@ def _note_own(x, view, instrument, side):
             view["own_bid_ticks"] = max(view["own_bid_ticks"], price)
         elif view["own_ask_ticks"] == 0 or price < view["own_ask_ticks"]:
             view["own_ask_ticks"] = price
+
+
+@kernel
+def note_view(x, instruments, limits, instrument, shard):
+    """Write into an instrument's view what the risk check wants to know of the order in `x.intent`.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
+    intent = x.intent[0]
+    account = x.account[0]
+    position = x.positions[instrument]
+    view = x.views[instrument]
+    view["position_lots"] = position["lots"]
+    view["bid_ticks"] = position["bid_ticks"]
+    view["ask_ticks"] = position["ask_ticks"]
+    view["quote_ts_ns"] = position["quote_ts_ns"]
+    view["high_water_e8"] = account["high_water_e8"]
+    view["day_start_e8"] = account["day_start_e8"]
+    view["killed"] = account["killed"]
+    view["breaker_open"] = is_breaker_open(account)
+    view["streak"] = 1 if account["now_ns"] < account["streak_until_ns"] else 0
+    view["day_shut"] = 1 if account["reached_ns"] < account["day_shut_until_ns"] else 0
+    find_exposed(x.views, instrument, x.exposed)
+    unproven = note_others(
+        x.views, x.positions, instruments, x.exposed, instrument, account["now_ns"], limits[0]["quote_age_ns"]
+    )
+    view["equity_e8"] = account["equity_e8"] - unproven
+    view["correlation_bps"] = correlation_bps(x.known, x.views, x.exposed, instrument, np.int64(intent["side"]))
+    view["stale"] = 0 if position["whole"] != 0 else 1
+    _note_own(x, view, instrument, np.int64(intent["side"]))
+    view["shard_bucket_ns"] = x.shard_bucket_ns[shard]
+    view["order_bucket_ns"] = account["order_bucket_ns"]
+    view["message_bucket_ns"] = account["message_bucket_ns"]
 
 
 @kernel
@@ -113,28 +154,8 @@ def check_intent(x, wires, instruments, limits, session, shard):
     leaving = load_acquire(wires.control, CONTROL_STOP) != 0 or load_acquire(wires.control, CONTROL_ALONE) != 0
     if leaving and not is_reducing(intent):
         return EXEC_GATE_SHUT  # a session that ends, or that nobody watches, opens nothing
+    note_view(x, instruments, limits, instrument, shard)
     view = x.views[instrument]
-    view["position_lots"] = position["lots"]
-    view["bid_ticks"] = position["bid_ticks"]
-    view["ask_ticks"] = position["ask_ticks"]
-    view["quote_ts_ns"] = position["quote_ts_ns"]
-    view["high_water_e8"] = account["high_water_e8"]
-    view["day_start_e8"] = account["day_start_e8"]
-    view["killed"] = account["killed"]
-    view["breaker_open"] = is_breaker_open(account)
-    view["streak"] = 1 if account["now_ns"] < account["streak_until_ns"] else 0
-    view["day_shut"] = 1 if account["reached_ns"] < account["day_shut_until_ns"] else 0
-    find_exposed(x.views, instrument, x.exposed)
-    unproven = note_others(
-        x.views, x.positions, instruments, x.exposed, instrument, account["now_ns"], limits[0]["quote_age_ns"]
-    )
-    view["equity_e8"] = account["equity_e8"] - unproven
-    view["correlation_bps"] = correlation_bps(x.known, x.views, x.exposed, instrument, np.int64(intent["side"]))
-    view["stale"] = 0 if position["whole"] != 0 else 1
-    _note_own(x, view, instrument, np.int64(intent["side"]))
-    view["shard_bucket_ns"] = x.shard_bucket_ns[shard]
-    view["order_bucket_ns"] = account["order_bucket_ns"]
-    view["message_bucket_ns"] = account["message_bucket_ns"]
     code = check_order(intent, view, instruments[instrument], limits[0])
     if code != OK:
         return code
@@ -143,6 +164,8 @@ def check_intent(x, wires, instruments, limits, session, shard):
         code = check_tail(view, limits[0])
         if code != OK:
             return code
+    if intent["slices"] > 0 and position["sliced_row"] >= 0:
+        return RISK_OPEN_ORDERS  # one at a time
     if journal_room(x.header) < PROTECTIVE_RESERVE:
         return EXEC_JOURNAL_FULL
     if x.header[LEVEL_WORD] >= LEVEL_REDUCING and not is_reducing(intent):
@@ -170,7 +193,7 @@ def note_accepted(x, limits, intent):
         shard = np.int64(intent["shard"])
         now_ns = intent["ts_ns"]
         x.shard_bucket_ns[shard] = take_token(x.shard_bucket_ns[shard], now_ns, limits[0]["shard_refill_ns"])
-        if account["breaker_trips"] > 0:
+        if account["breaker_trips"] > 0 and intent["slices"] == 0:
             account["breaker_probe_until_ns"] = now_ns + limits[0]["breaker_open_ns"]
         account["order_bucket_ns"] = take_token(account["order_bucket_ns"], now_ns, limits[0]["order_refill_ns"])
 
@@ -202,7 +225,7 @@ def _cancel_for_shard(x, wires, session, shard):
             and order["id_lo"] == x.intent[0]["id_lo"]
         ):
             if order["shard"] == shard and order["leg"] <= LEG_EXIT:
-                change_order(x, wires, session, np.int64(row), ACTION_CANCEL, 0, 0)
+                take_back(x, wires, session, np.int64(row))
             return
 
 
@@ -252,6 +275,11 @@ def on_intent(x, wires, instruments, limits, session, shard):
     intent["order_row"] = row
     note_accepted(x, limits, intent)
     fill_row(x, row, intent)
+    if intent["slices"] > 0:
+        x.positions[instrument]["sliced_row"] = row
+        account["next_deadline_ns"] = min(account["next_deadline_ns"], account["now_ns"])
+        write_journal(x, JOURNAL_SLICED, account["now_ns"], instrument, 0, x.intent_words)
+        return
     crash_here(INTENT_CHECKED)
     write_journal(x, JOURNAL_INTENT, account["now_ns"], instrument, 0, x.intent_words)
     crash_here(ORDER_UNSENT)

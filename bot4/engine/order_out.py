@@ -36,10 +36,10 @@ from bot4.engine.order_state import (
     transition,
 )
 from bot4.engine.portfolio import STATE_ACTIVE, STATE_HALTED, STATE_RECOVERING
-from bot4.engine.report_out import (
-    write_journal,
-)
+from bot4.engine.report_out import tell_end, write_journal
 from bot4.jit import inlined, kernel
+from bot4.kernels.risk.order_checks import note_done
+from bot4.kernels.risk.position import is_reducing
 from bot4.kernels.risk.rate_limit import take_token
 from bot4.model.enums import (
     ACTION_CANCEL,
@@ -47,12 +47,15 @@ from bot4.model.enums import (
     ACTION_QUERY_ORDER,
     LEG_ENTRY,
     LEG_EXIT,
+    LEG_PROFIT,
+    LEG_SLICE,
     ORDER_POST_ONLY,
     ORDER_REDUCE_ONLY,
+    REPORT_CANCELED,
     TIF_GTC,
     TIF_IOC,
     TYPE_LIMIT,
-    TYPE_STOP_MARKET,
+    TYPE_MARKET,
 )
 from bot4.model.records import (
     JOURNAL_INTENT,
@@ -64,6 +67,8 @@ from bot4.shm.spsc_ring import has_space, push_order
 from bot4.shm.wires import (
     GAUGE_EXEC_ORDERS,
 )
+
+SLICE_NS = 100_000_000  # of `slice_ds`
 
 
 @kernel
@@ -118,16 +123,94 @@ def fill_row(x, row, intent):
     order["stop_ticks"] = intent["stop_ticks"]
     order["trail_ticks"] = np.int64(intent["trail_ticks"])
     order["even_ticks"] = np.int64(intent["even_ticks"])
+    order["profit_ticks"] = intent["aux"]
     order["cum_lots"] = 0
     order["base"] = BASE_JOURNALED
     order["done"] = 0
     order["overlay"] = 0
     order["sends"] = 0
+    order["sent_ns"] = 0
+    order["slices"] = np.int64(intent["slices"])
+    order["slice_ns"] = np.int64(intent["slice_ds"]) * SLICE_NS
+    order["sliced"] = 0
+    order["slice_row"] = -1
+    order["due_ns"] = 0
     order["event_no"] = np.int64(intent["event_no"])
     order["code"] = 0
     order["result_e8"] = 0
     order["lost"] = 0
     x.account[0]["open_orders"] += 1
+
+
+@inlined
+def leaves_of(order):
+    """Lots that may still fill."""
+    return max(np.int64(0), order["qty_lots"] - order["cum_lots"])
+
+
+@inlined
+def release_exit(view, order, lots):
+    """Lots of a shard's order are pending no more: if it may only reduce, those of exits are fewer."""
+    if is_reducing(order):
+        if order["side"] > 0:
+            view["exit_buy_lots"] -= lots
+        else:
+            view["exit_sell_lots"] -= lots
+
+
+@inlined
+def reducing_leaves(x, instrument, side):
+    """Lots of a side that orders which only reduce, stops and closes among them, may still fill."""
+    lots = np.int64(0)
+    for row in range(len(x.orders)):
+        order = x.orders[row]
+        if order["base"] != BASE_FREE and order["instrument"] == instrument and order["side"] == side:
+            if is_reducing(order):
+                lots += leaves_of(order)
+    return lots
+
+
+@inlined
+def set_doubt(view, position, side, lots):
+    """So many lots of a side may have opened: they count with what may, as if no exit made up for them."""
+    if side > 0:
+        view["exit_buy_lots"] += position["doubt_buy_lots"] - lots
+        position["doubt_buy_lots"] = lots
+    else:
+        view["exit_sell_lots"] += position["doubt_sell_lots"] - lots
+        position["doubt_sell_lots"] = lots
+
+
+@kernel
+def end_order(x, row):
+    """An order is over: give back what it held in the views and forget it as stop, take-profit or close.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
+    order = x.orders[row]
+    instrument = order["instrument"]
+    position = x.positions[instrument]
+    x.account[0]["open_orders"] -= 1
+    if order["leg"] <= LEG_EXIT:
+        note_done(x.views[instrument], order["side"], leaves_of(order))
+        release_exit(x.views[instrument], order, leaves_of(order))
+    if position["stop_row"] == row:
+        position["stop_row"] = -1
+    if position["flatten_row"] == row:
+        position["flatten_row"] = -1
+    if position["profit_row"] == row:
+        position["profit_row"] = -1
+    if position["sliced_row"] == row:
+        position["sliced_row"] = -1
+    if order["leg"] == LEG_SLICE:
+        x.orders[position["sliced_row"]]["slice_row"] = -1
+    release_row(x, row)
+    side = order["side"]
+    doubt = position["doubt_buy_lots"] if side > 0 else position["doubt_sell_lots"]
+    if doubt > 0 and is_reducing(order):
+        set_doubt(x.views[instrument], position, side, min(doubt, reducing_leaves(x, instrument, side)))
 
 
 @inlined
@@ -161,14 +244,17 @@ def send_order(x, wires, session, row):
     order = x.orders[row]
     transition(order, EV_SEND)
     order["sent_ns"] = x.account[0]["now_ns"]
-    if journal_settled(x.header) or order["leg"] > LEG_EXIT:
+    protects = order["leg"] > LEG_EXIT and order["leg"] != LEG_SLICE
+    if journal_settled(x.header) or protects:
         push_request(x, wires, session)
     x.stats[GAUGE_EXEC_ORDERS] += 1
 
 
 @kernel
-def place_own(x, wires, instruments, session, instrument, leg, order_type, stop_ticks):
-    """Place a protective order (stop or market close) for the whole position. Returns its row, -1 without room.
+def place_own(x, wires, instruments, session, instrument, leg, order_type, ticks):
+    """Place an order that closes the whole position: stop, take-profit, market close. Its row, -1 without room.
+
+    `ticks` is a stop's trigger, a limit's price, and of a market order 0.
 
     Notes
     -----
@@ -196,14 +282,17 @@ def place_own(x, wires, instruments, session, instrument, leg, order_type, stop_
     )
     request["id_lo"] = (number << 32) | (np.int64(leg) << 24)
     request["qty_lots"] = abs(lots)
-    request["stop_ticks"] = stop_ticks
+    if order_type == TYPE_LIMIT:
+        request["price_ticks"] = ticks
+    else:
+        request["stop_ticks"] = ticks
     request["instrument"] = instrument
     request["strategy"] = session[0]["strategy"]
     request["shard"] = np.int64(instruments[instrument]["shard"])
     request["action"] = ACTION_PLACE
     request["side"] = -1 if lots > 0 else 1
     request["type"] = order_type
-    request["tif"] = TIF_GTC if order_type == TYPE_STOP_MARKET else TIF_IOC
+    request["tif"] = TIF_IOC if order_type == TYPE_MARKET else TIF_GTC
     request["flags"] = ORDER_REDUCE_ONLY
     request["leg"] = leg
     request["event_no"] = number
@@ -261,6 +350,58 @@ def change_order(x, wires, session, row, action, qty_lots, stop_ticks):
 
 
 @kernel
+def end_sliced(x, wires, session, row, kind, code):
+    """An entry that was worked in slices is over, and none of them is open: tell its shard.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
+    tell_end(x, wires, session, x.orders[row], kind, code)
+    end_order(x, row)
+
+
+@kernel
+def take_back(x, wires, session, row):
+    """Cancel an order of a shard; one that is worked in slices sends no more of them and ends with the one that is out.
+
+    Returns
+    -------
+    bool: False without room or when it is not the time (ask again)
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
+    order = x.orders[row]
+    if order["slices"] == 0:
+        return change_order(x, wires, session, row, ACTION_CANCEL, 0, 0)
+    if order["overlay"] & OVERLAY_CANCEL == 0:
+        if journal_room(x.header) < 1:
+            return False
+        for word in range(ORDER_WORDS):
+            x.request_words[word] = 0
+        request = x.request[0]
+        request["ts_ns"] = x.account[0]["now_ns"]
+        request["id_hi"] = order["id_hi"]
+        request["id_lo"] = order["id_lo"]
+        request["instrument"] = order["instrument"]
+        request["shard"] = order["shard"]
+        request["action"] = ACTION_CANCEL
+        request["side"] = order["side"]
+        request["type"] = order["type"]
+        request["flags"] = order["flags"]
+        request["leg"] = order["leg"]
+        request["order_row"] = row
+        write_journal(x, JOURNAL_REQUEST, x.account[0]["now_ns"], order["instrument"], 0, x.request_words)
+        order["overlay"] |= OVERLAY_CANCEL
+    if order["slice_row"] >= 0:
+        return change_order(x, wires, session, order["slice_row"], ACTION_CANCEL, 0, 0)
+    end_sliced(x, wires, session, row, REPORT_CANCELED, 0)
+    return True
+
+
+@kernel
 def query_order(x, wires, session, row):
     """Ask the venue what became of an order, by client id: the only thing that is ever done about an unknown one.
 
@@ -305,6 +446,8 @@ def question_silent_orders(x, wires, session):
         order = x.orders[row]
         if order["base"] != BASE_FREE and order["overlay"] & OVERLAY_UNKNOWN and is_open(order):
             account["unknown"] += 1
+        if order["slices"] > 0:
+            continue  # the venue knows its slices alone
         awaited = order["base"] == BASE_SENT or order["overlay"] & (OVERLAY_UNKNOWN | OVERLAY_CANCEL | OVERLAY_REPLACE)
         awaited = awaited or order["tif"] == TIF_IOC or order["overlay"] & OVERLAY_TRIGGERED
         if order["base"] == BASE_FREE or not awaited or now - order["sent_ns"] < IN_FLIGHT_NS:
@@ -327,7 +470,7 @@ def must_halt(x, wires):
 
 @kernel
 def halt(x, wires, session):
-    """The kill word is set, or the journal has failed: shut the gate for good, cancel everything but protective orders.
+    """The kill word is set, or the journal has failed: shut the gate for good, cancel all but stops and market closes.
 
     Notes
     -----
@@ -338,8 +481,9 @@ def halt(x, wires, session):
     for row in range(len(x.orders)):
         order = x.orders[row]
         crash_here(KILL_CANCEL)
-        if order["base"] != BASE_FREE and order["leg"] <= LEG_EXIT and is_open(order):
-            change_order(x, wires, session, np.int64(row), ACTION_CANCEL, 0, 0)
+        goes = order["leg"] <= LEG_EXIT or order["leg"] == LEG_PROFIT
+        if order["base"] != BASE_FREE and goes and is_open(order):
+            take_back(x, wires, session, np.int64(row))
 
 
 @kernel
@@ -356,11 +500,11 @@ def clear_way(x, wires, session, instrument, side, price_ticks):
         order = x.orders[row]
         if order["base"] == BASE_FREE or order["instrument"] != instrument or order["leg"] != LEG_ENTRY:
             continue
-        rests = order["flags"] & ORDER_POST_ONLY != 0 or order["base"] == BASE_WORKING
+        rests = order["flags"] & ORDER_POST_ONLY != 0 or order["base"] == BASE_WORKING or order["slices"] > 0
         meets = rests and order["side"] == -side and order["type"] == TYPE_LIMIT
         meets = meets and (price_ticks == 0 or (price_ticks - order["price_ticks"]) * side >= 0)
         if meets and is_open(order) and has_space(wires.requests, 2):
-            change_order(x, wires, session, np.int64(row), ACTION_CANCEL, 0, 0)
+            take_back(x, wires, session, np.int64(row))
 
 
 @kernel
@@ -378,6 +522,6 @@ def withdraw(x, wires, session, instrument):
         order = x.orders[row]
         if order["base"] == BASE_FREE or order["instrument"] != instrument or order["leg"] != LEG_ENTRY:
             continue
-        rests = order["flags"] & ORDER_POST_ONLY != 0 or order["base"] == BASE_WORKING
+        rests = order["flags"] & ORDER_POST_ONLY != 0 or order["base"] == BASE_WORKING or order["slices"] > 0
         if rests and is_open(order):
-            change_order(x, wires, session, np.int64(row), ACTION_CANCEL, 0, 0)
+            take_back(x, wires, session, np.int64(row))

@@ -38,6 +38,12 @@ ORDER = np.dtype(
         ("asked_stop_ticks", "i8"),
         ("trail_ticks", "i8"),  # of an entry: how its stop moves
         ("even_ticks", "i8"),
+        ("profit_ticks", "i8"),  # ... and where its take-profit goes, 0: there is none
+        ("slices", "i8"),  # of an entry that is worked in slices: how many, 0: it goes out itself
+        ("slice_ns", "i8"),  # ... least time between two of them, 0: they rest
+        ("sliced", "i8"),  # ... how many have gone out
+        ("slice_row", "i8"),  # ... row of the one that is open, -1: none
+        ("due_ns", "i8"),  # ... no other one before
         ("event_no", "i8"),
         ("code", "i8"),  # why it was refused
         ("result_e8", "i8"),  # of what it has closed: realised, less its fees

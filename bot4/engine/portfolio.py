@@ -29,8 +29,11 @@ PORTFOLIO = np.dtype(
         ("stop_ticks", "i8"),  # where the position's protective stop belongs
         ("trail_ticks", "i8"),  # it follows the price at this distance; 0: it stays
         ("even_ticks", "i8"),  # so far beyond the cost it goes to the cost; 0: it does not
+        ("profit_ticks", "i8"),  # where its take-profit belongs; 0: there is none
         ("stop_row", "i8"),  # order row of the protective stop, -1: none
         ("flatten_row", "i8"),  # order row of the last market close in flight, -1: none
+        ("profit_row", "i8"),  # order row of the take-profit that rests, -1: none
+        ("sliced_row", "i8"),  # order row of the entry that is worked in slices, -1: none
         ("naked_since_ns", "i8"),  # event time since which a part of the position has no confirmed stop; 0: covered
         ("trip_e8", "i8"),  # result since the position was last flat: realised, fees, funding
         ("trip_lost", "i8"),  # 1: since then a loss has been counted

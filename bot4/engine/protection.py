@@ -1,5 +1,9 @@
 """One protective stop per position: placed after the first fill, resized with it, confirmed in time, gone when flat.
 
+Beside a confirmed stop lies the take-profit that the entry named, for the whole position too. Both only reduce, so one
+that fills takes from the other at the venue, and what is left of it follows here; of spot a resting sale would lock
+the coins that the stop needs, so there the price is watched and the position closed at the market.
+
 A stop that is refused or late, or that nobody has named, ends in a market close, and a close of which the venue says
 nothing in another one: all of them only reduce, so whichever lands, nothing is opened. A venue that finds nothing to
 reduce does not hold what we hold: it is asked again at growing distances, until a fill says what is. What is so little
@@ -9,6 +13,8 @@ is and asks for what is missing, so it may be called after any event, and after 
 
 import numpy as np
 
+from bot4.engine.execution_memory import PROTECTIVE_RESERVE
+from bot4.engine.journal import journal_room
 from bot4.engine.order_out import change_order, place_own
 from bot4.engine.order_state import (
     BASE_FREE,
@@ -26,10 +32,13 @@ from bot4.model.enums import (
     ACTION_CANCEL,
     INT64_MAX,
     LEG_FLATTEN,
+    LEG_PROFIT,
     LEG_STOP,
+    TYPE_LIMIT,
     TYPE_MARKET,
     TYPE_STOP_MARKET,
 )
+from bot4.shm.spsc_ring import has_space
 from bot4.shm.wires import (
     GAUGE_EXEC_FLATTENS,
     GAUGE_EXEC_NAKED_NS_MAX,
@@ -81,9 +90,66 @@ def _covered_at_last(x, position):
         position["naked_since_ns"] = 0
 
 
+@inlined
+def _has_room_to_spare(x, wires):
+    """Room beyond what the stops and closes of all positions could ask for: a take-profit is no protection."""
+    n = len(x.positions)
+    spare = x.free[0] > 2 * n and has_space(wires.requests, 2 * n + 1)
+    return spare and journal_room(x.header) > PROTECTIVE_RESERVE
+
+
+@kernel
+def _take_profit(x, wires, instruments, session, instrument):
+    """Bring position and resting take-profit together: none before the stop is confirmed, none when killed.
+
+    Returns
+    -------
+    bool: False if something is due that has found no room
+    """
+    position = x.positions[instrument]
+    lots = position["lots"]
+    wanted = lots != 0 and position["profit_ticks"] > 0 and x.account[0]["killed"] == 0
+    wanted = wanted and instruments[instrument]["is_spot"] == 0
+    row = position["profit_row"]
+    if row < 0:
+        if not wanted or position["flatten_row"] >= 0 or not is_covered(x, instrument):
+            return True
+        if not _has_room_to_spare(x, wires):
+            return False
+        price = position["profit_ticks"]
+        position["profit_row"] = place_own(x, wires, instruments, session, instrument, LEG_PROFIT, TYPE_LIMIT, price)
+        return position["profit_row"] >= 0
+    order = x.orders[row]
+    status = status_of(order)
+    if status != NEW and status != PARTIALLY_FILLED:
+        return True
+    opposite = (order["side"] > 0) != (lots > 0)
+    if not wanted or not opposite or order["price_ticks"] != position["profit_ticks"]:
+        return change_order(x, wires, session, row, ACTION_CANCEL, 0, 0)
+    left = order["qty_lots"] - order["cum_lots"]
+    if left > abs(lots) or (left < abs(lots) and is_covered(x, instrument)):
+        return change_order(x, wires, session, row, ACTION_AMEND, order["cum_lots"] + abs(lots), 0)
+    return True
+
+
+@kernel
+def watch_profit(x, wires, instruments, limits, session, instrument):
+    """After a quote of spot: close at the market where the take-profit would have been met.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
+    position = x.positions[instrument]
+    price = position["bid_ticks"]  # nothing can be held short
+    named = position["profit_ticks"] > 0 and instruments[instrument]["is_spot"] != 0 and x.account[0]["killed"] == 0
+    if named and position["lots"] > 0 and position["whole"] != 0 and price >= position["profit_ticks"]:
+        flatten(x, wires, instruments, limits, session, instrument)
+
+
 @kernel
 def protect(x, wires, instruments, limits, session, instrument):
-    """Bring stop and position together: place, resize, remove; nothing if that is under way already.
+    """Bring position, stop and take-profit together: place, resize, remove; nothing if that is under way already.
 
     Notes
     -----
@@ -129,6 +195,8 @@ def protect(x, wires, instruments, limits, session, instrument):
                     asked = order["cum_lots"] + abs(lots)
                     done = change_order(x, wires, session, row, ACTION_AMEND, asked, position["stop_ticks"])
                     position["retry"] = 0 if done else 1
+    if not _take_profit(x, wires, instruments, session, instrument):
+        position["retry"] = 1
     if position["naked_since_ns"] != 0:
         deadline = position["naked_since_ns"] + limits[0]["stop_confirm_ns"]
         account["next_deadline_ns"] = min(account["next_deadline_ns"], deadline)

@@ -15,7 +15,7 @@ from bot4.crash import (
 from bot4.engine.execution_memory import DENIED_REFILL_NS
 from bot4.engine.intent import note_accepted
 from bot4.engine.journal import journal_room
-from bot4.engine.order_out import fill_row, note_message, push_request, query_order
+from bot4.engine.order_out import end_sliced, fill_row, note_message, push_request, query_order
 from bot4.engine.order_state import (
     BASE_FREE,
     EV_AMBIGUOUS,
@@ -23,12 +23,14 @@ from bot4.engine.order_state import (
     EV_REPLACE_REQUEST,
     EV_SEND,
     ILLEGAL,
+    OVERLAY_CANCEL,
     is_open,
     transition,
 )
 from bot4.engine.portfolio import STATE_ACTIVE, STATE_RECOVERING
 from bot4.engine.protection import is_covered, protect
 from bot4.engine.report_out import clear_report, write_journal
+from bot4.engine.slicing import note_slice, work_slices
 from bot4.engine.tighten import hold_limits, note_limit
 from bot4.engine.venue_event import apply_event, mark_position, note_second
 from bot4.jit import inlined, kernel
@@ -39,7 +41,10 @@ from bot4.model.enums import (
     ACTION_QUERY_TRADES,
     INT64_MAX,
     LEG_EXIT,
+    LEG_PROFIT,
+    LEG_SLICE,
     LEG_STOP,
+    REPORT_CANCELED,
 )
 from bot4.model.records import (
     JOURNAL_DAY,
@@ -50,6 +55,7 @@ from bot4.model.records import (
     JOURNAL_LIMIT,
     JOURNAL_REQUEST,
     JOURNAL_SAMPLE,
+    JOURNAL_SLICED,
     JOURNAL_START,
     JOURNAL_WORDS,
     ORDER_WORDS,
@@ -65,8 +71,12 @@ from bot4.shm.wires import (
 
 
 @kernel
-def _fold_request(x, order, request):
-    if np.int64(request["action"]) == ACTION_CANCEL:
+def _fold_request(x, wires, session, order, request):
+    if order["slices"] > 0:
+        order["overlay"] |= OVERLAY_CANCEL
+        if order["slice_row"] < 0:
+            end_sliced(x, wires, session, np.int64(request["order_row"]), REPORT_CANCELED, 0)
+    elif np.int64(request["action"]) == ACTION_CANCEL:
         transition(order, EV_CANCEL_REQUEST)
     elif np.int64(request["action"]) == ACTION_QUERY_ORDER:
         transition(order, EV_AMBIGUOUS)
@@ -183,13 +193,27 @@ def execution_fold(x, wires, instruments, limits, session, first, count):
                     position["stop_row"] = row
                     position["stop_ticks"] = request["stop_ticks"]
                     x.stats[GAUGE_EXEC_STOPS_PLACED] += 1
+                elif leg == LEG_SLICE:
+                    note_slice(x, limits, instrument, row, record["ts_ns"])
+                elif leg == LEG_PROFIT:
+                    position["profit_row"] = row
                 else:
                     position["flatten_row"] = row
                     x.stats[GAUGE_EXEC_FLATTENS] += 1
+        elif kind == JOURNAL_SLICED:
+            for word in range(ORDER_WORDS):
+                x.request_words[word] = x.record_words[body + word]
+            row = np.int64(x.request[0]["order_row"])
+            _claim_row(x, row)
+            fill_row(x, row, x.request[0])
+            x.positions[instrument]["last_event_no"] = np.int64(x.request[0]["event_no"])
+            x.positions[instrument]["sliced_row"] = row
+            note_accepted(x, limits, x.request[0])
+            x.stats[GAUGE_EXEC_INTENTS] += 1
         elif kind == JOURNAL_START:
             _note_start(x, x.record_words[body + 1])
             for row in range(len(x.orders)):
-                if x.orders[row]["base"] != BASE_FREE and is_open(x.orders[row]):
+                if x.orders[row]["base"] != BASE_FREE and is_open(x.orders[row]) and x.orders[row]["slices"] == 0:
                     transition(x.orders[row], EV_AMBIGUOUS)
         elif kind == JOURNAL_SAMPLE:
             note_second(x, limits, instrument, record["code"], record["ts_ns"])
@@ -213,9 +237,10 @@ def execution_fold(x, wires, instruments, limits, session, first, count):
             for word in range(ORDER_WORDS):
                 x.request_words[word] = x.record_words[body + word]
             row = np.int64(x.request[0]["order_row"])
-            note_message(x)
+            if x.orders[row]["base"] == BASE_FREE or x.orders[row]["slices"] == 0:
+                note_message(x)
             if x.orders[row]["base"] != BASE_FREE:
-                _fold_request(x, x.orders[row], x.request[0])
+                _fold_request(x, wires, session, x.orders[row], x.request[0])
         elif kind == JOURNAL_EVENT:
             for word in range(ORDER_WORDS):
                 x.event_words[word] = x.record_words[body + word]
@@ -245,7 +270,7 @@ def execution_start(x, wires, session, epoch):
     account = x.account[0]
     open_count = np.int64(0)
     for row in range(len(x.orders)):
-        if x.orders[row]["base"] != BASE_FREE and is_open(x.orders[row]):
+        if x.orders[row]["base"] != BASE_FREE and is_open(x.orders[row]) and x.orders[row]["slices"] == 0:
             open_count += 1
     if not has_space(wires.requests, open_count + 1) or journal_room(x.header) < 1:
         return False
@@ -268,7 +293,7 @@ def execution_start(x, wires, session, epoch):
     account["unknown"] = open_count
     for row in range(len(x.orders)):
         order = x.orders[row]
-        if order["base"] == BASE_FREE or not is_open(order):
+        if order["base"] == BASE_FREE or not is_open(order) or order["slices"] > 0:
             continue
         query_order(x, wires, session, np.int64(row))
         crash_here(RECOVERY_QUERY)
@@ -298,5 +323,6 @@ def finish_recovery(x, wires, instruments, limits, session):
     crash_here(RECOVERY_ACTIVE)
     for instrument in range(len(x.positions)):
         protect(x, wires, instruments, limits, session, instrument)
+        work_slices(x, wires, instruments, limits, session, np.int64(instrument))
     for shard in range(session[0]["n_shards"]):
         x.lost[shard] = 1

@@ -129,6 +129,29 @@ def forward_event(x, wires, session, order, kind, code):
 
 
 @kernel
+def tell_end(x, wires, session, order, kind, code):
+    """Tell the shard that an order of its own is over of which the venue does not know.
+
+    Notes
+    -----
+    Twin: tests/reference/engine/execution.py
+    """
+    clear_report(x)
+    report = x.report[0]
+    report["kind"] = kind
+    report["code"] = code
+    report["id_hi"] = order["id_hi"]
+    report["id_lo"] = order["id_lo"]
+    report["instrument"] = order["instrument"]
+    report["shard"] = order["shard"]
+    report["side"] = order["side"]
+    report["leg"] = order["leg"]
+    report["cum_lots"] = order["cum_lots"]
+    report["leaves_lots"] = max(np.int64(0), order["qty_lots"] - order["cum_lots"])
+    send_report(x, wires, session, order["shard"])
+
+
+@kernel
 def deny_intent(x, wires, session, shard, code):
     """Refuse the intent in hand: counter, journal, report.
 

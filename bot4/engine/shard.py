@@ -23,7 +23,7 @@ from bot4.engine.shard_loop import ShardMemory
 from bot4.jit import JIT, cache_root, source_digest
 from bot4.kernels.book import BOOK
 from bot4.kernels.breaker import BREAKER, LIMITS_TAKEN
-from bot4.kernels.parameter import parameters, refuse_bars, refuse_sizing, refuse_thresholds
+from bot4.kernels.parameter import parameters, refuse_bars, refuse_sizing, refuse_slices, refuse_thresholds
 from bot4.kernels.risk.view import RISK_VIEW
 from bot4.kernels.state import SHARD_STATE, SHARD_STATUS, VIEW
 from bot4.model.breaker import breaker_row
@@ -233,7 +233,7 @@ def strategy_parameters(name: str, values: Mapping[str, int | float]) -> np.ndar
     """
     module = strategy_module(name)
     record = parameters(module.PARAMETERS, values)
-    refusal = refuse_bars(values) or refuse_thresholds(values) or refuse_sizing(values)
+    refusal = refuse_bars(values) or refuse_thresholds(values) or refuse_sizing(values) or refuse_slices(values)
     if not refusal and hasattr(module, "refuse"):
         refusal = module.refuse(values)
     if refusal:

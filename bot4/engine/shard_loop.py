@@ -38,7 +38,7 @@ from bot4.kernels.indicators.microprice import microprice
 from bot4.kernels.indicators.vwap import vwap_init, vwap_update
 from bot4.kernels.risk.order_checks import check_order, note_done, note_fill, note_order, note_protective_fill
 from bot4.kernels.sizing.entry import size_entry
-from bot4.kernels.sizing.stop_price import stop_price_ticks
+from bot4.kernels.sizing.stop_price import profit_price_ticks, stop_price_ticks
 from bot4.model.breaker import breaker_row
 from bot4.model.enums import (
     ACTION_CANCEL,
@@ -315,10 +315,13 @@ def _entry(shard, instruments, limits, session, i, tick, side):
     # without equity: the least quantity, so that risk names that reason
     intent["qty_lots"] = lots if lots > 0 else max(instruments[i]["min_qty_lots"], 1)
     intent["sized_by"] = why
+    intent["slices"] = params["entry_slices"]
+    intent["slice_ds"] = params["slice_ms"] // 100
     intent["stop_ticks"] = stop
     if params["stop_trails"] == 1 and stop > 0:
         intent["trail_ticks"] = min(abs(price - stop), MOST_TICKS)
     intent["even_ticks"] = np.int64(min(view["atr"] * params["even_atr_multiple"], float(MOST_TICKS)))
+    intent["aux"] = profit_price_ticks(side, price, view["atr"], params["profit_atr_multiple"])
     code = check_order(intent, risk, instruments[i], limits)
     return STEP_INTENT if code == OK else code
 
@@ -379,13 +382,14 @@ def _decide(shard, instruments, limits, session, i, tick):
         note_outcome(model, False, now_ns)
     state["last_score"] = score
     if state["order_active"]:
-        if state["order_leg"] != LEG_ENTRY or params["entry_style"] == 0:
+        takes = params["entry_style"] == 0
+        if state["order_leg"] != LEG_ENTRY or (takes and params["entry_slices"] == 0):
             return STEP_NOTHING
         if state["cancel_sent_ns"] > 0 and now_ns - state["cancel_sent_ns"] < CANCEL_RETRY_NS:
             return STEP_NOTHING
         side = state["order_side"]
         wanted = target_of(score, side, params["enter_threshold"], params["exit_threshold"]) == side
-        if wanted and now_ns - state["order_sent_ns"] < params["entry_life_ns"]:
+        if wanted and (takes or now_ns - state["order_sent_ns"] < params["entry_life_ns"]):
             return STEP_NOTHING
         return _cancel_entry(shard, instruments, session, i, tick)
     position = risk["position_lots"]

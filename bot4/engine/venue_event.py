@@ -7,7 +7,7 @@ import numpy as np
 
 from bot4.crash import EVENT_APPLIED, EVENT_JOURNALED, EVENT_PROTECTED, EVENT_READ, crash_here
 from bot4.engine.execution_memory import SAMPLE_NS
-from bot4.engine.order_out import release_row
+from bot4.engine.order_out import end_order, end_sliced, leaves_of, reducing_leaves, release_exit, set_doubt
 from bot4.engine.order_state import (
     APPLY_ALARM,
     BASE_FREE,
@@ -40,15 +40,18 @@ from bot4.engine.report_out import (
     forward_event,
     write_journal,
 )
+from bot4.engine.slicing import work_slices
 from bot4.jit import inlined, kernel
 from bot4.kernels.risk.correlation import note_moves
-from bot4.kernels.risk.order_checks import note_done, note_fill
+from bot4.kernels.risk.order_checks import note_fill
 from bot4.kernels.risk.position import is_reducing
 from bot4.model.enums import (
     EXEC_NEVER_LANDED,
     LEG_ENTRY,
     LEG_EXIT,
     LEG_FLATTEN,
+    LEG_PROFIT,
+    LEG_SLICE,
     LEG_STOP,
     N_CODES,
     REPORT_ACK,
@@ -153,7 +156,7 @@ def note_failure(x, limits):
 @inlined
 def _note_success(account, order):
     """The venue works an opening order again: a breaker that is half-open closes."""
-    if order["leg"] == LEG_ENTRY and account["breaker_trips"] > 0:
+    if (order["leg"] == LEG_ENTRY or order["leg"] == LEG_SLICE) and account["breaker_trips"] > 0:
         if account["now_ns"] >= account["breaker_open_until_ns"]:
             account["breaker_trips"] = 0
             account["next_grid_ns"] = 0
@@ -178,45 +181,6 @@ def note_second(x, limits, instrument, is_fresh, now_ns):
         note_moves(x.known, limits[0]["correlation_decay_ppb"] * 1e-9, max(passed, 1))
 
 
-@inlined
-def _leaves(order):
-    """Lots that may still fill."""
-    return max(np.int64(0), order["qty_lots"] - order["cum_lots"])
-
-
-@inlined
-def _release_exit(view, order, lots):
-    """Lots of a shard's order are pending no more: if it may only reduce, those of exits are fewer."""
-    if is_reducing(order):
-        if order["side"] > 0:
-            view["exit_buy_lots"] -= lots
-        else:
-            view["exit_sell_lots"] -= lots
-
-
-@inlined
-def _reducing_leaves(x, instrument, side):
-    """Lots of a side that orders which only reduce, stops and closes among them, may still fill."""
-    lots = np.int64(0)
-    for row in range(len(x.orders)):
-        order = x.orders[row]
-        if order["base"] != BASE_FREE and order["instrument"] == instrument and order["side"] == side:
-            if is_reducing(order):
-                lots += _leaves(order)
-    return lots
-
-
-@inlined
-def _set_doubt(view, position, side, lots):
-    """So many lots of a side may have opened: they count with what may, as if no exit made up for them."""
-    if side > 0:
-        view["exit_buy_lots"] += position["doubt_buy_lots"] - lots
-        position["doubt_buy_lots"] = lots
-    else:
-        view["exit_sell_lots"] += position["doubt_sell_lots"] - lots
-        position["doubt_sell_lots"] = lots
-
-
 @kernel
 def _note_sequence(x, row, instrument, side, was, lots):
     """A fill took its part off a position of `was` lots. It may be told before one that was there first.
@@ -233,10 +197,10 @@ def _note_sequence(x, row, instrument, side, was, lots):
     doubt = position["doubt_buy_lots"] if side > 0 else position["doubt_sell_lots"]
     closed = min(lots, max(-was * side, np.int64(0)))
     if row >= 0 and is_reducing(x.orders[row]):
-        _set_doubt(x.views[instrument], position, side, max(doubt - (lots - closed), np.int64(0)))
+        set_doubt(x.views[instrument], position, side, max(doubt - (lots - closed), np.int64(0)))
     elif closed > 0:
-        most = _reducing_leaves(x, instrument, side)
-        _set_doubt(x.views[instrument], position, side, min(doubt + closed, most))
+        most = reducing_leaves(x, instrument, side)
+        set_doubt(x.views[instrument], position, side, min(doubt + closed, most))
 
 
 @inlined
@@ -245,10 +209,10 @@ def _note_size(x, order, leaves):
     if order["leg"] <= LEG_EXIT:
         view = x.views[order["instrument"]]
         if order["side"] > 0:
-            view["pending_buy_lots"] += _leaves(order) - leaves
+            view["pending_buy_lots"] += leaves_of(order) - leaves
         else:
-            view["pending_sell_lots"] += _leaves(order) - leaves
-        _release_exit(view, order, leaves - _leaves(order))
+            view["pending_sell_lots"] += leaves_of(order) - leaves
+        release_exit(view, order, leaves - leaves_of(order))
 
 
 @inlined
@@ -305,9 +269,10 @@ def _apply_fill(x, wires, instruments, limits, session, row):
     result = realised * instruments[instrument]["value_e8"] - event["fee_e8"]
     x.account[0]["equity_e8"] += result
     position["trip_e8"] += result
+    whole = whose(x, row) if row >= 0 else row
     if was * side < 0:
         ended = position["lots"] == 0 or (position["lots"] > 0) != (was > 0)
-        _note_result(x, limits, row, position, event["ts_ns"], result, ended)
+        _note_result(x, limits, whole, position, event["ts_ns"], result, ended)
     x.stats[GAUGE_EXEC_FILLS] += 1
     if row < 0 and event["qty_lots"] == 0:
         pass  # a part of a lot, of an order that was told as filled before
@@ -319,23 +284,28 @@ def _apply_fill(x, wires, instruments, limits, session, row):
             position["stop_ticks"] = 0
             position["trail_ticks"] = 0
             position["even_ticks"] = 0
+            position["profit_ticks"] = 0
         x.views[instrument]["position_lots"] = position["lots"]
     else:
         order = x.orders[row]
-        leaves = _leaves(order)
-        overfilled = event["qty_lots"] > leaves
+        of = x.orders[whole]
+        leaves = leaves_of(of)
+        overfilled = event["qty_lots"] > leaves_of(order)
         if (order["base"] != BASE_FREE and transition(order, EV_FILL) == APPLY_ALARM) or overfilled:
             count_alarm(x)
         order["cum_lots"] += event["qty_lots"]
-        if order["leg"] <= LEG_EXIT:
+        if whole != row:
+            of["cum_lots"] += event["qty_lots"]
+        if of["leg"] <= LEG_EXIT:
             note_fill(x.views[instrument], side, min(leaves, event["qty_lots"]))
-            _release_exit(x.views[instrument], order, min(leaves, event["qty_lots"]))
+            release_exit(x.views[instrument], of, min(leaves, event["qty_lots"]))
         x.views[instrument]["position_lots"] = position["lots"]
         # What only takes back a part of a position names no stop for the rest: it would lie on the wrong side.
-        if order["leg"] == LEG_ENTRY and order["stop_ticks"] > 0 and position["lots"] * side > 0:
-            position["stop_ticks"] = order["stop_ticks"]
-            position["trail_ticks"] = order["trail_ticks"]
-            position["even_ticks"] = order["even_ticks"]
+        if of["leg"] == LEG_ENTRY and of["stop_ticks"] > 0 and position["lots"] * side > 0:
+            position["stop_ticks"] = of["stop_ticks"]
+            position["trail_ticks"] = of["trail_ticks"]
+            position["even_ticks"] = of["even_ticks"]
+            position["profit_ticks"] = of["profit_ticks"]
     _note_sequence(x, row, instrument, side, was, event["qty_lots"])
     grown = abs(position["lots"]) > abs(was) or (position["lots"] > 0) != (was > 0)
     if position["lots"] != 0 and grown and position["naked_since_ns"] == 0:
@@ -347,30 +317,47 @@ def _apply_fill(x, wires, instruments, limits, session, row):
     return True
 
 
-@kernel
-def end_order(x, instruments, row):
-    """An order is over: give back what it held in the views and forget it as stop or close.
+@inlined
+def whose(x, row):
+    """Row of the order that a fill of this one fills: its own, or of a slice that of the entry."""
+    order = x.orders[row]
+    return x.positions[order["instrument"]]["sliced_row"] if order["leg"] == LEG_SLICE else np.int64(row)
 
-    Notes
-    -----
-    Twin: tests/reference/engine/execution.py
+
+@kernel
+def _slice_over(x, wires, session, row, status, code):
+    """The slice that was out is over: so is its entry if it is filled, taken back or refused, or if that was the last.
+
+    Of slices that rest one that is neither filled nor lost on its way was taken from us.
     """
     order = x.orders[row]
-    instrument = order["instrument"]
-    position = x.positions[instrument]
-    x.account[0]["open_orders"] -= 1
-    if order["leg"] <= LEG_EXIT:
-        note_done(x.views[instrument], order["side"], _leaves(order))
-        _release_exit(x.views[instrument], order, _leaves(order))
-    if position["stop_row"] == row:
-        position["stop_row"] = -1
-    if position["flatten_row"] == row:
-        position["flatten_row"] = -1
-    release_row(x, row)
-    side = order["side"]
-    doubt = position["doubt_buy_lots"] if side > 0 else position["doubt_sell_lots"]
-    if doubt > 0 and is_reducing(order):
-        _set_doubt(x.views[instrument], position, side, min(doubt, _reducing_leaves(x, instrument, side)))
+    rests = order["slice_ns"] == 0
+    if leaves_of(order) == 0:
+        end_order(x, row)  # its last fill has told the shard
+    elif status == REJECTED and order["cum_lots"] == 0:
+        end_sliced(x, wires, session, row, REPORT_REJECT, code)
+    elif status == REJECTED or order["overlay"] & OVERLAY_CANCEL:
+        end_sliced(x, wires, session, row, REPORT_CANCELED, code)
+    elif rests and (status == CANCELED or status == EXPIRED):
+        end_sliced(x, wires, session, row, REPORT_CANCELED, code)
+    elif not rests and order["sliced"] >= order["slices"]:
+        end_sliced(x, wires, session, row, REPORT_EXPIRED, 0)
+
+
+@kernel
+def _slice_no_more(x, wires, session, row):
+    """A fill that nobody knows may be that of a slice which was given up: no other one goes out."""
+    order = x.orders[row]
+    order["overlay"] |= OVERLAY_CANCEL
+    if order["slice_row"] < 0:
+        end_sliced(x, wires, session, row, REPORT_CANCELED, 0)
+
+
+@inlined
+def _give_up(position, order):
+    """The venue does not want the take-profit of this position, or not in its size: it is not asked again and again."""
+    if order["side"] * position["lots"] < 0:
+        position["profit_ticks"] = 0
 
 
 @kernel
@@ -410,18 +397,23 @@ def apply_event(x, wires, instruments, limits, session):
         if not _apply_fill(x, wires, instruments, limits, session, row):
             return np.int64(-1)
         if row >= 0:
+            whole = whose(x, row)
             _note_success(account, x.orders[row])
             if event["qty_lots"] != 0:  # else a part of a lot, of which the shard holds nothing more
-                forward_event(x, wires, session, x.orders[row], REPORT_FILL, 0)
+                forward_event(x, wires, session, x.orders[whole], REPORT_FILL, 0)
             if status_of(x.orders[row]) == FILLED:
-                end_order(x, instruments, row)
+                end_order(x, row)
+                if whole != row:
+                    _slice_over(x, wires, session, whole, FILLED, 0)
+        elif event["qty_lots"] != 0 and x.positions[instrument]["sliced_row"] >= 0:
+            _slice_no_more(x, wires, session, x.positions[instrument]["sliced_row"])
         return instrument
     if row < 0:
         if kind != REPORT_NOT_FOUND and kind != REPORT_CANCEL_REJECT and kind != REPORT_ORDER:
             count_alarm(x)
         return np.int64(-1)
     order = x.orders[row]
-    leaves = _leaves(order)
+    leaves = leaves_of(order)
     code = np.int64(event["code"])
     if event["venue_order_id"] != 0:
         order["venue_order_id"] = event["venue_order_id"]
@@ -465,6 +457,7 @@ def apply_event(x, wires, instruments, limits, session):
             order["overlay"] &= ~(OVERLAY_CANCEL | OVERLAY_REPLACE)
     if happened == EV_ACK and order["leg"] == LEG_FLATTEN:
         wait_no_more(x.positions[instrument])
+    asked = order["overlay"] & OVERLAY_REPLACE != 0
     effect = transition(order, happened)
     if effect == ILLEGAL or effect == REOPEN:
         count_alarm(x)
@@ -487,6 +480,11 @@ def apply_event(x, wires, instruments, limits, session):
         x.stats[GAUGE_EXEC_STOPS_TRIGGERED] += 1
     status = status_of(order)
     if status == REJECTED or status == CANCELED or status == EXPIRED or status == NEVER_LANDED or status == FILLED:
+        if order["leg"] == LEG_SLICE:
+            whole = whose(x, row)
+            end_order(x, row)
+            _slice_over(x, wires, session, whole, status, code)
+            return instrument
         told = REPORT_REJECT
         if status == CANCELED or status == FILLED:  # filled: shrunk to what it has
             told = REPORT_CANCELED
@@ -497,11 +495,15 @@ def apply_event(x, wires, instruments, limits, session):
             code = np.int64(EXEC_NEVER_LANDED)
         forward_event(x, wires, session, order, told, code)
         refused_stop = order["leg"] == LEG_STOP and status == REJECTED
-        end_order(x, instruments, row)
+        if order["leg"] == LEG_PROFIT and (status == REJECTED or status == EXPIRED):
+            _give_up(x.positions[instrument], order)
+        end_order(x, row)
         if refused_stop and x.positions[instrument]["lots"] != 0:
             return np.int64(-2) - instrument  # close instead of trying the same stop again
     elif order["leg"] <= LEG_EXIT:
         forward_event(x, wires, session, order, REPORT_ACK if kind == REPORT_ORDER else kind, code)
+    if order["leg"] == LEG_PROFIT and kind == REPORT_CANCEL_REJECT and asked:
+        _give_up(x.positions[instrument], order)
     gapped = kind == REPORT_CANCEL_REJECT and code == VENUE_STOP_WOULD_TRIGGER and order["leg"] == LEG_STOP
     if gapped and x.positions[instrument]["lots"] != 0:
         return np.int64(-2) - instrument  # the price has gone through where the stop was to go
@@ -532,4 +534,6 @@ def on_event(x, wires, instruments, limits, session):
         flatten(x, wires, instruments, limits, session, np.int64(-2) - touched)
     elif touched >= 0 and account["state"] != STATE_RECOVERING:
         protect(x, wires, instruments, limits, session, touched)
+        if x.positions[touched]["sliced_row"] >= 0:
+            work_slices(x, wires, instruments, limits, session, touched)
         crash_here(EVENT_PROTECTED)

@@ -49,9 +49,14 @@ TRADING = (
     Parameter("stop_min_bps", 0.8, 0.0, 5_000.0, "least distance of the stop"),
     Parameter("stop_trails", 0, 0, 1, "1: the stop follows the price at the distance that it began with"),
     Parameter("even_atr_multiple", 0.0, 0.0, 100.0, "average ranges gained that move the stop to the cost; 0: none do"),
+    Parameter(
+        "profit_atr_multiple", 0.0, 0.0, 1_000.0, "average ranges from the entry's price to its take-profit; 0: none"
+    ),
     Parameter("slippage_ticks", 1, 0, 1_000_000, "how far beyond the best price a taking entry may fill"),
     Parameter("entry_style", 0, 0, 1, "0: limit at the touch, immediate or cancel; 1: post-only, resting"),
     Parameter("entry_life_ns", 2 * SECOND_NS, 0, 86_400 * SECOND_NS, "a resting entry is cancelled after this"),
+    Parameter("entry_slices", 0, 0, 200, "execution works an entry in so many parts; 0: it goes out as a whole"),
+    Parameter("slice_ms", 0, 0, 6_553_500, "taking: time between two parts, in whole tenths of a second; resting: 0"),
     Parameter("imbalance_levels", 1, 1, 100, "levels of the book in the imbalance; 1: the best quote alone"),
 )
 
@@ -86,6 +91,18 @@ def refuse_sizing(values: Mapping[str, int | float]) -> str:
     """What is wrong with how entries are sized, though each field is in bounds; "" if nothing is."""
     if values["sizing"] == 3 and values["bar_ns"] == 0:
         return "sizing: 3 reads the moves from bars of a known length; write time bars (bar_ns), or another sizing"
+    return ""
+
+
+def refuse_slices(values: Mapping[str, int | float]) -> str:
+    """What is wrong with how entries are cut, though each field is in bounds; "" if nothing is."""
+    slices, wait_ms, style = (values[name] for name in ("entry_slices", "slice_ms", "entry_style"))
+    if slices == 1:
+        return "entry_slices: 1 part is the whole; write 0, or 2 and more"
+    if wait_ms != 0 and (slices == 0 or style == 1):
+        return f"slice_ms: {wait_ms} is a time between parts of a taking entry; write 0, or entry_slices with style 0"
+    if slices > 1 and style == 0 and (wait_ms == 0 or wait_ms % 100 != 0):
+        return f"slice_ms: {wait_ms}, but parts of a taking entry are whole tenths of a second apart; write 1000"
     return ""
 
 

@@ -74,7 +74,9 @@ LEG_ENTRY = 0  # opens or adds, from a shard
 LEG_EXIT = 1  # closes, from a shard
 LEG_STOP = 2  # protective stop, execution's own
 LEG_FLATTEN = 3  # market close, execution's own
-LEG_NAMES = ("entry", "exit", "stop", "flatten")
+LEG_PROFIT = 4  # take-profit, execution's own: a limit that only reduces, or where none may rest no order at all
+LEG_SLICE = 5  # a part of an entry that execution works in slices
+LEG_NAMES = ("entry", "exit", "stop", "flatten", "take_profit", "slice")
 
 # --- execution reports: from the venue to execution, and from execution to a shard ---------------------------------
 REPORT_ACK = 1  # working at the venue

@@ -27,6 +27,8 @@ class OrderIntent(NamedTuple):
     event_no: int = 0
     order_row: int = -1
     sized_by: int = 0
+    slices: int = 0
+    slice_ds: int = 0
     tsc: int = 0
     aux: int = 0
     score: float = 0.0

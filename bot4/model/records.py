@@ -46,9 +46,11 @@ ORDER_INTENT = np.dtype(
         ("leg", "u1"),
         ("event_no", "u4"),  # of the tick that caused it
         ("order_row", "i4"),  # execution's row, echoed by the venue; -1 where none
-        ("sized_by", "i4"),  # SIZED_BY_*: what decided the quantity of an entry
+        ("sized_by", "u1"),  # SIZED_BY_*: what decided the quantity of an entry
+        ("slices", "u1"),  # entry: execution sends it in so many parts, each when the one before is over; 0: as it is
+        ("slice_ds", "u2"),  # ... so many tenths of a second after the one before at least; 0: parts that rest
         ("tsc", "i8"),  # time-stamp counter of the tick's publication (low half), for latency only
-        ("aux", "i8"),  # ACTION_QUERY_TRADES: event_seq after which to answer
+        ("aux", "i8"),  # entry: price of its take-profit, 0: none; ACTION_QUERY_TRADES: event_seq after which to answer
         ("score", "f8"),  # the decision's score, for the journal's reader
         ("tsc_read", "i8"),
         ("trail_ticks", "i4"),  # entry: its stop follows the price at this distance; 0: it stays
@@ -244,6 +246,7 @@ JOURNAL_LIMIT = 7  # a limit is tightened; code: its word in LIMITS, the body is
 JOURNAL_DAY_SHUT = 8  # the loss of the day reached its limit; the body's cash_e8: the event time until which it holds
 JOURNAL_DAY = 9  # a trading day has begun with `day_start_e8`; the body's cash_e8: its number
 JOURNAL_BREAKER = 10  # the breaker of a component has changed; code: its row, the body's cash_e8: its word
+JOURNAL_SLICED = 11  # an accepted intent that never goes out itself, but in slices (JOURNAL_INTENT, leg slice)
 
 WORD = 8
 TICK_WORDS = TICK.itemsize // WORD

@@ -29,7 +29,9 @@ from bot4.shm.layout import (
 )
 from bot4.shm.spsc_ring import consume, push_order, push_tick
 
-KINDS = ("", "start", "intent", "denied", "event", "request", "sample", "limit", "day_shut", "day")
+KINDS = (
+    "", "start", "intent", "denied", "event", "request", "sample", "limit", "day_shut", "day", "breaker", "sliced",
+)  # fmt: skip
 BASES = {"journaled": 1, "sent": 2, "working": 3}
 OVERLAYS = {"unknown": 1, "cancel": 2, "replace": 4, "triggered": 8}
 GAUGES = {
@@ -311,7 +313,8 @@ class ExecutionPair:
         return (
             of.lots, of.cost, of.realised, of.fees, of.funding, of.worth, of.bid, of.ask, of.quote_ns, of.whole,
             of.last_event_no, of.last_trade, of.own_orders, of.stop_ticks, of.trail_ticks, of.even_ticks,
-            of.stop.row if of.stop else -1, of.close.row if of.close else -1, of.naked_since, of.trip,
+            of.profit_ticks, of.stop.row if of.stop else -1, of.close.row if of.close else -1,
+            of.profit.row if of.profit else -1, of.in_slices.row if of.in_slices else -1, of.naked_since, of.trip,
             int(of.trip_lost), of.retry, of.doubt[1], of.doubt[-1], of.wait_ns, of.wait_until,
         )  # fmt: skip
 
@@ -321,6 +324,11 @@ class ExecutionPair:
         values = {
             **{name: order.intent[name] for name in ORDER_FIELDS if name in order.intent},
             "venue_order_id": order.venue_id,
+            "profit_ticks": order.intent["aux"],
+            "slice_ns": order.slice_ns,
+            "sliced": order.sliced,
+            "slice_row": order.slice.row if order.slice else -1,
+            "due_ns": order.due_ns,
             "qty_lots": order.qty,
             "stop_ticks": order.stop,
             "cum_lots": order.cum,

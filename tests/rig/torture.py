@@ -77,7 +77,7 @@ module = "rig.puppet"
 BUSY_PARAMS = {
     "bar_ns": 0, "enter_threshold": 0.3, "exit_threshold": 0.0, "min_hold_ns": 0, "position_fraction_bps": 20,
     "atr_period": 2, "stop_atr_multiple": 2.0, "stop_min_bps": 1.0, "slippage_ticks": 2,
-    "entry_life_ns": 200_000_000, "warm_bars": 0,
+    "entry_life_ns": 200_000_000, "warm_bars": 0, "profit_atr_multiple": 3.0,
 }  # fmt: skip
 BUSY = {
     "cool_down_ms": 0,

@@ -16,11 +16,19 @@ import numpy as np
 import pytest
 from oracle.recompute import main as recompute
 
+from bot4.adapters.files.digest import bodies
 from bot4.adapters.files.report_series import fills_of
 from bot4.adapters.system.process import identify, open_process
 from bot4.engine.journal import read_journal
-from bot4.model.enums import LEG_ENTRY, LEG_EXIT
-from bot4.model.records import JOURNAL_INTENT, JOURNAL_START, ORDER_INTENT
+from bot4.model.enums import LEG_ENTRY, LEG_EXIT, LEG_SLICE, REPORT_FILL
+from bot4.model.records import (
+    EXEC_REPORT,
+    JOURNAL_EVENT,
+    JOURNAL_INTENT,
+    JOURNAL_SLICED,
+    JOURNAL_START,
+    ORDER_INTENT,
+)
 from bot4.shm.wires import TICK_RING_CAPACITY
 from workers.session import Session, StartOptions, prepare
 
@@ -48,9 +56,12 @@ stop_atr_multiple = 2.0
 stop_min_bps = 1.0
 stop_trails = 0
 even_atr_multiple = 0.0
+profit_atr_multiple = 3.0
 slippage_ticks = 2
 entry_style = 0
 entry_life_ns = 1000000000
+entry_slices = 0
+slice_ms = 0
 imbalance_levels = 1
 warm_bars = 0
 
@@ -105,12 +116,14 @@ class Killer:
         """Nothing is open."""
 
 
-def settings(folder: Path, repository: Path) -> Path:
+def settings(folder: Path, repository: Path, slices: int = 0) -> Path:
     """The repository's settings with the busy strategy, few limits in its way, and a state folder of its own."""
+    cut = f"entry_slices = {slices}\nslice_ms = {100 if slices else 0}\n"
+    strategy = STRATEGY.replace("entry_slices = 0\nslice_ms = 0\n", cut)
     folder.mkdir()
     for file in (repository / "config").glob("*.toml"):
         text = file.read_text().replace('folder = "state"', f'folder = "{folder / "state"}"')
-        text = re.sub(r"\[strategy\].*?(?=\[venue)", lambda _: STRATEGY, text, flags=re.DOTALL)
+        text = re.sub(r"\[strategy\].*?(?=\[venue)", lambda _: strategy, text, flags=re.DOTALL)
         text = re.sub(r"cool_down_ms = \d+", "cool_down_ms = 0", text)
         text = re.sub(r"bucket_tokens = \d+", "bucket_tokens = 1000", text)
         text = re.sub(r"^(shard|order|message)_tokens = \d+", r"\1_tokens = 10000", text, flags=re.MULTILINE)
@@ -127,9 +140,28 @@ def options_of(folder: Path, config: Path, recording: Path, pace: str, compose: 
     )
 
 
+def slices_within_their_entries(records: np.ndarray) -> int:
+    """How many slices went out; what is filled of an entry's and what goes out are never more than it, kills or not."""
+    intents, reports = bodies(records, ORDER_INTENT), bodies(records, EXEC_REPORT)
+    whole = filled = count = 0
+    names: set[int] = set()
+    trades: set[int] = set()  # one may be told twice: by the event and by an answer
+    for record, intent, report in zip(records, intents, reports, strict=True):
+        if record["type"] == JOURNAL_SLICED:
+            whole, filled, names = int(intent["qty_lots"]), 0, set()
+        elif record["type"] == JOURNAL_INTENT and intent["leg"] == LEG_SLICE:
+            names.add(int(intent["id_lo"]))
+            count += 1
+            assert filled + intent["qty_lots"] <= whole, record["seq"]
+        elif record["type"] == JOURNAL_EVENT and report["kind"] == REPORT_FILL and int(report["id_lo"]) in names:
+            filled += int(report["qty_lots"]) if int(report["trade_id"]) not in trades else 0
+            trades.add(int(report["trade_id"]))
+    return count
+
+
 @pytest.mark.parametrize(("seed", "pace"), [(1, "event"), (2, "event"), (3, "free")])
 def test_ten_kills_lose_and_double_nothing(tmp_path, data_dir, repository, capsys, seed, pace):
-    config = settings(tmp_path / "config", repository)
+    config = settings(tmp_path / "config", repository, slices=3 if seed == 2 else 0)
     options = options_of(tmp_path, config, data_dir / RECORDING, pace, "processes")
     if pace == "free":  # at max the market runs away from an execution that is starting again, and no order is open
         options = replace(options, speed="40x")
@@ -159,11 +191,14 @@ def test_ten_kills_lose_and_double_nothing(tmp_path, data_dir, repository, capsy
     starts = np.flatnonzero(records["type"] == JOURNAL_START)
     # a process that was killed before its first record has left no mark in the journal
     assert 1 < len(starts) <= 1 + killer.killed.count("execution")
+    assert (slices_within_their_entries(records) > 20) == (seed == 2)
     if pace == "free":
         return  # free-running the recording may be over before the last one is back
     after = records[starts[1] :]
     intents = np.ascontiguousarray(after["body"][after["type"] == JOURNAL_INTENT]).view(ORDER_INTENT)
-    assert np.count_nonzero(intents["leg"] == LEG_ENTRY) > 0, "nothing was opened any more after execution came back"
+    assert np.isin(intents["leg"], (LEG_ENTRY, LEG_SLICE)).any(), (
+        "nothing was opened any more after execution came back"
+    )
 
 
 def test_a_feed_that_is_killed_goes_on_where_it_was(tmp_path, data_dir, repository):

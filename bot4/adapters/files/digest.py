@@ -12,7 +12,7 @@ The bytes hashed are PREFIX and then one row of N_COLUMNS little-endian int64 fo
     instrument      index in the session
     event_no        of the tick that caused the order (upper half of id_lo)
     record          1                       2                       3
-    leg             0 entry, 1 exit, 2 stop, 3 flatten
+    leg             0 entry, 1 exit, 2 stop, 3 flatten, 4 take-profit, 5 slice
     number          of the order within its event and leg (lower 24 bits of id_lo)
     owner           account << 16 | strategy (upper half of id_hi)
     action          ACTION_*                ACTION_*                0

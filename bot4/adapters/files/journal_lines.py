@@ -19,6 +19,7 @@ KINDS = {
     r.JOURNAL_START: "start", r.JOURNAL_INTENT: "order", r.JOURNAL_DENIED: "refused", r.JOURNAL_EVENT: "venue",
     r.JOURNAL_REQUEST: "request", r.JOURNAL_SAMPLE: "sample", r.JOURNAL_LIMIT: "limit",
     r.JOURNAL_DAY: "day begins", r.JOURNAL_DAY_SHUT: "day shut", r.JOURNAL_BREAKER: "breaker",
+    r.JOURNAL_SLICED: "entry in slices",
 }  # fmt: skip
 ACTIONS = {
     e.ACTION_PLACE: "place", e.ACTION_CANCEL: "cancel", e.ACTION_AMEND: "amend", e.ACTION_CANCEL_ALL: "cancel all",
@@ -53,8 +54,10 @@ def journal_lines(records: np.ndarray, sizes: Sequence[tuple[str, Decimal, Decim
             said |= _report(reports[i], sizes)
             if _answers(asked, reports[i]) == e.ACTION_AMEND:
                 said["says"] = "amend_reject"
-        elif kind in (r.JOURNAL_INTENT, r.JOURNAL_DENIED, r.JOURNAL_REQUEST):
+        elif kind in (r.JOURNAL_INTENT, r.JOURNAL_SLICED, r.JOURNAL_DENIED, r.JOURNAL_REQUEST):
             said |= _order(intents[i], sizes, asks=kind == r.JOURNAL_REQUEST)
+            if kind in (r.JOURNAL_INTENT, r.JOURNAL_SLICED) and intents[i]["aux"]:
+                said["take_profit"] = _price(intents[i]["aux"], int(intents[i]["instrument"]), sizes)
             if kind != r.JOURNAL_DENIED and intents[i]["action"] in (e.ACTION_CANCEL, e.ACTION_AMEND):
                 asked[_id(intents[i])].append(int(intents[i]["action"]))
         elif kind == r.JOURNAL_LIMIT:
@@ -107,6 +110,8 @@ def _order(order: np.void, sizes: Sequence[tuple[str, Decimal, Decimal]], asks: 
     for name, flag in (("reduce_only", e.ORDER_REDUCE_ONLY), ("post_only", e.ORDER_POST_ONLY)):
         if order["flags"] & flag:
             said[name] = True
+    if order["slices"]:
+        said |= {"slices": int(order["slices"]), "slice_s": int(order["slice_ds"]) / 10}
     if order["leg"] == e.LEG_ENTRY and order["action"] == e.ACTION_PLACE:
         said |= {"sized_by": _name(e.SIZED_BY, order["sized_by"]), "score": _number(order["score"])}
     return said

@@ -36,7 +36,7 @@ from bot4.model.enums import (
     SIZED_BY,
 )
 from bot4.model.errors import InputError
-from bot4.model.records import JOURNAL_DENIED, JOURNAL_INTENT, ORDER_INTENT
+from bot4.model.records import JOURNAL_DENIED, JOURNAL_INTENT, JOURNAL_SLICED, ORDER_INTENT
 from bot4.model.units import decimal_string
 from bot4.shm import wires as w
 from bot4.shm.histogram import HISTOGRAM_COUNT, HISTOGRAM_MAX, percentile
@@ -326,14 +326,14 @@ def _reason(name: str) -> str:
 
 def _intents(records: np.ndarray) -> int:
     """Orders that strategies asked for: accepted entries and exits, and what execution denied."""
-    accepted = bodies(records[records["type"] == JOURNAL_INTENT], ORDER_INTENT)
+    accepted = bodies(records[np.isin(records["type"], (JOURNAL_INTENT, JOURNAL_SLICED))], ORDER_INTENT)
     denied = bodies(records[records["type"] == JOURNAL_DENIED], ORDER_INTENT)
     return int(np.count_nonzero(accepted["leg"] <= LEG_EXIT) + len(denied) + denied["aux"].sum())
 
 
 def _sized_by(records: np.ndarray) -> dict[str, int]:
     """Entries that went out, by what decided their quantity."""
-    orders = bodies(records[records["type"] == JOURNAL_INTENT], ORDER_INTENT)
+    orders = bodies(records[np.isin(records["type"], (JOURNAL_INTENT, JOURNAL_SLICED))], ORDER_INTENT)
     counts = np.bincount(orders["sized_by"][orders["leg"] == LEG_ENTRY], minlength=len(SIZED_BY))
     return {name: int(count) for name, count in zip(SIZED_BY, counts, strict=True) if count}
 

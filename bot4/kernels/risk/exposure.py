@@ -1,5 +1,7 @@
 """How much one order may be: lots, value, and the distance of its price from the market."""
 
+import numpy as np
+
 from bot4.jit import inlined
 from bot4.kernels.risk.share import is_worth_less, is_worth_more
 from bot4.kernels.risk.view import MAX_BPS
@@ -21,7 +23,7 @@ def check_notional(order, view, instrument, limits):
     Notes
     -----
     The largest value is taken at the dearest price it can fill at (a sell below the bid fills at the bid or better);
-    the smallest at its own price, as the venue's filter does.
+    the smallest at its own price, as the venue's filter does, of an entry in slices that of one of them.
     Errors: RISK_NOTIONAL if there is no price or no value unit.
     """
     side = order["side"]
@@ -35,7 +37,8 @@ def check_notional(order, view, instrument, limits):
     qty = order["qty_lots"]
     if is_worth_more(qty, dearest, value_e8, limits["order_notional_e8"]):
         return RISK_NOTIONAL
-    if is_worth_less(qty, price, value_e8, instrument["min_notional_e8"]):
+    least = qty // max(np.int64(order["slices"]), 1)
+    if is_worth_less(least, price, value_e8, instrument["min_notional_e8"]):
         return RISK_MIN_NOTIONAL
     return OK
 

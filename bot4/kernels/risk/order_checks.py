@@ -77,6 +77,19 @@ def check_fields(order, instrument):
             return RISK_BAD_ORDER
     elif kind != TYPE_MARKET or price != 0 or flags & ORDER_POST_ONLY:
         return RISK_BAD_ORDER
+    slices = np.int64(order["slices"])
+    wait_ds = np.int64(order["slice_ds"])
+    if slices != 0 or wait_ds != 0:  # in time by IOC, at one price at rest; each of them of a size that the venue takes
+        if slices < 2 or kind != TYPE_LIMIT or flags & ORDER_REDUCE_ONLY or (wait_ds != 0) != (order["tif"] == TIF_IOC):
+            return RISK_BAD_ORDER
+        if qty // slices < max(instrument["min_qty_lots"], 1):
+            return RISK_BAD_ORDER
+    profit = order["aux"]
+    if profit != 0:  # an entry names a take-profit: beyond its limit price, on the side where it wins
+        if kind != TYPE_LIMIT or flags & ORDER_REDUCE_ONLY or profit < 0 or profit > MAX_PRICE_TICKS:
+            return RISK_BAD_ORDER
+        if (profit - price) * order["side"] <= 0:
+            return RISK_BAD_ORDER
     return OK
 
 

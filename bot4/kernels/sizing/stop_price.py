@@ -1,4 +1,4 @@
-"""Where an entry's protective stop goes: so many average true ranges away, at least so many basis points."""
+"""Where an entry's ends go: the stop and the take-profit, so many average true ranges away."""
 
 import math
 
@@ -28,3 +28,24 @@ def stop_price_ticks(side, price_ticks, atr_ticks, atr_multiple, min_bps):
         return 0
     stop = price_ticks - side * int(math.ceil(distance))
     return stop if 0 < stop <= MAX_PRICE_TICKS else 0
+
+
+@inlined
+def profit_price_ticks(side, price_ticks, atr_ticks, atr_multiple):
+    """Price of the take-profit, rounded away from the entry's; 0 if there is none.
+
+    Parameters
+    ----------
+    side, price_ticks, atr_ticks : as for `stop_price_ticks`
+    atr_multiple : float64, 0: no take-profit
+
+    Notes
+    -----
+    Complexity: O(1). Invariant: a buy's is above its price, a sell's below. Errors: 0 if the distance is 0, not a
+    number or leads out of range: the position then has its stop alone. Twin: tests/reference/kernels/sizing.py
+    """
+    distance = atr_ticks * atr_multiple
+    if not 0.0 < distance < MAX_PRICE_TICKS:
+        return 0
+    price = price_ticks + side * int(math.ceil(distance))
+    return price if 0 < price <= MAX_PRICE_TICKS else 0

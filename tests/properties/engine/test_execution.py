@@ -52,6 +52,9 @@ HOSTILE = {
     "tsc": (-1, 2**63 - 1),
     "trail_ticks": (-1, 2**31 - 1),
     "even_ticks": (-1,),
+    "slices": (1, 2, 255),
+    "slice_ds": (1, 65_535),
+    "aux": (-1, 1, MID, MID * 2, 2**40, 2**63 - 1),
     "ts_ns": (0, 3_600 * SECOND, -60 * SECOND),  # from now, but for 0
 }
 
@@ -76,6 +79,8 @@ class Scenario:
     kill_at: float = 1.0  # share of the steps after which somebody may set the kill word
     trouble: float = 0.1  # share of the venue's answers that are not what one hopes for
     jump_ticks: int = 3_000
+    profits: float = 0.2  # share of the entries that name a take-profit
+    slices: float = 0.1  # ... that are worked in slices
     funding_e8: int = 10**8
 
 
@@ -105,6 +110,35 @@ class Watched(RefExecution):
         order = super().place_own(instrument, leg, kind, stop_ticks)
         self.seen["place own", leg, order is not None] += 1
         return order
+
+    def end_sliced(self, entry, kind, code):
+        """How."""
+        self.seen["sliced over", kind] += 1
+        super().end_sliced(entry, kind, code)
+
+    def slice_over(self, entry, status, code):
+        """Filled whole or not."""
+        self.seen["sliced entry filled"] += not entry.leaves
+        super().slice_over(entry, status, code)
+
+    def slice_refusal(self, entry, part):
+        """Or none."""
+        code = super().slice_refusal(entry, part)
+        self.seen["slice refused", code] += 1
+        return code
+
+    def give_up(self, order):
+        """By what the venue said."""
+        before = self.holdings[order.instrument].profit_ticks
+        super().give_up(order)
+        if before and not self.holdings[order.instrument].profit_ticks:
+            self.seen["take-profit given up", order.status] += 1
+
+    def watch_profit(self, instrument):
+        """Sold or not."""
+        before = self.stats["flattens"]
+        super().watch_profit(instrument)
+        self.seen["coins sold with profit"] += self.stats["flattens"] > before
 
     def flatten(self, instrument):
         """For a stop that is late, or was refused; behind a close without a word in its time."""
@@ -142,6 +176,7 @@ class Watched(RefExecution):
         was = holding.lots
         over = order is not None and event["qty_lots"] > order.leaves
         beside = over and order.of_a_shard and self.pending(order.instrument, order.side) > order.leaves
+        self.seen["doubted"] += order is None and holding.in_slices is not None
         done = super().on_fill(order, event)
         self.seen["overfill beside another order"] += done and beside
         if self.folding:
@@ -212,6 +247,7 @@ class Script:
         self.pair = ExecutionPair(folder, **{**tables, **scenario.pair}, seen=self.seen, twin=life)
         self.scenario = scenario
         self.dice = random.Random(seed)
+        self.profits = random.Random(seed)
         self.asleep = 0
         spoilt = [(name, value) for name, values in HOSTILE.items() for value in values]
         self.spoilt = cycle(self.dice.sample(spoilt, len(spoilt)))
@@ -324,14 +360,20 @@ class Script:
             "strategy": 1, "order_row": -1, "tsc": 5,
             "trail_ticks": self.dice.choice((0, 0, 3_000)), "even_ticks": self.dice.choice((0, 0, 1, 2_000)),
         }  # fmt: skip
+        if self.profits.random() < self.scenario.profits:
+            fields["aux"] = price + side * self.profits.choice((1, 500, 3_000, 20_000))
+        if self.profits.random() < self.scenario.slices:
+            fields["slices"] = self.profits.choice((2, 3, 7))
+            fields["slice_ds"] = self.profits.choice((1, 2, 9)) if fields["tif"] == e.TIF_IOC else 0
         held = self.pair.twin.holdings[index].lots
         if held and self.chance(0.3):
-            fields.update(side=-1 if held > 0 else 1, leg=e.LEG_EXIT, flags=e.ORDER_REDUCE_ONLY, stop_ticks=0)
+            fields.update(side=-1 if held > 0 else 1, leg=e.LEG_EXIT, flags=e.ORDER_REDUCE_ONLY, stop_ticks=0, aux=0)
+            fields.update(slices=0, slice_ds=0)
             fields["qty_lots"] = self.dice.choice((abs(held), max(1, abs(held) // 3)))
             if self.chance(0.7):
                 fields.update(type=e.TYPE_MARKET, price_ticks=0)
         elif held and self.chance(0.2):  # an entry that only takes back a part
-            fields.update(side=-1 if held > 0 else 1, qty_lots=max(9, abs(held) // 2))
+            fields.update(side=-1 if held > 0 else 1, qty_lots=max(9, abs(held) // 2), aux=0)
         fields["id_hi"], fields["id_lo"] = self.pair.twin.client_id(index, self.number, fields["leg"])
         return fields
 
@@ -475,7 +517,7 @@ class Script:
             return
         if self.chance(0.8):
             self.tell(e.REPORT_ACK, order.request, venue_order_id=self.dice.randrange(1, 2**40))
-        if order.request["leg"] != e.LEG_STOP and self.chance(0.7):
+        if order.request["leg"] not in (e.LEG_STOP, e.LEG_PROFIT) and self.chance(0.7):
             self.fill(order)
         if order.request["tif"] == e.TIF_IOC and not order.over and self.chance(0.8):
             order.over = True
@@ -778,6 +820,44 @@ SCENARIOS = {
         USUAL,
         WITH_DENIALS | codes(e.RISK_SHORT_SPOT, e.RISK_OPEN_ORDERS),
         pair={"spot": True, "n_instruments": 2, "n_shards": 1},
+    ),
+    "profits": Scenario(
+        {**USUAL, "restart": 1, "crash": 2, "hostile": 0},
+        USUALLY
+        | {("request", action, e.LEG_PROFIT) for action in (e.ACTION_PLACE, e.ACTION_CANCEL, e.ACTION_AMEND)}
+        | {("ended", how, e.LEG_PROFIT) for how in ("filled", "canceled", "expired", "rejected", "never_landed")}
+        | {("status", how, e.LEG_PROFIT) for how in ("partially_filled", "unknown")}
+        | {("place own", e.LEG_PROFIT, True), "restart", "crash"}
+        | {("take-profit given up", how) for how in ("rejected", "expired", "new")},
+        pair={"limit_changes": {"open_orders": 8}},
+        profits=1.0,
+    ),
+    "profits of coins": Scenario(
+        {**USUAL, "hostile": 0},
+        WITH_DENIALS | {"coins sold with profit"},
+        pair={"spot": True, "n_instruments": 2, "n_shards": 1, "limit_changes": {"open_orders": 8}},
+        profits=1.0,
+    ),
+    "slices": Scenario(
+        {**USUAL, "restart": 1, "crash": 2, "hostile": 0, "pause": 6},
+        USUALLY
+        | {("record", "sliced"), ("request", e.ACTION_PLACE, e.LEG_SLICE), ("request", e.ACTION_CANCEL, e.LEG_SLICE)}
+        | {("ended", how, e.LEG_SLICE) for how in ("filled", "canceled", "expired", "rejected", "never_landed")}
+        | {("sliced over", how) for how in (e.REPORT_CANCELED, e.REPORT_REJECT, e.REPORT_EXPIRED)}
+        | {("status", "unknown", e.LEG_SLICE), "restart", "crash", "sliced entry filled", "doubted"}
+        | {("slice refused", e.RISK_STOP_SIDE)},
+        pair={"limit_changes": {"open_orders": 8}},
+        slices=0.8,
+    ),
+    "slices of narrow ways": Scenario(
+        {**USUAL, "hostile": 0, "choke": 2, "pause": 6, "restart": 1, "ruin": 1},
+        {("record", "sliced"), ("slice refused", e.EXEC_VENUE_BUSY), ("slice refused", e.EXEC_NO_QUOTE)}
+        | {("slice refused", e.RISK_MESSAGE_RATE), "breaker", "kill"},
+        pair={"slots": (16, 64), "rows": 16, "limit_changes": {"open_orders": 12, "breaker_failures": 2,
+              "message_tokens": 20, "message_refill_ns": 5 * MS}},
+        slices=1.0,
+        trouble=0.2,
+        kill_at=0.8,
     ),
     "journal": Scenario({**USUAL, "restart": 1}, USUALLY | codes(e.EXEC_JOURNAL_FULL), pair={"capacity": 4_304}),
     "full": Scenario(

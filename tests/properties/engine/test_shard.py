@@ -67,6 +67,8 @@ def more_of_size(seed: int, bar_ns: int) -> dict[str, float]:
         "sizing": choose((0, 0, 1, 2, 3) if bar_ns else (0, 0, 1, 2)),
         "stop_trails": choose((0, 1)), "even_atr_multiple": choose((0.0, 1.2345678)),
         "sizing_budget_bps": choose((0.02, 0.5, 1_000.0)), "max_hold_ns": choose((0, 0, 150 * MS)),
+        "profit_atr_multiple": choose((0.0, 3.4567891)),
+        "entry_slices": 3 * (seed % 3 == 1), "slice_ms": 200 * (seed % 3 == 1 and seed // 4 % 2 == 0),
     }  # fmt: skip
 
 

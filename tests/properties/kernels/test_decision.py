@@ -13,7 +13,7 @@ from bot4.kernels.data_check import check_sequence, check_values
 from bot4.kernels.decision.gate import check_gate
 from bot4.kernels.decision.score import target_of
 from bot4.kernels.sizing.fixed_fraction import fixed_fraction_lots
-from bot4.kernels.sizing.stop_price import stop_price_ticks
+from bot4.kernels.sizing.stop_price import profit_price_ticks, stop_price_ticks
 from bot4.kernels.state import SHARD_STATE
 from bot4.model.records import TICK
 
@@ -113,7 +113,20 @@ def test_stop(side, price, atr, multiple, min_bps):
     assert found == 0 or side * (price - found) >= max(atr * multiple, price * min_bps / 10_000.0)
 
 
+@settings(deadline=None, max_examples=300)
+@given(
+    side=st.sampled_from([1, -1]), price=st.integers(1, 2**40 - 1), atr=st.floats(0, 1e7), multiple=st.floats(0, 1e3)
+)
+@example(side=1, price=2**40 - 1, atr=1.0, multiple=1.0)
+@example(side=-1, price=10, atr=10.0, multiple=1.0)
+def test_take_profit(side, price, atr, multiple):
+    found = profit_price_ticks(side, price, atr, multiple)
+    assert found == sizing_twin.profit(side, price, atr, multiple)
+    assert found == 0 or side * (found - price) >= atr * multiple > 0
+
+
 def test_no_stop_from_what_is_no_number():
     for atr in (math.nan, math.inf):
+        assert profit_price_ticks(1, 6_000_000, atr, 2.0) == 0
         assert stop_price_ticks(1, 6_000_000, atr, 2.0, 0.0) == 0
     assert stop_price_ticks(1, 6_000_000, 0.0, 2.0, 0.0) == 0

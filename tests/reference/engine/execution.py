@@ -20,6 +20,9 @@ from reference.kernels.risk.order_checks import (
     IOC,
     LIMIT,
     MARKET,
+    MESSAGE_RATE,
+    NO_QUOTE,
+    OPEN_ORDERS,
     REDUCE_ONLY,
     REPEAT,
     check,
@@ -40,7 +43,7 @@ PPM = 10**6
 
 PLACE, CANCEL, AMEND, QUERY_ORDER, QUERY_TRADES = 1, 2, 3, 5, 7
 STOP_MARKET = 3
-ENTRY, EXIT, STOP, FLATTEN = range(4)
+ENTRY, EXIT, STOP, FLATTEN, PROFIT, SLICE = range(6)
 ACK, REJECT, FILL, CANCELED, EXPIRED, TRIGGERED, REPLACED, CANCEL_REJECT, ORDER, NOT_FOUND = range(1, 11)
 QUERY_END, POSITION, FUNDING, DENIED, TOTALS = range(11, 16)
 TIGHTER = 20
@@ -71,7 +74,8 @@ SILENCE_NS = 2 * SECOND_NS  # then the venue is asked what became of an order
 
 INTENT_FIELDS = (
     "ts_ns", "id_hi", "id_lo", "price_ticks", "qty_lots", "stop_ticks", "ref_ticks", "instrument", "strategy", "shard",
-    "action", "side", "type", "tif", "flags", "leg", "event_no", "order_row", "sized_by", "tsc", "aux", "score",
+    "action", "side", "type", "tif", "flags", "leg", "event_no", "order_row", "sized_by",
+    "slices", "slice_ds", "tsc", "aux", "score",
     "tsc_read", "trail_ticks", "even_ticks",
 )  # fmt: skip
 REPORT_FIELDS = (
@@ -161,6 +165,9 @@ class Order(RefOrder):
         self.venue_id = self.code = self.sent_ns = 0
         self.closed: list[int] = []  # results of its fills that closed
         self.lost = False
+        self.slices, self.slice_ns = intent["slices"], intent["slice_ds"] * SECOND_NS // 10
+        self.sliced = self.due_ns = 0
+        self.slice: Order | None = None  # the one that is out
 
     @property
     def leaves(self) -> int:
@@ -192,8 +199,10 @@ class Holding(RefPosition):
         self.doubt = {1: 0, -1: 0}  # lots that may have opened, by side, if fills were told in another order
         self.nothing_found: list[int] = []  # when closes were refused for want of anything to reduce, in a row
         self.is_dust = False  # the last close was too small for the venue
-        self.trail_ticks = self.even_ticks = 0
+        self.trail_ticks = self.even_ticks = self.profit_ticks = 0
         self.stop: Order | None = None
+        self.profit: Order | None = None
+        self.in_slices: Order | None = None  # the entry that is worked in slices
         self.close: Order | None = None
         self.last_open_ns = self.bucket_ns = 0
         self.run: list[int] = []  # times of the accepted orders of one side in a row
@@ -330,8 +339,9 @@ class RefExecution:
         return sum(order.leaves for order in orders if reducing(order.intent))
 
     def own_prices(self, instrument: int, side: int) -> list[int]:
-        """Of limit orders of that side that are open."""
+        """Of limit orders of that side that are open, take-profits among them."""
         orders = self.working(instrument)
+        orders += [order for order in (self.holdings[instrument].profit,) if order]
         return [o.intent["price_ticks"] for o in orders if o.side == side and o.intent["type"] == LIMIT]
 
     def is_live(self, holding: Holding) -> bool:
@@ -579,6 +589,7 @@ class RefExecution:
             if holding.lots:
                 self.mark(tick["instrument"])
                 self.move_stop(tick["instrument"])
+                self.watch_profit(tick["instrument"])
                 self.end_losing()
         elif tick["kind"] == STATUS:
             holding.whole = self.wires.positions[tick["instrument"]]["whole"] = int(tick["w0"] == 1)
@@ -652,6 +663,7 @@ class RefExecution:
                     self.deadlines.append(self.now + self.limits["stop_confirm_ns"])
                 if holding.retry or holding.naked_since:
                     self.protect(instrument)
+                self.work_slices(instrument)
 
     def note_second(self, index: int, fresh: int, time_ns: int) -> None:
         """The mids of a second, one instrument after the other."""
@@ -664,7 +676,7 @@ class RefExecution:
         """What the venue does not answer makes an order unknown: it is asked again and again; nothing else ends it."""
         self.unknown = sum("unknown" in order.over for order in self.orders.values())
         for order in self.in_rows():
-            silent = order.owed_a_word and self.now - order.sent_ns >= SILENCE_NS
+            silent = not order.slices and order.owed_a_word and self.now - order.sent_ns >= SILENCE_NS
             if silent and self.wires.requests.room and self.room:
                 question = self.question(order)
                 if "unknown" not in order.over:  # what an answer does to it depends on that, in the next life too
@@ -692,7 +704,7 @@ class RefExecution:
         if intent["action"] == CANCEL:
             for order in self.in_rows():
                 if order.id == (intent["id_hi"], intent["id_lo"]) and order.shard == shard and order.of_a_shard:
-                    self.change(order, CANCEL)
+                    self.take_back(order)
                     break
             return
         intent["ts_ns"] = self.now
@@ -706,7 +718,138 @@ class RefExecution:
         if reducing(intent):
             self.clear_way(intent)
         holding.last_event_no = intent["event_no"]
-        self.place(intent)
+        if intent["slices"]:
+            intent = {**intent, "order_row": self.free.pop()}
+            self.note_accepted(intent)
+            self.take_in(intent)
+            self.deadlines.append(self.now)
+            self.write("sliced", self.now, intent["instrument"], 0, intent)
+        else:
+            self.place(intent)
+
+    # --- entries in slices -------------------------------------------------------------------------------------------
+    def take_in(self, intent: Message) -> None:
+        """It keeps a row and never goes out."""
+        order = self.orders[intent["order_row"]] = Order(intent["order_row"], intent)
+        self.holdings[order.instrument].in_slices = order
+
+    def whose(self, order: Order) -> Order:
+        """What a fill of it fills."""
+        entry = self.holdings[order.instrument].in_slices
+        return entry if order.leg == SLICE and entry else order
+
+    def work_slices(self, instrument: int) -> None:
+        """The next one, if it is due and may go out; an entry that may not go on ends."""
+        entry = self.holdings[instrument].in_slices
+        if entry is None:
+            return
+        if "cancel" in entry.over:
+            if not self.take_back(entry):
+                self.deadlines.append(self.now + SECOND_NS // 10)
+            return
+        if entry.slice:
+            return
+        if self.now < entry.due_ns:
+            self.deadlines.append(entry.due_ns)
+            return
+        part = self.next_slice(entry)
+        code = self.slice_refusal(entry, part)
+        if not code:
+            holding = self.holdings[instrument]
+            holding.own_orders += 1
+            high, low = self.client_id(instrument, holding.own_orders, SLICE)
+            part |= {"id_hi": high, "id_lo": low, "leg": SLICE, "event_no": holding.own_orders}
+            self.note_slice(entry, self.place(part), self.now)
+        elif code in (MESSAGE_RATE, NO_QUOTE, VENUE_BUSY):
+            self.deadlines.append(self.now + SECOND_NS // 10)
+        else:
+            self.wires.rejects[code] += 1
+            if not self.take_back(entry):
+                self.deadlines.append(self.now + SECOND_NS // 10)
+
+    def next_slice(self, entry: Order) -> Message:
+        """An even share of what is left, at the touch or at the entry's price."""
+        holding, price = self.holdings[entry.instrument], entry.intent["price_ticks"]
+        if entry.slice_ns and holding.bid > 0:
+            price = min(price, holding.ask) if entry.side > 0 else max(price, holding.bid)
+        lots = ceil(Fraction(entry.leaves, max(1, entry.slices - entry.sliced)))
+        lots = min(lots, ceil(Fraction(entry.qty, entry.slices)))
+        same = ("stop_ticks", "instrument", "shard", "side", "flags")
+        part = blank(INTENT_FIELDS, **{name: entry.intent[name] for name in same})
+        return part | {
+            "ts_ns": self.now, "price_ticks": price, "qty_lots": lots, "strategy": self.session["strategy"],
+            "action": PLACE, "type": LIMIT, "tif": IOC if entry.slice_ns else GTC, "leg": ENTRY,
+        }  # fmt: skip
+
+    def slice_refusal(self, entry: Order, part: Message) -> int:
+        """The check of an entry, as if the slice were no part of it yet, without what the entry has paid already."""
+        if self.wires.leaving:
+            return GATE_SHUT
+        index, own = entry.instrument, entry.intent
+        exposures = self.exposures()
+        name = "buys" if entry.side > 0 else "sells"
+        exposed = [(row["lots"] > 0 or row["buys"] > 0, row["lots"] < 0 or row["sells"] > 0) for row in exposures]
+        view = self.view(index) | {
+            "correlation_bps": self.moves.worst_bps(exposed, index, own["side"]),
+            "last_open_ns": 0, "bucket_ns": 0, "run": 0, "shard_bucket_ns": 0, "order_bucket_ns": 0,
+        }  # fmt: skip
+        view["open_orders"] -= 1
+        view["pending_buy_lots" if entry.side > 0 else "pending_sell_lots"] -= part["qty_lots"]
+        exposures[index][name] -= part["qty_lots"]
+        code = check(part, view, self.instruments[index], self.limits)
+        if not code:
+            order = index, part["side"], part["qty_lots"]
+            worst = could_lose(self.moves.window, exposures, *order, self.limits)
+            code = tail_check(worst, view["equity_e8"], self.limits)
+        if code:
+            return code
+        if self.room < PROTECTIVE_RECORDS:
+            return JOURNAL_FULL
+        all_ends = 2 * len(self.holdings)
+        return VENUE_BUSY if len(self.free) <= all_ends or self.wires.requests.room <= all_ends else 0
+
+    def note_slice(self, entry: Order, part: Order, at_ns: int) -> None:
+        """It is out."""
+        entry.slice, entry.sliced, entry.due_ns = part, entry.sliced + 1, at_ns + entry.slice_ns
+        if self.trips:
+            self.probe_until = at_ns + self.limits["breaker_open_ns"]
+
+    def take_back(self, order: Order) -> bool:
+        """No more slices, and the end with the one that is out; any other order is cancelled."""
+        if not order.slices:
+            return self.change(order, CANCEL)
+        if "cancel" not in order.over:
+            if self.room < 1:
+                return False
+            same = ("id_hi", "id_lo", "instrument", "shard", "side", "type", "flags", "leg", "order_row")
+            request = blank(INTENT_FIELDS, **{name: order.intent[name] for name in same})
+            self.write("request", self.now, order.instrument, 0, request | {"ts_ns": self.now, "action": CANCEL})
+            order.over.add("cancel")
+        if order.slice:
+            return self.change(order.slice, CANCEL)
+        self.end_sliced(order, CANCELED, 0)
+        return True
+
+    def end_sliced(self, entry: Order, kind: int, code: int) -> None:
+        """Its shard hears of it from here."""
+        same = ("id_hi", "id_lo", "instrument", "shard", "side", "leg")
+        report = blank(REPORT_FIELDS, **{name: entry.intent[name] for name in same})
+        report |= {"kind": kind, "code": code, "cum_lots": entry.cum, "leaves_lots": entry.leaves}
+        self.report(entry.shard, report)
+        self.end(entry)
+
+    def slice_over(self, entry: Order, status: str, code: int) -> None:
+        """What the end of a slice means for its entry."""
+        if not entry.leaves:
+            self.end(entry)
+        elif status == "rejected" and not entry.cum:
+            self.end_sliced(entry, REJECT, code)
+        elif status == "rejected" or "cancel" in entry.over:
+            self.end_sliced(entry, CANCELED, code)
+        elif not entry.slice_ns and status in ("canceled", "expired"):
+            self.end_sliced(entry, CANCELED, code)
+        elif entry.slice_ns and entry.sliced >= entry.slices:
+            self.end_sliced(entry, EXPIRED, 0)
 
     def client_id(self, instrument: int, number: int, leg: int) -> tuple[int, int]:
         """The id follows from what caused the order: account, strategy, instrument, feed; number, leg."""
@@ -735,6 +878,7 @@ class RefExecution:
         for refused, code in (
             (True, check(intent, view, self.instruments[index], self.limits)),
             (True, self.tail_refusal(intent, view)),
+            (intent["slices"] and self.holdings[index].in_slices, OPEN_ORDERS),
             (self.room < PROTECTIVE_RECORDS, JOURNAL_FULL),
             (len(self.free) <= reserve, TABLE_FULL),
             (self.wires.requests.room <= reserve, VENUE_BUSY),
@@ -791,7 +935,7 @@ class RefExecution:
             holding.bucket_ns = self.token(holding.bucket_ns, at, "bucket")
             self.shard_bucket[shard] = self.token(self.shard_bucket[shard], at, "shard")
             self.order_bucket = self.token(self.order_bucket, at, "order")
-            if self.trips:
+            if self.trips and not intent["slices"]:
                 self.probe_until = at + self.limits["breaker_open_ns"]
 
     def note_message(self) -> None:
@@ -840,7 +984,7 @@ class RefExecution:
         self.wires.requests.append({**request, "ts_ns": self.now + self.session["order_latency_ns"]})
         self.note_message()
 
-    def place_own(self, instrument: int, leg: int, kind: int, stop_ticks: int) -> Order | None:
+    def place_own(self, instrument: int, leg: int, kind: int, ticks: int) -> Order | None:
         """A reduce-only order for the whole position; None without room."""
         if self.room < 1 or not self.wires.requests.room or not self.free:
             return None
@@ -854,14 +998,15 @@ class RefExecution:
                 id_hi=high,
                 id_lo=low,
                 qty_lots=abs(holding.lots),
-                stop_ticks=stop_ticks,
+                stop_ticks=ticks if kind == STOP_MARKET else 0,
+                price_ticks=ticks if kind == LIMIT else 0,
                 instrument=instrument,
                 strategy=session["strategy"],
                 shard=self.instruments[instrument]["shard"],
                 action=PLACE,
                 side=-1 if holding.lots > 0 else 1,
                 type=kind,
-                tif=GTC if kind == STOP_MARKET else IOC,
+                tif=IOC if kind == MARKET else GTC,
                 flags=REDUCE_ONLY,
                 leg=leg,
                 event_no=holding.own_orders,
@@ -891,29 +1036,29 @@ class RefExecution:
         return asked | {"ts_ns": self.now, "action": QUERY_ORDER}
 
     def halt(self) -> None:
-        """Killed: no way in, every order of the shards cancelled, stops stay."""
+        """Killed: no way in, every order of the shards and every take-profit cancelled, stops stay."""
         self.killed, self.state = True, HALTED
         for order in self.in_rows():
-            if order.of_a_shard and order.status in OPEN:
-                self.change(order, CANCEL)
+            if (order.of_a_shard or order.leg == PROFIT) and order.status in OPEN:
+                self.take_back(order)
 
     def clear_way(self, leave: Message) -> None:
         """Own entries on the other side are cancelled before an exit that could meet them."""
         for order in self.in_rows():
             entry = order.instrument == leave["instrument"] and order.leg == ENTRY and order.intent["type"] == LIMIT
-            rests = order.intent["flags"] & 2 or order.base == "working"
+            rests = order.intent["flags"] & 2 or order.base == "working" or order.slices
             entry = entry and rests and order.side == -leave["side"]
             if entry and order.status in OPEN and self.wires.requests.room >= 2:
                 beyond = leave["side"] * (leave["price_ticks"] - order.intent["price_ticks"]) >= 0
                 if beyond or leave["type"] == MARKET:
-                    self.change(order, CANCEL)
+                    self.take_back(order)
 
     def withdraw(self, instrument: int) -> None:
         """Nothing of ours opens a position in a book that is not whole: resting entries are cancelled."""
         for order in self.in_rows():
             if order.instrument == instrument and order.leg == ENTRY and order.status in OPEN:
-                if order.intent["flags"] & 2 or order.base == "working":
-                    self.change(order, CANCEL)
+                if order.intent["flags"] & 2 or order.base == "working" or order.slices:
+                    self.take_back(order)
 
     # --- protection --------------------------------------------------------------------------------------------------
     def protect(self, instrument: int) -> None:
@@ -946,11 +1091,40 @@ class RefExecution:
                 done = self.change(stop, CANCEL)
             elif stop.qty - stop.cum != abs(holding.lots) or stop.stop != holding.stop_ticks:
                 done = self.change(stop, AMEND, stop.cum + abs(holding.lots), holding.stop_ticks)
+        done &= self.take_profit(instrument)
         holding.retry = int(not done)
         if holding.naked_since:
             self.deadlines.append(holding.naked_since + self.limits["stop_confirm_ns"])
         if holding.retry:
             self.deadlines.append(self.now + 1)
+
+    def take_profit(self, instrument: int) -> bool:
+        """The limit that closes all of a position with profit, beside a stop that stands; False if it found no room."""
+        holding = self.holdings[instrument]
+        order, held = holding.profit, abs(holding.lots)
+        wanted = held and holding.profit_ticks > 0 and not self.killed and not self.instruments[instrument]["is_spot"]
+        if order is None:
+            if not wanted or holding.close or not self.is_covered(holding):
+                return True
+            all_ends = 2 * len(self.holdings)  # what stops and closes may ask for comes first
+            if len(self.free) <= all_ends or self.wires.requests.room <= all_ends or self.room <= PROTECTIVE_RECORDS:
+                return False
+            holding.profit = self.place_own(instrument, PROFIT, LIMIT, holding.profit_ticks)
+            return holding.profit is not None
+        if order.status not in ("new", "partially_filled"):
+            return True
+        if not wanted or order.side * holding.lots > 0 or order.intent["price_ticks"] != holding.profit_ticks:
+            return self.change(order, CANCEL)
+        if order.leaves > held or (order.leaves < held and self.is_covered(holding)):
+            return self.change(order, AMEND, order.cum + held)
+        return True
+
+    def watch_profit(self, instrument: int) -> None:
+        """Of coins no limit rests: where it would be met they are sold."""
+        holding = self.holdings[instrument]
+        if holding.profit_ticks and self.instruments[instrument]["is_spot"] and not self.killed and holding.whole:
+            if holding.lots > 0 and holding.bid >= holding.profit_ticks:
+                self.flatten(instrument)
 
     def flatten(self, instrument: int) -> None:
         """Close at the market; once more if nothing has been said of the last close for the time of a stop, and thrice
@@ -989,6 +1163,7 @@ class RefExecution:
             self.flatten(touched)  # the same stop again would be refused again
         elif touched >= 0 and self.state != RECOVERING:
             self.protect(touched)
+            self.work_slices(touched)
 
     def apply(self, event: Message) -> tuple[int, bool]:
         """Orders and positions after an event: the instrument to look at (-1: none), was its stop refused?"""
@@ -1031,6 +1206,7 @@ class RefExecution:
         if happened == "ack" and order.leg == FLATTEN:
             self.holdings[index].nothing_found = []
             self.holdings[index].is_dust = False
+        was_amended = "replace" in order.over
         legal = bool(happened) and order.handle(happened)
         self.alarms += not legal
         if legal and happened == "replaced":
@@ -1049,16 +1225,31 @@ class RefExecution:
                 self.alarms += 1
                 self.holdings[index].is_dust = True
         self.stats["stops_triggered"] += kind == TRIGGERED
+        if order.status in DEAD and order.leg == SLICE:
+            entry = self.whose(order)
+            self.end(order)
+            self.slice_over(entry, order.status, code)
+            return index, False
         if order.status in DEAD:
             self.tell(order, event, TOLD[order.status], NEVER_LANDED if order.status == "never_landed" else code)
+            if order.status in ("rejected", "expired"):
+                self.give_up(order)
             refused = order.leg == STOP and order.status == "rejected" and self.holdings[order.instrument].lots != 0
             self.end(order)
             return (order.instrument, True) if refused else (index, False)
+        if kind == CANCEL_REJECT and was_amended:
+            self.give_up(order)
         if order.of_a_shard:
             self.tell(order, event, ACK if kind == ORDER else kind, code)
         if kind == CANCEL_REJECT and code == WOULD_TRIGGER and order.leg == STOP and self.holdings[index].lots:
             return index, True  # the price is beyond where the stop was to go
         return index, False
+
+    def give_up(self, order: Order) -> None:
+        """A take-profit that the venue does not take: the position has its stop alone."""
+        holding = self.holdings[order.instrument]
+        if order.leg == PROFIT and order.side * holding.lots < 0:
+            holding.profit_ticks = 0
 
     def find(self, event: Message) -> Order | None:
         """The order an event speaks of: by the row it echoes if the id fits, else by the id."""
@@ -1083,21 +1274,26 @@ class RefExecution:
         result = realised * self.instruments[index]["value_e8"] - event["fee_e8"]
         holding.trip += result
         if was * side < 0:
-            self.on_closed(order, holding, result, event["ts_ns"], was * holding.lots <= 0)
+            self.on_closed(order and self.whose(order), holding, result, event["ts_ns"], was * holding.lots <= 0)
         self.stats["fills"] += 1
         opens = holding.lots * side > 0
+        doubted = None
         if order is None and lots:
             self.alarms += 1
             self.lost[self.instruments[index]["shard"]] = True  # it has missed a change of its position
+            doubted = holding.in_slices
             if was == 0 or was * holding.lots < 0:  # opened or turned by nobody knows whom
-                holding.stop_ticks = holding.trail_ticks = holding.even_ticks = 0
+                holding.stop_ticks = holding.trail_ticks = holding.even_ticks = holding.profit_ticks = 0
         elif order is not None:
             legal = order.handle("fill")
             self.alarms += not legal or lots > order.leaves  # more than was asked for
             order.cum += lots
-            if order.leg == ENTRY and order.stop > 0 and opens:
-                holding.stop_ticks = order.stop
-                holding.trail_ticks, holding.even_ticks = order.intent["trail_ticks"], order.intent["even_ticks"]
+            whole = self.whose(order)
+            whole.cum += lots if whole is not order else 0
+            if whole.leg == ENTRY and whole.stop > 0 and opens:
+                holding.stop_ticks = whole.stop
+                holding.trail_ticks, holding.even_ticks = whole.intent["trail_ticks"], whole.intent["even_ticks"]
+                holding.profit_ticks = whole.intent["aux"]
         closed = min(lots, abs(was)) if was * side < 0 else 0
         if order is not None and reducing(order.intent):
             holding.doubt[side] = max(0, holding.doubt[side] - (lots - closed))
@@ -1110,11 +1306,18 @@ class RefExecution:
             holding.naked_since = min(times)
         self.mark(index)
         if order is not None:
+            whole = self.whose(order)
             self.on_success(order)
             if lots:
-                self.tell(order, event, FILL, 0)
+                self.tell(whole, event, FILL, 0)
             if order.status == "filled":
                 self.end(order)
+                if whole is not order:
+                    self.slice_over(whole, "filled", 0)
+        elif doubted:
+            doubted.over.add("cancel")
+            if not doubted.slice:
+                self.end_sliced(doubted, CANCELED, 0)
         return True
 
     def on_closed(self, order: Order | None, holding: Holding, result: int, at_ns: int, ended: bool) -> None:
@@ -1139,6 +1342,10 @@ class RefExecution:
         for holding in self.holdings:
             holding.stop = None if holding.stop is order else holding.stop
             holding.close = None if holding.close is order else holding.close
+            holding.profit = None if holding.profit is order else holding.profit
+            if holding.in_slices and holding.in_slices.slice is order:
+                holding.in_slices.slice = None
+            holding.in_slices = None if holding.in_slices is order else holding.in_slices
         del self.orders[order.row]
         self.free.append(order.row)
         if reducing(order.intent):
@@ -1147,7 +1354,7 @@ class RefExecution:
 
     def on_success(self, order: Order) -> None:
         """A word of the venue for an entry closes what was half-open."""
-        if order.leg == ENTRY and self.trips and self.now >= self.breaker_until:
+        if order.leg in (ENTRY, SLICE) and self.trips and self.now >= self.breaker_until:
             self.trips, self.next_grid = 0, 0
 
     def on_failure(self) -> None:
@@ -1267,7 +1474,8 @@ class RefExecution:
         """A life of the process began: nobody knows what became of what was open."""
         self.note_start(record.body["generation"])
         for order in self.orders.values():
-            order.handle("ambiguous")
+            if not order.slices:
+                order.handle("ambiguous")
 
     def note_start(self, generation: int) -> None:
         """A start of the whole bot numbers what it hears from one again; a restart of this process alone does not."""
@@ -1321,14 +1529,33 @@ class RefExecution:
             holding.stop = order
             holding.stop_ticks = order.stop
             self.stats["stops_placed"] += 1
+        elif intent["leg"] == PROFIT:
+            holding.profit = order
+        elif intent["leg"] == SLICE:
+            self.note_slice(holding.in_slices, order, record.ts_ns)
         elif intent["leg"] == FLATTEN:
             holding.close = order
             self.stats["flattens"] += 1
 
+    def fold_sliced(self, record: Record) -> None:
+        """An entry that goes out in slices."""
+        place = self.free.index(record.body["order_row"])
+        self.free[place] = self.free[-1]
+        self.free.pop()
+        self.note_accepted(record.body)
+        self.holdings[record.instrument].last_event_no = record.body["event_no"]
+        self.stats["intents"] += 1
+        self.take_in(record.body)
+
     def fold_request(self, record: Record) -> None:
         """A cancel or amend that may have gone out."""
-        self.note_message()
         order = self.orders.get(record.body["order_row"])
+        if order and order.slices:
+            order.over.add("cancel")
+            if not order.slice:
+                self.end_sliced(order, CANCELED, 0)
+            return
+        self.note_message()
         if order is None:
             return
         if record.body["action"] == CANCEL:
@@ -1349,7 +1576,7 @@ class RefExecution:
 
     def start(self) -> bool:
         """Open for business, or ask about every open order and never send one again; False without room to ask."""
-        live = [order for order in self.in_rows() if order.status in OPEN]
+        live = [order for order in self.in_rows() if order.status in OPEN and not order.slices]
         if self.wires.requests.room < len(live) + 1 or self.room < 1:
             return False
         self.epoch = sum(record.kind == "start" for record in self.journal) + 1
@@ -1371,4 +1598,5 @@ class RefExecution:
         self.state, self.unknown, self.next_grid = ACTIVE, 0, 0
         for instrument in range(len(self.holdings)):
             self.protect(instrument)
+            self.work_slices(instrument)
         self.lost = [True] * len(self.lost)

@@ -38,7 +38,8 @@ PAUSE_NS = 10**8
 BOOK_LEVELS = 4_096
 INTENT_FIELDS = (
     "ts_ns", "id_hi", "id_lo", "price_ticks", "qty_lots", "stop_ticks", "ref_ticks", "instrument", "strategy", "shard",
-    "action", "side", "type", "tif", "flags", "leg", "event_no", "order_row", "sized_by", "tsc", "aux", "score",
+    "action", "side", "type", "tif", "flags", "leg", "event_no", "order_row", "sized_by",
+    "slices", "slice_ds", "tsc", "aux", "score",
     "tsc_read", "trail_ticks", "even_ticks",
 )  # fmt: skip
 
@@ -501,14 +502,15 @@ class RefShard:
     def rethink(self, line: RefLine, order: Order, tick: Record) -> Record | None:
         """One order at a time; a resting entry goes when it is too old or not wanted any more."""
         now, p = tick["ts_recv_ns"], self.params
-        if order.leg != ENTRY or not p["entry_style"]:
+        takes = not p["entry_style"]
+        if order.leg != ENTRY or (takes and not p["entry_slices"]):
             self.seen["order out"] += 1
             return None
         if order.cancel_ns and now - order.cancel_ns < CANCEL_AGAIN_NS:
             self.seen["cancel out"] += 1
             return None
         wanted = decision.target(line.score, order.side, p["enter_threshold"], p["exit_threshold"]) == order.side
-        if wanted and now - order.sent_ns < p["entry_life_ns"]:
+        if wanted and (takes or now - order.sent_ns < p["entry_life_ns"]):
             self.seen["rests"] += 1
             return None
         self.seen["cancel again" if order.cancel_ns else "cancel aged" if wanted else "cancel unwanted"] += 1
@@ -547,8 +549,10 @@ class RefShard:
         out = self.intent(line, tick, ENTRY) | {
             "side": side, "type": LIMIT, "tif": GTC if rests else IOC, "flags": POST_ONLY if rests else 0,
             "price_ticks": price, "qty_lots": lots or max(instrument["min_qty_lots"], 1), "sized_by": why,
+            "slices": p["entry_slices"], "slice_ds": p["slice_ms"] // 100,
             "stop_ticks": stop, "trail_ticks": min(abs(price - stop), 2**31 - 1) if p["stop_trails"] and stop else 0,
             "even_ticks": int(min(line.view["atr"] * p["even_atr_multiple"], 2**31 - 1)),
+            "aux": sizing.profit(side, price, line.view["atr"], p["profit_atr_multiple"]),
         }  # fmt: skip
         return self.checked(line, out, "entry at rest" if rests else "entry")
 

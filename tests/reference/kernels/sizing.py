@@ -24,6 +24,15 @@ def stop(side, price, atr, multiple, min_bps):
     return trigger if 0 < trigger < 2**40 else 0
 
 
+def profit(side, price, atr, multiple):
+    """Price plus (buy) or less (sell) the distance, rounded away; 0 where there is none."""
+    distance = Fraction(atr * multiple)
+    if not 0 < distance < 2**40 - 1:
+        return 0
+    limit = price + side * math.ceil(distance)
+    return limit if 0 < limit < 2**40 else 0
+
+
 # --- methods: 0 fixed fraction, 1 quarter Kelly, 2 volatility target, 3 value at risk ---------------------------------
 EVIDENCE = 30
 BY_FRACTION, BY_KELLY, BY_VOLATILITY, BY_VALUE_AT_RISK, BY_EVIDENCE = range(5)

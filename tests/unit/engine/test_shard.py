@@ -183,6 +183,24 @@ def test_a_sizing_without_bars_of_a_known_length_is_refused():
         strategy_parameters("bot4.strategies.trend", {**values, "bar_ns": 0})
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"entry_slices": 1}, r"entry_slices: 1 part is the whole"),
+        ({"slice_ms": 100}, r"slice_ms: 100 is a time between parts of a taking entry"),
+        ({"entry_slices": 4, "slice_ms": 100, "entry_style": 1}, r"slice_ms: 100 is a time between parts of a taking"),
+        ({"entry_slices": 4}, r"slice_ms: 0, but parts of a taking entry are whole tenths of a second apart"),
+        ({"entry_slices": 4, "slice_ms": 150}, r"slice_ms: 150, but parts of a taking entry are whole tenths"),
+    ],
+)
+def test_a_way_to_cut_entries_that_contradicts_itself_is_refused(changes, said):
+    values = defaults(trend.PARAMETERS)
+    assert strategy_parameters("bot4.strategies.trend", {**values, "entry_slices": 4, "slice_ms": 200})
+    assert strategy_parameters("bot4.strategies.trend", {**values, "entry_slices": 4, "entry_style": 1})
+    with pytest.raises(SettingsError, match=rf"strategy\.params\.{said}"):
+        strategy_parameters("bot4.strategies.trend", {**values, **changes})
+
+
 @pytest.mark.parametrize("part", ["PARAMETERS", "PARAMS", "STATE", "init", "on_tick", "on_bar", "on_fill"])
 def test_a_strategy_without_a_part_of_the_contract_is_refused(part, monkeypatch):
     monkeypatch.delattr(puppet, part)

@@ -43,7 +43,22 @@ def bad_fields(order, instrument):
             )
             or (order["type"] == MARKET and order["price_ticks"] == 0 and not post_only)
         )
+        and (order["aux"] == 0 or good_profit(order, reduce_only))
+        and (order["slices"] == order["slice_ds"] == 0 or good_slices(order, reduce_only, least))
     )
+
+
+def good_slices(order, reduce_only, least):
+    """True if an entry at a limit is cut in time, by IOC, or at one price, at rest, into parts that the venue takes."""
+    cut = order["slices"] >= 2 and order["type"] == LIMIT and not reduce_only
+    return cut and (order["tif"] == IOC) == (order["slice_ds"] > 0) and order["qty_lots"] // order["slices"] >= least
+
+
+def good_profit(order, reduce_only):
+    """True if a take-profit is named by what opens at a limit, and lies where that wins."""
+    price, profit = order["price_ticks"], order["aux"]
+    beyond = profit > price if order["side"] > 0 else profit < price
+    return order["type"] == LIMIT and not reduce_only and 0 < profit < TOO_LARGE and beyond
 
 
 def worst(order, view):
@@ -191,7 +206,7 @@ def check(order, view, instrument, limits):
     dearest = own if side > 0 else max(own, bid)
     if qty * dearest * instrument["value_e8"] > limits["order_notional_e8"]:
         return NOTIONAL
-    if qty * own * instrument["value_e8"] < instrument["min_notional_e8"]:
+    if qty // (order["slices"] or 1) * own * instrument["value_e8"] < instrument["min_notional_e8"]:
         return MIN_NOTIONAL
     mid = Fraction(bid + ask, 2)
     equity = min(view["equity_e8"], limits["capital_e8"], MOST_MONEY)
