@@ -218,8 +218,10 @@ class ExecutionPair:
         """The venue does not read: all slots to it but so many are taken."""
         filler = np.zeros(1, ORDER_INTENT)
         filler["ts_ns"], filler["action"] = self.twin.now, ACTION_CANCEL_ALL
+        self.compare_messages()  # these are ours, and may be overwritten before anybody looks
         while self.wires.requests.room > leave:
             self.push(self.rig.wires.requests, self.wires.requests, filler)
+        self.told[0] = len(self.wires.requests)
 
     # --- out ---
     def read_requests(self, most) -> list[dict]:
