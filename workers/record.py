@@ -13,7 +13,7 @@ from typing import Any
 from bot4.engine.shard import BUILT_IN
 from bot4.model.enums import INPUT_REASONS
 from bot4.model.errors import RecordingError
-from bot4.settings.conversion import breaker_words, instrument_records, limits_record, session_record
+from bot4.settings.conversion import NS_PER_MS, breaker_words, instrument_records, limits_record, session_record
 from bot4.settings.loader import load
 from bot4.settings.schema import Settings
 from bot4.shm.layout import CONTROL_FEED_DONE, RING_DROPPED, RING_HEAD, RING_TAIL
@@ -77,7 +77,8 @@ def plan_of(
         strategy_params=instruments[:0], state_folder=folder, session_folder=folder,
         recorder=RecorderSpec(folder=folder, raw=raw, rows=ROWS, part_s=PART_S),
         gateways=gateways_of(settings, symbols) if spec.kind == "live" else {}, breakers=breaker_words(settings),
-        silence_ns=silence_of(settings, symbols),
+        silence_ns=silence_of(settings, symbols), time_limit_ns=settings.limits.venue_time_ms * NS_PER_MS,
+        spike_bps=0 if spec.kind == "bars" else settings.limits.spike_bps,  # a bar's prices have been traded
     )  # fmt: skip
     try:
         folder.mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 import zlib
@@ -293,6 +294,35 @@ def test_streams_that_were_subscribed_to_alone_say_the_same(tmp_path):
         checked = check_capture(find_captures([source])[0])
         assert checked["messages"]["depth"] == 150 and not checked["rejected"]
         assert checked["book"]["compared"] == checked["book"]["equal"] and checked["gaps"] == 0
+
+
+def spiked(body):
+    """A trade at one and a half times its price."""
+    price = json.loads(body)["data"][0]["p"]
+    return body.replace(b'"%s"' % price.encode(), b'"%d"' % (Decimal(price) * 3 // 2))
+
+
+def of_yesterday(body):
+    """A message that was sent a day before."""
+    return re.sub(rb'"ts":([0-9]+)', lambda found: b'"ts":%d' % (int(found[1]) - 86_400_000), body, count=1)
+
+
+@pytest.mark.parametrize(("damage", "reason"), [(spiked, "spike"), (of_yesterday, "venue_time")])
+def test_prices_and_times_that_a_session_would_not_believe_are_not_converted_either(tmp_path, damage, reason):
+    market, at_ms = MARKETS["bybit_linear"](3), START_MS
+    market.time_ms = lambda: at_ms
+    lines = [b"wss://stream.bybit.com/v5/public/linear <-> 1723161256.0\n"]
+    for number in range(120):
+        at_ms += 20
+        body = market.whole() if number == 0 else market.next("trade" if number % 2 else "depth").body
+        body = damage(body) if number == 81 else body
+        lines.append(b"%d.%03d: %s\n" % (*divmod(at_ms, 1_000), body))
+    path = tmp_path / "BYBIT.ws.1.0"
+    path.write_bytes(b"".join(lines))
+    said, complaints = convert(path, tmp_path / "out", settings_of(tmp_path, "bybit_linear"))
+    assert said is not None, complaints
+    assert said["refused"] == {reason: 1}
+    assert (rows_of(said["folder"])["kind"] == TICK_TRADE).sum() == 59
 
 
 def without_instruments(tmp_path):

@@ -31,6 +31,7 @@ LINE_BYTES = 1 << 26  # no message of a venue comes near
 REPLAYED = ("binance_spot", "binance_usdm")
 FEW = 20  # of so many messages one may be of another instrument; so many changes of a book take a level off
 TAIL_BYTES = 1 << 16  # of a file's end, to find its last line's time
+LATEST_NS = 9_000_000_000_000_000_000  # 2255: as the scanner of lines reads them; an int64 holds it
 GAP_NS = 3_600 * 1_000_000_000  # between two files of a chain: more is told, for positions are carried across it
 _STREAM = re.compile(rb'\{"stream":"([^"@]*)@')
 _SYMBOL = re.compile(rb'"s":"([A-Z0-9_]+)"')
@@ -169,20 +170,21 @@ def detect(path: Path) -> Capture:
             f"{path}: is a zip archive; convert it first, and replay what bot4-data convert has written"
         )
     symbol, venue, first_ns = _identify(path, head)
-    last_ns = next((found for line in reversed(tail.split(b"\n")[1:]) if (found := _time(line))), first_ns)
+    last_ns = next((found for line in reversed(tail.split(b"\n")[1:]) if (found := time_of(line))), first_ns)
     return Capture(symbol, venue, first_ns, max(first_ns, last_ns))
 
 
-def _time(line: bytes) -> int:
-    """Receive time of a line in ns, 0 if it begins with none."""
+def time_of(line: bytes) -> int:
+    """Receive time of a line in ns, 0 if it begins with none before LATEST_NS."""
     stamp = line.partition(b" ")[0]
-    if not stamp.isdigit() or len(stamp) not in (16, 19):
+    if not stamp.isdigit() or len(stamp) not in (16, 19) or stamp.startswith(b"0"):
         return 0
-    return int(stamp) * (1_000 if len(stamp) == 16 else 1)
+    ts_ns = int(stamp) * (1_000 if len(stamp) == 16 else 1)
+    return ts_ns if ts_ns < LATEST_NS else 0
 
 
 def _identify(path: Path, lines: Sequence[bytes]) -> tuple[str, str, int]:
-    stamped = [(line.partition(b" ")[2], at) for line in lines if (at := _time(line))]
+    stamped = [(line.partition(b" ")[2], at) for line in lines if (at := time_of(line))]
     venue, symbol = origin_of(body for body, _ in stamped)
     if not (venue and symbol):
         raise RecordingError(

@@ -34,7 +34,16 @@ import msgspec
 
 from bot4.adapters.files.archive import ArchiveFile, archive_file
 from bot4.adapters.files.bars import BarFile, are_bars, are_funding_rates, first_lines
-from bot4.adapters.files.capture import DETECT_LINES, GAP_NS, LINE_BYTES, ZIP_MAGIC, detect, open_recording
+from bot4.adapters.files.capture import (
+    DETECT_LINES,
+    GAP_NS,
+    LATEST_NS,
+    LINE_BYTES,
+    ZIP_MAGIC,
+    detect,
+    open_recording,
+    time_of,
+)
 from bot4.adapters.files.converted_bars import ConvertedBars, are_converted_bars, converted_bars
 from bot4.adapters.files.origin import origin_of
 from bot4.adapters.files.recording import HEAD_NAME, as_received
@@ -61,7 +70,7 @@ _SNAPSHOTS = {
     "binance_spot": "https://api.binance.com/api/v3/depth",
     "binance_usdm": "https://fapi.binance.com/fapi/v1/depth",
 }
-_TIME = rb"([0-9]{1,10}\.[0-9]{1,9})"  # seconds, before 2286: in ns they fit an int64
+_TIME = rb"([0-9]{1,10}\.[0-9]{1,9})"  # seconds
 _THIRD = re.compile(rb'\s*\{\s*"t"\s*:')
 _HEAD_LINES = 20  # of a file, within which one shows its form: the first ones may be blank, or the rest of a cut one
 _HEAD_BYTES = 1 << 22
@@ -71,7 +80,6 @@ _SENT = re.compile(rb"(wss?://.+) <- " + _TIME + rb": ")
 _RECEIVED = re.compile(_TIME + rb": (.*)", re.DOTALL)
 _PARTIAL_BOOK = re.compile(r".*/ws/([^/?]+@depth(?:5|10|20)(?:@[0-9]+ms)?)/?")
 _BOOK = re.compile(rb'\s*\{\s*"(?:lastUpdateId"|e"\s*:\s*"depthUpdate")')
-_LATEST_S = 9_000_000_000
 _MORE_LINES = 10_000  # of a body that was written with line breaks
 _PART = re.compile(r"(.+?)\.(?:http\.|ws\.)?[0-9.]*\.?0(?:\.gz)?")  # NAME.0, NAME.http.0.0, NAME.ws.1.0
 
@@ -126,9 +134,8 @@ class RawCapture(NamedTuple):
         for line in _lines(path):
             if not line.strip():
                 continue
-            stamp, _, body = line.partition(b" ")
-            good = _begins_with_time(line)
-            ts_ns = int(stamp) * (1_000 if len(stamp) == 16 else 1) if good else 0
+            body, ts_ns = line.partition(b" ")[2], time_of(line)
+            good = ts_ns > 0
             # a snapshot was fetched by REST and lies among the streams without its address
             rest = good and self.venue in _SNAPSHOTS and body.startswith(b'{"lastUpdateId"')
             url = f"{_SNAPSHOTS[self.venue]}?symbol={self.symbol}" if rest else ""
@@ -313,18 +320,13 @@ def _first_lines(path: Path) -> list[bytes]:
 def _form_of(lines: Iterable[bytes]) -> str:
     """Form of the first line that has one; "": none has."""
     for line in lines:
-        if _begins_with_time(line):
+        if time_of(line):
             return "lines"
         if _THIRD.match(line):
             return "third"
         if any(form.match(line) for form in (_RECEIVED, _REST, _CONNECT, _SENT)):
             return "second"
     return ""
-
-
-def _begins_with_time(line: bytes) -> bool:
-    stamp = line.partition(b" ")[0]
-    return stamp.isdigit() and len(stamp) in (16, 19)
 
 
 def _second_form(path: Path) -> Iterator[RawMessage]:
@@ -335,11 +337,13 @@ def _second_form(path: Path) -> Iterator[RawMessage]:
         found: RawMessage | None = None
         if match := _RECEIVED.match(line):
             venue = venue if url or venue else told()
-            body = _named_book(url, match[2])
-            found = RawMessage(_ns(match[1]), _numbered(path.name, opened), venue, False, url, body)
+            ts_ns = _ns(match[1])
+            body = _named_book(url, match[2]) if ts_ns else line  # whoever decodes that refuses it
+            found = RawMessage(ts_ns, _numbered(path.name, opened), venue, False, url, body)
         elif match := _REST.match(line):
             address = match[1].decode(errors="replace")
-            found = RawMessage(_ns(match[2]), path.name, venue_of(address), True, address, match[3])
+            ts_ns = _ns(match[2])
+            found = RawMessage(ts_ns, path.name, venue_of(address), True, address, match[3] if ts_ns else line)
         elif match := _CONNECT.match(line):
             url = match[1].decode(errors="replace")
             venue, opened = venue_of(url), opened + 1
@@ -416,7 +420,7 @@ def _lines_of_third(path: Path) -> Iterator[tuple[bytes, _Line | None]]:
         line = None
         with suppress(msgspec.MsgspecError, UnicodeDecodeError):
             line = decoder.decode(text)
-        if line and line.t in ("http", "recv") and not 0 < line.ts < _LATEST_S:
+        if line and line.t in ("http", "recv") and not 0 < line.ts < LATEST_NS / 1e9:
             line = None
         good = good or line is not None
         yield text, line
@@ -443,8 +447,10 @@ def _numbered(connection: str, opened: int) -> str:
 
 
 def _ns(seconds: bytes) -> int:
+    """Nanoseconds; 0: no time that a feed can count with."""
     whole, _, fraction = seconds.partition(b".")
-    return int(whole) * 1_000_000_000 + int(fraction[:9].ljust(9, b"0") or 0)
+    ts_ns = int(whole) * 1_000_000_000 + int(fraction[:9].ljust(9, b"0") or 0)
+    return ts_ns if ts_ns < LATEST_NS else 0
 
 
 def venue_of(url: str) -> str:

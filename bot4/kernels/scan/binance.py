@@ -579,7 +579,7 @@ def scan_time(text, at):
 
     Notes
     -----
-    Bound: 19 digits below 9e18 fit. Twin: tests/reference/kernels/scan.py
+    Bound: what is below 9e18 ns fits, nothing else is a time. Twin: tests/reference/kernels/scan.py
     """
     first = at
     value = np.int64(0)
@@ -590,7 +590,7 @@ def scan_time(text, at):
     digits = at - first
     if text[at] != 32 or text[first] == 48:
         return np.int64(-1), np.int64(0)
-    if digits == 16:
+    if digits == 16 and text[first] < 57:
         return value * 1_000, np.int64(at + 1)
     if digits == 19 and text[first] < 57:
         return value * 10 + (np.int64(text[at - 1]) - 48), np.int64(at + 1)

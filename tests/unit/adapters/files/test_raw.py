@@ -158,6 +158,30 @@ def test_lines_that_begin_in_the_middle_of_one(tmp_path, end):
     assert [message.ts_ns for message in capture.messages()] == [0, 1723161256172216566, 1723161256172216567, 0]
 
 
+ROW = '{"T":1,"s":"A","S":"Buy","v":"1","p":"2","L":"PlusTick","i":"x","BT":false,"seq":1}'
+TRADE = f'{{"topic":"publicTrade.A","type":"snapshot","ts":1,"data":[{ROW}]}}'
+FORMS = {
+    "lines": "%s " + TRADE,
+    "second": "%s: " + TRADE,
+    "rest": "https://api.bybit.com/v5/market/time -> %s: " + TRADE,
+    "third": '{"t": "recv", "conn": "a", "ts": %s, "data": ' + json.dumps(TRADE) + "}",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_message_at_a_time_that_no_feed_can_count_with_is_one_that_is_refused(tmp_path, form):
+    good, late = ("1723161256172216566", "9300000000000000") if form == "lines" else ("1723161256.5", "9300000000.5")
+    path = tmp_path / "BYBIT.ws.1.0"
+    path.write_text("".join(FORMS[form] % at + "\n" for at in (good, late, good)))
+    (capture,) = find_captures([path])
+    found = list(capture.messages())
+    assert late.encode() in found[1].body and all(late.encode() not in found[place].body for place in (0, 2))
+    assert all(message.ts_ns < 2**63 for message in found)
+    if form != "rest":
+        checked = check_capture(capture)
+        assert (checked["messages"], sum(checked["rejected"].values())) == ({"publicTrade": 2}, 1)
+
+
 def test_lines_of_any_venue_are_a_capture(tmp_path):
     path = tmp_path / "linear.txt"
     path.write_text(f"1723161256172216566 {BOOK}\n1723161256172216567 {TICKER}\n")
