@@ -50,14 +50,15 @@ def lived(folder, cash, streak_losses=1_000):
     return read_account(folder, 1)
 
 
-def next_session(folder, carried, at):
-    """Another session of the account, some time later: what its first order meets."""
+def next_session(folder, carried, at, cash=0):
+    """Another session of the account, some time later, with a funding: what its first order meets."""
     (folder / "second").mkdir()
     changes = dict(carried._asdict()) if carried else {}
     if carried:
         changes["start_equity_e8"] = changes.pop("equity_e8")
     rig = Rig(folder / "second", limit_changes=LIMITS, session_changes=changes)
     rig.open_market(at)
+    rig.event(at + 2, REPORT_FUNDING, FILLER, cash_e8=cash)
     rig.intent(at + 5, qty_lots=100)
     rig.run()
     (code,) = rig.rejects or [OK]
@@ -82,6 +83,13 @@ def test_losses_hold_on_into_the_next_session(tmp_path, case):
     carried = lived(tmp_path, [0, *cash])
     assert carried.equity_e8 == START + sum(cash) and carried.high_water_e8 == max(START, START + cash[0])
     assert next_session(tmp_path, carried, later) == code
+
+
+@pytest.mark.parametrize(("cash", "code"), [(-1, RISK_DAILY_LOSS), (0, OK)])
+def test_a_day_loses_in_both_sessions_together(tmp_path, cash, code):
+    carried = lived(tmp_path, [0, -3_000 * 10**8 + 1])
+    assert not carried.day_shut_until_ns
+    assert next_session(tmp_path, carried, 60 * SECOND, cash) == code
 
 
 @pytest.mark.parametrize(("later", "code"), [(1_800 * SECOND, RISK_STREAK), (3_601 * SECOND, OK)])
