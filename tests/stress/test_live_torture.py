@@ -10,11 +10,17 @@ pytestmark = [pytest.mark.compiled, pytest.mark.alone]
 KINDS = ("execution", "shard", "feed", "recorder", "pair", "supervisor")
 
 
-@pytest.mark.stress
-@pytest.mark.parametrize("points", [GATEWAY_POINTS[::3], GATEWAY_POINTS], ids=["third", "all"])
-def test_a_live_session_dies_at_points_of_the_gateway_and_nothing_is_lost_or_doubled(tmp_path, points):
-    """A kill of a live session takes seconds, so this one is among the hammers."""
-    total, blows = torture.Total(), (*points, *KINDS)
+@pytest.mark.parametrize(
+    ("points", "kinds"),
+    [
+        pytest.param(GATEWAY_POINTS[2::7], ("execution", "feed"), id="few"),
+        pytest.param(GATEWAY_POINTS[::3], KINDS, id="third", marks=pytest.mark.stress),
+        pytest.param(GATEWAY_POINTS, KINDS, id="all", marks=pytest.mark.stress),
+    ],
+)
+def test_a_live_session_dies_at_points_of_the_gateway_and_nothing_is_lost_or_doubled(tmp_path, points, kinds):
+    """A kill of a live session takes seconds, so most of them are among the hammers."""
+    total, blows = torture.Total(), (*points, *kinds)
     for attempt in range(3):
         place = tmp_path / str(attempt)
         spec = Spec(
@@ -32,8 +38,8 @@ def test_a_live_session_dies_at_points_of_the_gateway_and_nothing_is_lost_or_dou
     found = torture.result_of(total)
     print(found, total.victims, total.naked_s)
     assert not blows and set(points) <= set(found["crash_points"])
-    assert {"execution", "shard", "feed", "recorder", "supervisor"} == set(total.victims)
-    assert found["kills"] >= len(points) + len(KINDS) and found["orders"] > found["kills"]
+    assert {"execution", *kinds} - {"pair"} == set(total.victims)
+    assert found["kills"] >= len(points) + len(kinds) and found["orders"] > found["kills"]
     assert found["kills_with_order_in_flight"] > 0.3 * found["kills"]
     nothing = ("unknown", "lost", "doubled", "position_breaks", "naked_positions")
     assert [found[name] for name in nothing] == [0] * len(nothing)
