@@ -283,7 +283,7 @@ CHECKS = (
         "RISK_SHORT_SPOT RISK_BAD_ORDER",
         "the order is refused",
         "tests/sim/test_adversary.py::test_every_code_of_execution_is_met",
-        "risk_short_spot_allowed risk_quantity_unbounded",
+        "risk_short_spot_allowed risk_quantity_unbounded risk_exit_that_opens",
     ),
     Check(
         "",

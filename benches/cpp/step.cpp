@@ -755,6 +755,7 @@ static int check_fields(const Intent& order, const Instrument& instrument) {
     if (order.ts_ns < 0 || order.stop_ticks < 0 || order.stop_ticks > MAX_PRICE) return BAD_ORDER;
     if (order.tif != GTC && order.tif != IOC) return BAD_ORDER;
     if (order.flags & ~(REDUCE_ONLY | POST_ONLY) || order.leg > FLATTEN) return BAD_ORDER;
+    if (order.leg != ENTRY && !(order.flags & REDUCE_ONLY)) return BAD_ORDER;
     if (order.type == LIMIT) {
         if (price <= 0 || price > MAX_PRICE) return BAD_ORDER;
         if (order.flags & POST_ONLY && order.tif != GTC) return BAD_ORDER;

@@ -148,6 +148,7 @@ REFUSALS = {
     "an unknown action": ({"action": 99}, RISK_BAD_ORDER),
     "no stop": ({"stop_ticks": 0}, RISK_STOP_MISSING),
     "over the position limit": ({"qty_lots": 4_000}, RISK_POSITION),
+    "an entry by the name of an exit": ({"leg": LEG_EXIT}, RISK_BAD_ORDER),
     "an exit of nothing": ({"leg": LEG_EXIT, "flags": ORDER_REDUCE_ONLY}, RISK_REDUCE_ONLY),
 }
 

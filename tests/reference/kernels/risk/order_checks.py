@@ -34,7 +34,7 @@ def bad_fields(order, instrument):
         and order["even_ticks"] >= 0
         and order["tif"] in (GTC, IOC)
         and order["flags"] in (0, 1, 2, 3)
-        and order["leg"] in (0, 1, 2, 3)
+        and order["leg"] in ((0, 1, 2, 3) if reducing(order) else (0,))
         and (
             (
                 order["type"] == LIMIT
