@@ -136,7 +136,8 @@ CHECKS = (
         "RISK_STOP_LOSS",
         "the order is refused",
         f"{EDGES}::test_a_limit_holds_from_its_first_unit_on",
-        "risk_stop_loss_unchecked risk_stop_loss_without_slippage",
+        "risk_stop_loss_unchecked risk_stop_loss_without_slippage risk_stop_loss_at_the_orders_own "
+        "risk_stop_loss_at_the_nearest",
     ),
     Check(
         "stop_confirm_ms",

@@ -69,17 +69,25 @@ def _has_own_id(x, session, instrument, leg):
 
 @inlined
 def _note_own(x, view, instrument, side):
-    """Write the own price into the view that an order of this side could meet: limit orders, exits too."""
+    """Write into the view the own price that an order of this side could meet: limit orders, exits too; and the
+    farthest stop that an opening order of its side may still bring.
+    """
     view["own_bid_ticks"] = 0
     view["own_ask_ticks"] = 0
-    if (view["pending_sell_lots"] if side > 0 else view["pending_buy_lots"]) == 0:
+    view["own_stop_ticks"] = 0
+    if view["pending_sell_lots"] == 0 and view["pending_buy_lots"] == 0:
         return
     for row in range(len(x.orders)):
         order = x.orders[row]
         if order["base"] == BASE_FREE or order["instrument"] != instrument or order["leg"] > LEG_EXIT:
             continue
+        if order["side"] == side:
+            stop = order["stop_ticks"]
+            if not is_reducing(order) and (view["own_stop_ticks"] == 0 or (view["own_stop_ticks"] - stop) * side > 0):
+                view["own_stop_ticks"] = stop
+            continue
         price = order["price_ticks"]
-        if order["type"] != TYPE_LIMIT or order["side"] == side:
+        if order["type"] != TYPE_LIMIT:
             continue
         if side < 0:
             view["own_bid_ticks"] = max(view["own_bid_ticks"], price)

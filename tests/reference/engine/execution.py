@@ -334,6 +334,10 @@ class RefExecution:
         orders = self.working(instrument)
         return [o.intent["price_ticks"] for o in orders if o.side == side and o.intent["type"] == LIMIT]
 
+    def own_stops(self, instrument: int, side: int) -> list[int]:
+        """Of orders of that side that may still open."""
+        return [o.stop for o in self.working(instrument) if o.side == side and not reducing(o.intent)]
+
     def is_live(self, holding: Holding) -> bool:
         """The book is whole and has a quote that is not old."""
         return bool(holding.whole and holding.bid > 0 and self.now - holding.quote_ns <= self.limits["quote_age_ns"])
@@ -731,6 +735,8 @@ class RefExecution:
             return GATE_SHUT
         may_be = [(row["lots"] > 0 or row["buys"] > 0, row["lots"] < 0 or row["sells"] > 0) for row in self.exposures()]
         view = self.view(index) | {"correlation_bps": self.moves.worst_bps(may_be, index, intent["side"])}
+        stops = self.own_stops(index, intent["side"])
+        view["own_stop_ticks"] = (min if intent["side"] > 0 else max)(stops, default=0)
         reserve = 2 * len(exposed_of(self.exposures(), index))
         for refused, code in (
             (True, check(intent, view, self.instruments[index], self.limits)),
