@@ -1053,7 +1053,8 @@ class RefExecution:
                     self.holdings[index].nothing_found.append(event["ts_ns"])
             if code == TOO_SMALL and order.leg == FLATTEN and self.holdings[index].lots:
                 self.alarms += 1
-                self.holdings[index].is_dust = True
+                if 0 < -self.holdings[index].lots * order.side <= order.leaves:
+                    self.holdings[index].is_dust = True
         self.stats["stops_triggered"] += kind == TRIGGERED
         if order.status in DEAD:
             self.tell(order, event, TOLD[order.status], NEVER_LANDED if order.status == "never_landed" else code)
