@@ -136,7 +136,8 @@ CHECKS = (
         "RISK_STOP_LOSS",
         "the order is refused",
         f"{EDGES}::test_a_limit_holds_from_its_first_unit_on",
-        "risk_stop_loss_unchecked risk_stop_loss_without_slippage",
+        "risk_stop_loss_unchecked risk_stop_loss_without_slippage risk_stop_loss_at_the_orders_own "
+        "risk_stop_loss_at_the_nearest",
     ),
     Check(
         "stop_confirm_ms",
@@ -283,7 +284,7 @@ CHECKS = (
         "RISK_SHORT_SPOT RISK_BAD_ORDER",
         "the order is refused",
         "tests/sim/test_adversary.py::test_every_code_of_execution_is_met",
-        "risk_short_spot_allowed risk_quantity_unbounded",
+        "risk_short_spot_allowed risk_quantity_unbounded risk_exit_that_opens",
     ),
     Check(
         "",

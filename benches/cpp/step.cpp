@@ -124,11 +124,13 @@ static_assert(sizeof(Params) == 256);
 
 struct RiskView {
     Word position_lots, pending_buy_lots, pending_sell_lots, open_orders, bid_ticks, ask_ticks, quote_ts_ns, equity_e8,
-        high_water_e8, day_start_e8, last_open_ns, bucket_ns, killed, breaker_open, stale;
+        high_water_e8, day_start_e8, last_open_ns, bucket_ns;
+    int32_t killed, breaker_open;
+    Word stale;
     int32_t streak, day_shut;
     Word others_gross_e8, others_long_e8, others_short_e8, others_venue_e8, correlation_bps, shard_bucket_ns,
         order_bucket_ns, message_bucket_ns, run, run_ns, value_at_risk_e8, shortfall_e8, exit_buy_lots, exit_sell_lots,
-        own_bid_ticks, own_ask_ticks;
+        own_bid_ticks, own_ask_ticks, own_stop_ticks;
 };
 static_assert(sizeof(RiskView) == 256);
 
@@ -764,6 +766,7 @@ static int check_fields(const Intent& order, const Instrument& instrument) {
     if (order.ts_ns < 0 || order.stop_ticks < 0 || order.stop_ticks > MAX_PRICE) return BAD_ORDER;
     if (order.tif != GTC && order.tif != IOC) return BAD_ORDER;
     if (order.flags & ~(REDUCE_ONLY | POST_ONLY) || order.leg > FLATTEN) return BAD_ORDER;
+    if (order.leg != ENTRY && !(order.flags & REDUCE_ONLY)) return BAD_ORDER;
     if (order.type == LIMIT) {
         if (price <= 0 || price > MAX_PRICE) return BAD_ORDER;
         if (order.flags & POST_ONLY && order.tif != GTC) return BAD_ORDER;
@@ -860,7 +863,8 @@ static Word parts_ceil(Word amount, Word ppm) {
 static int check_stop_loss(const Intent& order, const RiskView& view, const Instrument& instrument,
                            const Limits& limits) {
     const Word lots = worst_lots(order.side, order.qty_lots, view), price = worst_price(order, view);
-    const Word stop = order.stop_ticks, value_e8 = instrument.value_e8;
+    const Word own = view.own_stop_ticks, value_e8 = instrument.value_e8;
+    const Word stop = own == 0 || (own - order.stop_ticks) * order.side > 0 ? order.stop_ticks : own;
     const Word fee_ppm = std::max<Word>(instrument.taker_fee_ppm, 0);
     const Word loss = worth(lots, std::abs(price - stop), value_e8) + parts_ceil(worth(lots, price, value_e8), fee_ppm) +
                       parts_ceil(worth(lots, stop, value_e8), fee_ppm + 100 * limits.slippage_bps);

@@ -72,11 +72,14 @@ def _has_own_id(x, session, instrument, leg):
 
 @inlined
 def _note_own(x, view, instrument, side):
-    """Write the own price into the view that an order of this side could meet: limit orders, those that close too."""
+    """Write into the view the own price that an order of this side could meet: limit orders, those that close too; and
+    the farthest stop that an opening order of its side may still bring.
+    """
     view["own_bid_ticks"] = 0
     view["own_ask_ticks"] = 0
-    pending = view["pending_sell_lots"] if side > 0 else view["pending_buy_lots"]
-    if pending == 0 and x.positions[instrument]["profit_row"] < 0:
+    view["own_stop_ticks"] = 0
+    pending = view["pending_sell_lots"] != 0 or view["pending_buy_lots"] != 0
+    if not pending and x.positions[instrument]["profit_row"] < 0:
         return
     for row in range(len(x.orders)):
         order = x.orders[row]
@@ -84,8 +87,13 @@ def _note_own(x, view, instrument, side):
             continue
         if order["leg"] > LEG_EXIT and order["leg"] != LEG_PROFIT:
             continue
+        if order["side"] == side:
+            stop = order["stop_ticks"]
+            if not is_reducing(order) and (view["own_stop_ticks"] == 0 or (view["own_stop_ticks"] - stop) * side > 0):
+                view["own_stop_ticks"] = stop
+            continue
         price = order["price_ticks"]
-        if order["type"] != TYPE_LIMIT or order["side"] == side:
+        if order["type"] != TYPE_LIMIT:
             continue
         if side < 0:
             view["own_bid_ticks"] = max(view["own_bid_ticks"], price)

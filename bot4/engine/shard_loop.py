@@ -474,7 +474,7 @@ def step(shard, instruments, limits, session, k, tick, killed):
         return STEP_NOTHING
     if state["blind"]:
         return DATA_STALE
-    shard.risks[i]["killed"] = killed
+    shard.risks[i]["killed"] = 1 if killed != 0 else 0
     return _decide(shard, instruments, limits, session, i, tick)
 
 

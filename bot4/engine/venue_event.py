@@ -475,7 +475,8 @@ def apply_event(x, wires, instruments, limits, session):
                 wait_longer(x.positions[instrument], event["ts_ns"])
             elif code == VENUE_TOO_SMALL:
                 count_alarm(x)
-                wait_for_a_fill(x.positions[instrument])
+                if leaves >= -x.positions[instrument]["lots"] * order["side"] > 0:  # all that is held
+                    wait_for_a_fill(x.positions[instrument])
     if kind == REPORT_TRIGGERED:
         x.stats[GAUGE_EXEC_STOPS_TRIGGERED] += 1
     status = status_of(order)

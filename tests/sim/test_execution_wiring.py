@@ -148,6 +148,7 @@ REFUSALS = {
     "an unknown action": ({"action": 99}, RISK_BAD_ORDER),
     "no stop": ({"stop_ticks": 0}, RISK_STOP_MISSING),
     "over the position limit": ({"qty_lots": 4_000}, RISK_POSITION),
+    "an entry by the name of an exit": ({"leg": LEG_EXIT}, RISK_BAD_ORDER),
     "an exit of nothing": ({"leg": LEG_EXIT, "flags": ORDER_REDUCE_ONLY}, RISK_REDUCE_ONLY),
 }
 
@@ -678,6 +679,27 @@ def test_dust_is_left_alone_until_a_fill_and_that_outlives_execution(rig):
     rig.build()
     rig.run()
     assert rig.position["wait_until_ns"] == wait and not [one for one in rig.requests() if one["leg"]]
+
+
+@pytest.mark.parametrize("side", [1, -1], ids=["more of it", "the other side"])
+def test_what_was_dust_before_a_fill_says_nothing_of_what_is_held_after_it(rig, side):
+    """The word on the close of the little comes when much is held: a stop that is refused is followed by a close."""
+    _, (stop,) = rig.enter(qty_lots=100)
+    rig.event(5 * MS, REPORT_REJECT, stop, code=VENUE_TOO_SMALL)
+    rig.run()
+    (close,) = rig.requests()
+    rig.intent(6 * MS, side=side, price_ticks=ASK if side > 0 else BID, stop_ticks=BID - side * 60_000)
+    rig.run()
+    (entry,) = rig.requests()
+    rig.fill(7 * MS, entry)
+    rig.event(8 * MS, REPORT_REJECT, close, code=VENUE_TOO_SMALL)
+    rig.run()
+    (stop,) = rig.requests()
+    assert stop["leg"] == LEG_STOP and rig.position["naked_since_ns"] != 0
+    rig.event(9 * MS, REPORT_REJECT, stop, code=VENUE_STOP_WOULD_TRIGGER)
+    rig.run()
+    (close,) = rig.requests()
+    assert close["leg"] == LEG_FLATTEN and close["qty_lots"] == abs(100 + side * 1_000)
 
 
 def test_a_close_too_large_for_one_order_goes_again_at_once(rig):

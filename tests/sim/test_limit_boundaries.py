@@ -118,6 +118,23 @@ def stop_loss(rig, unit):
     rig.intent(5, stop_ticks=stop)
 
 
+def farthest_stop(side):
+    """An order that rests may fill last, and its stop is then that of all: the next one is measured by it."""
+
+    def reach(rig, unit):
+        price, far, near = (BID, BID - 9_000, BID - 10) if side > 0 else (ASK, ASK + 9_000, ASK + 10)
+        rig.intent(5, side=side, tif=e.TIF_GTC, price_ticks=price, stop_ticks=far, qty_lots=100)
+        rig.run()
+        way, there, back = ((100 + LOTS) * ticks * VALUE for ticks in (9_000, price, far))
+        lost = way + -(-there // 1_000) + -(-back * 6 // 1_000)
+        account = rig.agent.memory.account
+        account["equity_e8"], account["high_water_e8"], account["day_start_e8"] = lost * 200 - unit, 0, 0
+        rig.limits["stop_loss_bps"], rig.limits["position_bps"] = 50, 10_000
+        rig.intent(6, side=side, tif=e.TIF_GTC, price_ticks=price, stop_ticks=near)
+
+    return reach, e.RISK_STOP_LOSS, 1
+
+
 def self_trade(rig, unit):
     """A buy that rests at BID, and a sell just above it, at it, or below."""
     rig.intent(5, **RESTING)
@@ -225,6 +242,8 @@ CASES = {  # how it is reached, the code, and from which unit on it is refused
     "repeats in number": (repeats_in_number, e.RISK_REPEAT, 1),
     "stop distance": (stop_distance, e.RISK_STOP_FAR, 1),
     "stop loss": (stop_loss, e.RISK_STOP_LOSS, 1),
+    "stop loss by an earlier order's stop": farthest_stop(1),
+    "stop loss by an earlier sell's stop": farthest_stop(-1),
     "self-trade": (self_trade, e.RISK_SELF_TRADE, 0),
     "self-trade of a buy": (self_trade_of_a_buy, e.RISK_SELF_TRADE, 0),
     "open orders": (open_orders, e.RISK_OPEN_ORDERS, 1),

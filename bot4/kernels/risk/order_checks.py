@@ -30,6 +30,7 @@ from bot4.model.enums import (
     ACTION_PLACE,
     DATA_STALE,
     EXEC_NO_QUOTE,
+    LEG_ENTRY,
     LEG_FLATTEN,
     OK,
     ORDER_POST_ONLY,
@@ -50,7 +51,8 @@ from bot4.model.enums import (
 def check_fields(order, instrument):
     """RISK_BAD_ORDER if any field is outside its range; whatever passes cannot overflow later.
 
-    A quantity below the venue's least is only allowed to reduce-only orders: remainders must be able to leave.
+    A quantity below the venue's least is only allowed to reduce-only orders: remainders must be able to leave. What
+    opens is an entry: no other leg's stop would be placed.
     """
     kind = order["type"]
     flags = np.int64(order["flags"])
@@ -69,6 +71,8 @@ def check_fields(order, instrument):
     if order["tif"] != TIF_GTC and order["tif"] != TIF_IOC:
         return RISK_BAD_ORDER
     if flags & ~(ORDER_REDUCE_ONLY | ORDER_POST_ONLY) or order["leg"] > LEG_FLATTEN:
+        return RISK_BAD_ORDER
+    if order["leg"] != LEG_ENTRY and not flags & ORDER_REDUCE_ONLY:
         return RISK_BAD_ORDER
     if kind == TYPE_LIMIT:
         if price <= 0 or price > MAX_PRICE_TICKS:

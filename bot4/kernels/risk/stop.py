@@ -46,8 +46,17 @@ def check_stop(order, view, limits):
 
 
 @inlined
+def _farthest(order, view):
+    """The stop that the position could come to have: the order's, or that of one before it which fills later."""
+    own = view["own_stop_ticks"]
+    if own == 0 or (own - order["stop_ticks"]) * order["side"] > 0:
+        return order["stop_ticks"]
+    return own
+
+
+@inlined
 def check_stop_loss(order, view, instrument, limits):
-    """RISK_STOP_LOSS if all that is held, pending and wanted on this side could lose too much at the order's stop.
+    """RISK_STOP_LOSS if all that is held, pending and wanted on this side could lose too much at its farthest stop.
 
     Notes
     -----
@@ -56,7 +65,7 @@ def check_stop_loss(order, view, instrument, limits):
     """
     lots = worst_lots(order["side"], order["qty_lots"], view)
     price = _price(order, view)
-    stop = order["stop_ticks"]
+    stop = _farthest(order, view)
     value_e8 = instrument["value_e8"]
     fee_ppm = max(instrument["taker_fee_ppm"], 0)
     loss = worth(lots, abs(price - stop), value_e8)

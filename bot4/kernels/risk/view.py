@@ -21,8 +21,8 @@ RISK_VIEW = np.dtype(
         ("day_start_e8", "i8"),
         ("last_open_ns", "i8"),  # of the last accepted opening order; 0: none yet
         ("bucket_ns", "i8"),  # token bucket: theoretical arrival time of the next order at the steady rate
-        ("killed", "i8"),
-        ("breaker_open", "i8"),
+        ("killed", "i4"),
+        ("breaker_open", "i4"),
         ("stale", "i8"),  # 1: the book is not whole
         ("streak", "i4"),  # 1: the pause after a losing streak
         ("day_shut", "i4"),  # 1: the loss of the day has reached its limit, whatever was regained since
@@ -42,6 +42,7 @@ RISK_VIEW = np.dtype(
         ("exit_sell_lots", "i8"),
         ("own_bid_ticks", "i8"),  # dearest own buy that is open or in flight, 0: none; so far as the order in hand asks
         ("own_ask_ticks", "i8"),  # cheapest own sell
+        ("own_stop_ticks", "i8"),  # farthest stop of own opening orders on the side of the one in hand, 0: none
     ]
 )
 assert RISK_VIEW.itemsize == 256

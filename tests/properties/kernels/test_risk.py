@@ -53,6 +53,7 @@ any_view = st.fixed_dictionaries(
         **dict.fromkeys(
             ("own_bid_ticks", "own_ask_ticks"), st.one_of(st.just(0), st.just(0), near.map(lambda d: ASK + d))
         ),
+        "own_stop_ticks": st.one_of(st.just(0), near.map(lambda d: BID + d), near.map(lambda d: ASK + d), st.just(1)),
         "run": st.sampled_from([0, 0, 2, 3, 4, -2, -3, -4]),
         "run_ns": near.map(lambda d: T0 - SECOND + d),
         "killed": st.sampled_from([0, 0, 0, 0, 0, 1]),

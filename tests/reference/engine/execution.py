@@ -344,6 +344,10 @@ class RefExecution:
         orders += [order for order in (self.holdings[instrument].profit,) if order]
         return [o.intent["price_ticks"] for o in orders if o.side == side and o.intent["type"] == LIMIT]
 
+    def own_stops(self, instrument: int, side: int) -> list[int]:
+        """Of orders of that side that may still open."""
+        return [o.stop for o in self.working(instrument) if o.side == side and not reducing(o.intent)]
+
     def is_live(self, holding: Holding) -> bool:
         """The book is whole and has a quote that is not old."""
         return bool(holding.whole and holding.bid > 0 and self.now - holding.quote_ns <= self.limits["quote_age_ns"])
@@ -874,6 +878,8 @@ class RefExecution:
             return GATE_SHUT
         may_be = [(row["lots"] > 0 or row["buys"] > 0, row["lots"] < 0 or row["sells"] > 0) for row in self.exposures()]
         view = self.view(index) | {"correlation_bps": self.moves.worst_bps(may_be, index, intent["side"])}
+        stops = self.own_stops(index, intent["side"])
+        view["own_stop_ticks"] = (min if intent["side"] > 0 else max)(stops, default=0)
         reserve = 2 * len(exposed_of(self.exposures(), index))
         for refused, code in (
             (True, check(intent, view, self.instruments[index], self.limits)),
@@ -1223,7 +1229,8 @@ class RefExecution:
                     self.holdings[index].nothing_found.append(event["ts_ns"])
             if code == TOO_SMALL and order.leg == FLATTEN and self.holdings[index].lots:
                 self.alarms += 1
-                self.holdings[index].is_dust = True
+                if 0 < -self.holdings[index].lots * order.side <= order.leaves:
+                    self.holdings[index].is_dust = True
         self.stats["stops_triggered"] += kind == TRIGGERED
         if order.status in DEAD and order.leg == SLICE:
             entry = self.whose(order)

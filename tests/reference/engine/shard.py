@@ -171,7 +171,7 @@ class RefLine:
              "breaker_open", "stale", "streak", "day_shut", "others_gross_e8", "others_long_e8", "others_short_e8",
              "others_venue_e8", "correlation_bps", "value_at_risk_e8", "shortfall_e8", "shard_bucket_ns",
              "order_bucket_ns", "message_bucket_ns", "run", "run_ns", "exit_buy_lots", "exit_sell_lots",
-             "own_bid_ticks", "own_ask_ticks"), 0,
+             "own_bid_ticks", "own_ask_ticks", "own_stop_ticks"), 0,
         )  # fmt: skip
         self.risk["stale"] = 1
         self.blind = self.known = False  # restarted without a book yet; has met a record
@@ -427,7 +427,7 @@ class RefShard:
         if line.blind:
             self.seen["without a book"] += 1
             return LATE
-        line.risk["killed"] = kill
+        line.risk["killed"] = int(kill != 0)
         return self.decide(line, tick)
 
     def decide(self, line: RefLine, tick: Record) -> Record | int | None:

@@ -34,7 +34,7 @@ def bad_fields(order, instrument):
         and order["even_ticks"] >= 0
         and order["tif"] in (GTC, IOC)
         and order["flags"] in (0, 1, 2, 3)
-        and order["leg"] in (0, 1, 2, 3)
+        and order["leg"] in ((0, 1, 2, 3) if reducing(order) else (0,))
         and (
             (
                 order["type"] == LIMIT
@@ -99,10 +99,11 @@ def meets_own(order, view):
     return own > 0 and (order["type"] == MARKET or order["side"] * order["price_ticks"] >= order["side"] * own)
 
 
-def stop_loss(order, price, lots, instrument, limits):
-    """What so many lots lose from `price` to the order's stop, with fees both ways and slippage, each rounded up."""
+def stop_loss(order, view, price, lots, instrument, limits):
+    """What so many lots lose from `price` to the farthest stop, with fees both ways and slippage, each rounded up."""
     fee = Fraction(max(instrument["taker_fee_ppm"], 0), 10**6)
-    stop, value = order["stop_ticks"], instrument["value_e8"]
+    stops = [stop for stop in (order["stop_ticks"], view["own_stop_ticks"]) if stop]
+    stop, value = min(stops) if order["side"] > 0 else max(stops), instrument["value_e8"]
     there = min(fee, 1) * min(lots * price * value, MOST_MONEY)
     back = min(fee + Fraction(limits["slippage_bps"], 10_000), 1) * min(lots * stop * value, MOST_MONEY)
     return min(lots * abs(price - stop) * value, MOST_MONEY) + ceil(there) + ceil(back)
@@ -213,7 +214,7 @@ def check(order, view, instrument, limits):
     share = equity * Fraction(limits["position_bps"], 10_000)
     if worst(order, view) * mid * instrument["value_e8"] > share:
         return POSITION
-    if stop_loss(order, own, worst(order, view), instrument, limits) > min(
+    if stop_loss(order, view, own, worst(order, view), instrument, limits) > min(
         equity * limits["stop_loss_bps"] // 10_000, MOST_MONEY
     ):
         return STOP_LOSS

@@ -78,6 +78,7 @@ def test_the_good_orders_pass():
         {"tif": 3},
         {"flags": 4},
         {"leg": 4},
+        {"leg": LEG_EXIT},  # and opens
         {"qty_lots": 0},
         {"qty_lots": -1},
         {"qty_lots": 0, "flags": ORDER_REDUCE_ONLY},
