@@ -364,7 +364,7 @@ class RefExecution:
             for index, holding in enumerate(self.holdings)
         ]  # fmt: skip
 
-    def view(self, instrument: int) -> Message:
+    def view(self, instrument: int, side: int) -> Message:
         """What the risk check is told."""
         holding = self.holdings[instrument]
         return others(self.exposures(), instrument) | {
@@ -378,6 +378,7 @@ class RefExecution:
             "exit_sell_lots": self.leaving(instrument, -1) - holding.doubt[-1],
             "own_bid_ticks": max(self.own_prices(instrument, 1), default=0),
             "own_ask_ticks": min(self.own_prices(instrument, -1), default=0),
+            "own_stop_ticks": (min if side > 0 else max)(self.own_stops(instrument, side), default=0),
             "open_orders": len(self.working(instrument)),
             "bid_ticks": holding.bid,
             "ask_ticks": holding.ask,
@@ -793,7 +794,7 @@ class RefExecution:
         exposures = self.exposures()
         name = "buys" if entry.side > 0 else "sells"
         exposed = [(row["lots"] > 0 or row["buys"] > 0, row["lots"] < 0 or row["sells"] > 0) for row in exposures]
-        view = self.view(index) | {
+        view = self.view(index, own["side"]) | {
             "correlation_bps": self.moves.worst_bps(exposed, index, own["side"]),
             "last_open_ns": 0, "bucket_ns": 0, "run": 0, "shard_bucket_ns": 0, "order_bucket_ns": 0,
         }  # fmt: skip
@@ -877,9 +878,8 @@ class RefExecution:
         if self.wires.leaving and not reducing(intent):
             return GATE_SHUT
         may_be = [(row["lots"] > 0 or row["buys"] > 0, row["lots"] < 0 or row["sells"] > 0) for row in self.exposures()]
-        view = self.view(index) | {"correlation_bps": self.moves.worst_bps(may_be, index, intent["side"])}
-        stops = self.own_stops(index, intent["side"])
-        view["own_stop_ticks"] = (min if intent["side"] > 0 else max)(stops, default=0)
+        view = self.view(index, intent["side"])
+        view["correlation_bps"] = self.moves.worst_bps(may_be, index, intent["side"])
         reserve = 2 * len(exposed_of(self.exposures(), index))
         for refused, code in (
             (True, check(intent, view, self.instruments[index], self.limits)),
