@@ -4,7 +4,6 @@ import gzip
 import random
 import shutil
 import subprocess
-import sys
 import zlib
 
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 from rig.command import SUPERVISOR, settings_in
 from typer.testing import CliRunner
 
-from bot4.adapters.files.recording import HEAD_NAME, SUMS_NAME, VERSION, Head, Listed, Recording, RecordingWriter
+from bot4.adapters.files.recording import SUMS_NAME, VERSION, Head, Listed, Recording, RecordingWriter
 from bot4.adapters.files.recording_check import recording_files
 from bot4.cli.data import app
 from bot4.model.errors import RecordingError
@@ -200,25 +199,35 @@ def stream(begin_ms, count=40):
     return "".join(line.format(ms, ms, ms, ms // 1_000) for ms in times).encode()
 
 
-@pytest.mark.compiled
+def convert(tmp_path, *names):
+    """The command on these captures; exit code and what it said."""
+    paths = [str(tmp_path / f"{name}.gz") for name in names]
+    config = str(settings_in(tmp_path))
+    result = CliRunner().invoke(app, ["convert", *paths, str(tmp_path / "out"), "--config", config])
+    return result.exit_code, result.output
+
+
 def test_convert_refuses_files_that_lie_apart_by_hours(tmp_path):
     begin_ms, hour_ms = START_NS // 10**6, HOUR_NS // 10**6
-    files = {"a": begin_ms, "b": begin_ms + hour_ms // 2, "c": begin_ms + 9 * hour_ms}
-    for name, at_ms in files.items():
+    for name, at_ms in {"a": begin_ms, "b": begin_ms + hour_ms // 2, "c": begin_ms + 9 * hour_ms}.items():
         (tmp_path / f"{name}.gz").write_bytes(gzip.compress(stream(at_ms)))
+    code, said = convert(tmp_path, "a", "c", "b")
+    assert code == 2 and said.count("\n") == 1, said
+    assert f"{tmp_path}/b.gz, {tmp_path}/c.gz: more than an hour" in said and "convert each by itself" in said
+    assert not (tmp_path / "out").exists()
 
-    def convert(*names):
-        command = [sys.executable, "-m", "bot4.cli.data", "convert", *(str(tmp_path / f"{name}.gz") for name in names)]
-        command += [str(tmp_path / "out"), "--config", str(settings_in(tmp_path))]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
 
-    result = convert("a", "c", "b")
-    assert result.returncode == 2 and result.stderr.count("\n") == 1, result.stderr
-    assert f"{tmp_path}/b.gz, {tmp_path}/c.gz: more than an hour" in result.stderr
-    assert "convert each by itself" in result.stderr and not (tmp_path / "out").exists()
-    result = convert("a", "b")
-    assert result.returncode == 0 and "h without data" not in result.stderr, result.stderr
-    (tmp_path / "d.gz").write_bytes(gzip.compress(stream(begin_ms) + stream(begin_ms + 9 * hour_ms)))
-    result = convert("d")  # one file with a hole in it: made, and told
-    assert result.returncode == 0 and "BTCUSDT: 9.0 h without data after" in result.stderr, result.stderr
-    assert len(list((tmp_path / "out").rglob(HEAD_NAME))) == 2
+@pytest.mark.compiled
+def test_convert_and_record_tell_of_the_hours_that_they_let_pass(tmp_path):
+    begin_ms, hour_ms = START_NS // 10**6, HOUR_NS // 10**6
+    (tmp_path / "a.gz").write_bytes(gzip.compress(stream(begin_ms) + stream(begin_ms + 9 * hour_ms)))
+    code, said = convert(tmp_path, "a")  # a hole in a file
+    assert code == 0 and "BTCUSDT: 9.0 h without data after 2023-11-14 22:13:59: position" in said, said
+    feed = f"replay:{next((tmp_path / 'out').iterdir())}"
+    arguments = ["record", "--feed", feed, "--out", str(tmp_path / "again"), "--config", str(settings_in(tmp_path))]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0 and "9.0 h without data" in result.output, result.output
+    (tmp_path / "b.gz").write_bytes(gzip.compress(stream(begin_ms + hour_ms)))
+    (tmp_path / "c.gz").write_bytes(gzip.compress(stream(begin_ms + hour_ms // 2)))
+    code, said = convert(tmp_path, "b", "c")  # soon enough
+    assert code == 0 and "without data" not in said, said
