@@ -48,14 +48,16 @@ def record(
 
     Returns
     -------
-    JSON types: folder, messages, accepted, refused (by reason), ticks, dropped, raw, files, lacking (what has no book)
+    JSON types: folder, messages, accepted, refused (by reason), ticks, dropped, raw, files, lacking (what has no book),
+    told (of what is recorded, a sentence each)
     """
     settings = load(config)
     spec = parse_feed(feed)
     pace = speed_of(speed, spec)
-    symbols, _ = chosen_instruments(spec, settings)
+    symbols, told = chosen_instruments(spec, settings)
     plan = plan_of(settings, spec, symbols, out, raw=raw, speed=pace)
-    return run(plan, lambda plan, wires: builder(plan.builders["feed"])(plan, wires, "feed", 0), moved)
+    said = run(plan, lambda plan, wires: builder(plan.builders["feed"])(plan, wires, "feed", 0), moved)
+    return said | {"told": told}
 
 
 def plan_of(

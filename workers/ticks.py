@@ -4,7 +4,7 @@ from types import ModuleType
 
 import numpy as np
 
-from bot4.adapters.files.recording import Recording
+from bot4.adapters.files.recording import Recording, Silences
 from bot4.engine import feed_ticks
 from bot4.engine.feed_ticks import TickFeed
 from bot4.engine.shard import generate_module
@@ -37,9 +37,10 @@ def recorded_instruments(feed: FeedSpec, settings: Settings) -> tuple[list[tuple
                     f"{recording.folder}: {listed.symbol} was recorded with {name} = {recorded}, instruments.toml says "
                     f"{now}; write the recorded one"
                 )
-    for _ in recording.blocks():
-        pass
-    told = []
+    silences = Silences(recording.chosen)
+    for block in recording.blocks():
+        silences.take(block)
+    told = [*recording.lost(raw=False), *silences.told()]
     if recording.head.missing:
         told.append(f"the recording lacks {recording.head.missing:,} records; its books are not whole after a hole.")
     if not recording.head.ended:

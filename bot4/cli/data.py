@@ -23,7 +23,8 @@ from bot4.adapters.files.archive import ArchiveFile
 from bot4.adapters.files.bars import BarFile
 from bot4.adapters.files.capture import REPLAYED
 from bot4.adapters.files.convert import convert_archives, convert_bars, refuse_names, sizes_of
-from bot4.adapters.files.raw import RawCapture, find_captures
+from bot4.adapters.files.raw import RawCapture, find_captures, refuse_apart
+from bot4.adapters.files.recording import silences_of
 from bot4.adapters.kraken.parse import KrakenV1, KrakenV2
 from bot4.adapters.system.output import run_door
 from bot4.engine.capture_check import CaptureCheck
@@ -179,6 +180,8 @@ def _fault(one: dict[str, Any]) -> str:
         "without a book": book["stale"],
         "out of order": one["out_of_order"],
         "repeated": one["duplicates"],
+        "parts not there": one.get("lost", 0),
+        "silences of hours": one.get("silences", 0),
     }
     return ", ".join(f"{count:,} {what}" for what, count in faults.items() if count)
 
@@ -221,6 +224,7 @@ def convert(
                 from workers.record import record as record_feed
 
                 raw = [capture for capture in captures if isinstance(capture, RawCapture)]
+                refuse_apart(raw)
                 if all(capture.venue in REPLAYED for capture in raw):
                     feed = "replay:" + ",".join(str(path) for capture in raw for path in capture.files)
                     said = [record_feed(config, feed, out, moved=moved)]
@@ -228,6 +232,9 @@ def convert(
                     said = [convert_captures(config, raw, out, moved)]
             else:
                 raise RecordingError("convert: what is named is converted already; use it as it is")
+        for one in said:
+            if "folder" in one and one["ticks"]:
+                one["told"] = [*one.get("told", []), *silences_of(Path(one["folder"]))]
         _tell(said, json)
 
 
@@ -337,15 +344,16 @@ def _progress() -> Iterator[Callable[[int], None]]:
 
 
 def _tell(said: list[dict[str, Any]], json: bool) -> None:
+    sentences = ("lacking", "told")
     for one in said:
         if json:
             import orjson
 
             typer.echo(orjson.dumps(one).decode())
         else:
-            _print(", ".join(f"{name} {_worded(value)}" for name, value in one.items() if name != "lacking"))
-        for lacking in one.get("lacking", []):
-            _complain(lacking)
+            _print(", ".join(f"{name} {_worded(value)}" for name, value in one.items() if name not in sentences))
+        for sentence in (text for name in sentences for text in one.get(name, [])):
+            _complain(sentence)
 
 
 def _worded(value: Any) -> str:
@@ -390,7 +398,10 @@ def _show(found: list[dict[str, Any]]) -> None:
     _print(table)
     for one in found:
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in one["messages"].items())
-        _print(f"{one['name']}: {_fault(one) or 'sound'}: {kinds}")
+        sound = "unguarded" if one.get("unguarded") else "sound"
+        _print(f"{one['name']}: {_fault(one) or sound}: {kinds}")
+        for told in one.get("told", []):
+            _print(f"{one['name']}: {told}")
         if one.get("restarts"):
             _print(f"{one['name']}: the feed was started again {one['restarts']:,} times; nothing is missing there")
         for reason, text in one["complaints"].items():

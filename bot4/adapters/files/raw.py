@@ -46,7 +46,7 @@ from bot4.adapters.files.capture import (
 )
 from bot4.adapters.files.converted_bars import ConvertedBars, are_converted_bars, converted_bars
 from bot4.adapters.files.origin import origin_of
-from bot4.adapters.files.recording import HEAD_NAME, as_received
+from bot4.adapters.files.recording import HEAD_NAME, SUMS_NAME, as_received
 from bot4.adapters.files.recording_check import RecordingFiles, recording_files
 from bot4.model.errors import RecordingError
 
@@ -239,9 +239,22 @@ def _chains(key: str, stream: tuple[str, str], files: list[tuple[int, int, Path]
     return [RawCapture(name, *stream, tuple(part)) for name, part in zip(names, parts, strict=True)]
 
 
+def refuse_apart(captures: Iterable[RawCapture]) -> None:
+    """RecordingError if lines of one instrument lie apart by hours: one recording would carry positions across."""
+    first: dict[tuple[str, str], RawCapture] = {}
+    for capture in captures:
+        before = first.setdefault((capture.venue, capture.symbol), capture)
+        if capture.symbol and before is not capture:
+            raise RecordingError(
+                f"{before.files[-1]}, {capture.files[0]}: more than an hour without data lies between them "
+                f"({before.name}, {capture.name}), and a session on one recording of both would carry position, stop "
+                "and indicators across; convert each by itself"
+            )
+
+
 def _recording_of(path: Path) -> Path | None:
     """The folder of the own recording that a file belongs to; None for any other, its raw messages among them."""
-    if path.name != HEAD_NAME and path.suffix != ".parquet":
+    if path.name not in (HEAD_NAME, SUMS_NAME) and path.suffix != ".parquet":
         return None
     for folder in list(path.parents)[:3]:
         if (folder / HEAD_NAME).is_file():

@@ -2,12 +2,15 @@
 
     FOLDER/20240808T235415-4711/
         recording.json                                       instruments with their sizes, what is missing
+        sums.txt                                             <CRC-32> <bytes> <rows> <part>, a line each
         date=2024-08-08/BTCUSDT.binance_usdm/part-00001.parquet
         raw/date=2024-08-08/BTCUSDT.binance_usdm/part-00001.gz      <receive time ns> <message>
         raw/date=2024-08-08/binance_usdm/part-00001.gz              messages of no instrument
 
 A row is a TICK without the ring's sequence, and `number`, which counts the records of all instruments and so tells
 their order. Days are of the receive time, in UTC. A file appears whole: it is written beside its place, then renamed.
+The line of its sum is written before that, so no part is without one, and only the last line of a recorder that was
+killed can be without its part. Recordings of older builds have no sums: their parts are read unguarded.
 
 A raw message is a line. Line breaks between the words of a JSON message become blanks; one that holds them and is no
 JSON begins with a backslash, behind which two of them stand for one, and one with an n for a line break.
@@ -16,10 +19,12 @@ Parquet by polars: others can read it, and columns of integers compress to a fif
 reads or writes, for it starts threads, and whoever forks must have none.
 """
 
+import errno
 import gzip
 import io
 import os
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,10 +40,14 @@ from bot4.ports.store import NUMBERS_APART, Raw, Written
 from bot4.shm.byte_ring import TAKEN_AT, TAKEN_END, TAKEN_NS, TAKEN_SOURCE
 
 HEAD_NAME = "recording.json"
+SUMS_NAME = "sums.txt"
 VERSION = 1
 DAY_NS = 86_400 * 1_000_000_000
 COLUMNS = tuple(name for name in TICK.names or () if name != "seq")
 NUMBER = "number"
+SILENCE_NS = 3_600 * 1_000_000_000  # between two records of an instrument: more is told
+MEND = "restore it from a copy, or move it out of the recording, which then lacks what it held"
+_SUM = re.compile(rb"([0-9a-f]{8}) ([0-9]+) ([0-9]+) (.+)")
 HOLES_TOLD = 1_000  # in recording.json; all are counted, and seen in the numbers of the rows
 _FAST = 1  # gzip: a recorder shares its core
 _MAGIC = b"PAR1"
@@ -53,6 +62,14 @@ class Hole(NamedTuple):
     after: int  # event number before the hole
     missing: int
     ts_ns: int  # of the record after it
+
+
+class Sum(NamedTuple):
+    """What a part was when it was written."""
+
+    crc: int
+    size: int  # bytes
+    rows: int  # records, or raw messages
 
 
 class Listed(msgspec.Struct, forbid_unknown_fields=True):
@@ -115,6 +132,7 @@ class RecordingWriter:
         head = self._head
         for leftover in self._folder.rglob(".part-*"):
             leftover.unlink(missing_ok=True)
+        self._mend_sums()
         parts = sorted(self._folder.glob("date=*/*/part-*.parquet"))
         raw = sorted(self._folder.glob("raw/date=*/*/part-*.gz"))
         head.ticks = sum(pl.scan_parquet(path).select(pl.len()).collect().item() for path in parts)
@@ -127,6 +145,16 @@ class RecordingWriter:
             with gzip.open(path) as file:
                 head.raw += sum(1 for _ in file)
         head.files = len(parts) + len(raw)
+
+    def _mend_sums(self) -> None:
+        """Take off the end of the sums what a writer that was killed did not get to: a part, or half a line."""
+        path = self._folder / SUMS_NAME
+        if not path.exists():
+            return
+        lines = path.read_bytes().split(b"\n")[:-1]
+        if lines and not (self._folder / lines[-1].split(b" ", 3)[-1].decode(errors="replace")).exists():
+            del lines[-1]
+        write_whole(path, b"".join(line + b"\n" for line in lines))
 
     def write(self, ticks: np.ndarray, raw: Raw) -> None:
         """Write a part; see the port. What could be written stays, also if another file could not."""
@@ -182,7 +210,7 @@ class RecordingWriter:
         columns |= {name: np.ascontiguousarray(rows[name]) for name in COLUMNS}
         packed = io.BytesIO()
         pl.DataFrame(columns).write_parquet(packed, compression="zstd", compression_level=1)
-        self._part(folder, "parquet", packed.getbuffer())
+        self._part(folder, "parquet", packed.getbuffer(), len(rows))
 
     def _write_raw(self, folder: Path, raw: Raw, rows: np.ndarray) -> None:
         lines = []
@@ -190,13 +218,29 @@ class RecordingWriter:
             body = _one_line(raw.text[at:end].tobytes())
             lines.append(b"%d %s\n" % (ts_ns, body) if ts_ns else body + b"\n")
         packed = gzip.compress(b"".join(lines), _FAST)
-        self._part(folder, "gz", packed)
+        self._part(folder, "gz", packed, len(rows))
 
-    def _part(self, folder: Path, suffix: str, content: bytes | memoryview) -> None:
+    def _part(self, folder: Path, suffix: str, content: bytes | memoryview, rows: int) -> None:
         if folder not in self._next:
             there = [int(path.stem.removeprefix("part-")) for path in folder.glob(f"part-*.{suffix}")]
             self._next[folder] = max(there, default=0) + 1
-        write_whole(folder / f"part-{self._next[folder]:05d}.{suffix}", content)
+        path = folder / f"part-{self._next[folder]:05d}.{suffix}"
+        name = path.relative_to(self._folder).as_posix()
+        line = b"%08x %d %d %s\n" % (zlib.crc32(content), len(content), rows, name.encode())
+        sums = self._folder / SUMS_NAME
+        try:
+            sums.parent.mkdir(parents=True, exist_ok=True)
+            with sums.open("ab", buffering=0) as file:
+                before = file.seek(0, os.SEEK_END)
+                try:
+                    if file.write(line) != len(line):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    write_whole(path, content)
+                except (OSError, RecordingError):
+                    file.truncate(before)
+                    raise
+        except OSError as error:
+            raise _unwritten(sums, error) from None
         self._next[folder] += 1
 
 
@@ -211,8 +255,11 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise RecordingError(f"{path}: cannot be written ({reason}); make room or name another folder") from None
+        raise _unwritten(path, error) from None
+
+
+def _unwritten(path: Path, error: OSError) -> RecordingError:
+    return RecordingError(f"{path}: cannot be written ({error.strerror or error}); make room or name another folder")
 
 
 def _one_line(body: bytes) -> bytes:
@@ -310,10 +357,48 @@ def read_head(path: Path) -> Head:
     except OSError as error:
         raise RecordingError(f"{path}: cannot be read ({error.strerror}); give a readable file") from None
     except msgspec.MsgspecError as error:
-        raise RecordingError(f"{path}: is no head of a recording ({error}); fetch it again") from None
+        raise RecordingError(f"{path}: is no head of a recording ({error}); restore it from a copy") from None
     if head.version != VERSION:
         raise RecordingError(f"{path}: version {head.version}, this build reads version {VERSION}; record it anew")
     return head
+
+
+def read_sums(folder: Path) -> dict[str, Sum]:
+    """The sum of each part by its path in the recording, in the order in which they were written; {}: there are none.
+
+    RecordingError names a line that is none. Half a line at the end is of a recorder that was killed.
+    """
+    path = folder / SUMS_NAME
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be read ({error.strerror}); give a readable file") from None
+    sums = {}
+    for number, line in enumerate(lines, start=1):
+        found = _SUM.fullmatch(line)
+        if found is None:
+            raise RecordingError(
+                f"{path}, line {number}: is no sum of a part; restore it from a copy, or remove it: nothing guards the "
+                "parts then"
+            )
+        sums[found[4].decode(errors="replace")] = Sum(int(found[1], 16), int(found[2]), int(found[3]))
+    return sums
+
+
+def read_part(path: Path, written: Sum | None) -> bytes:
+    """The bytes of a part; RecordingError if they are not those that were written. `written` : None: nobody knows."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be read ({error.strerror}); give a readable file") from None
+    if written is not None and (len(content) != written.size or zlib.crc32(content) != written.crc):
+        raise RecordingError(
+            f"{path}: damaged: its {len(content):,} bytes are not the {written.size:,} that were written, of "
+            f"{written.rows:,} records; {MEND}"
+        )
+    return content
 
 
 def is_recording(path: Path) -> bool:
@@ -336,11 +421,14 @@ class Recording:
     ----------
     folder, head : of the recording
     chosen : its instruments that have files among the named ones, in the recording's order
+    sums : of its parts, by their paths in the folder
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.folder = _home(paths)
         self.head = read_head(self.folder / HEAD_NAME)
+        self.sums = read_sums(self.folder)
+        self._named = [path.resolve() for path in paths]
         named = {file.resolve() for path in paths for file in _parts(path)}
         self.chosen: list[Chosen] = []
         for index, listed in enumerate(self.head.instruments):
@@ -350,6 +438,44 @@ class Recording:
                 self.chosen.append(Chosen(index, listed, files))
         if not self.chosen:
             raise RecordingError(f"{self.folder}: nothing is recorded in it; leave it out")
+
+    def parts(self) -> list[Path]:
+        """All files of records and of raw messages that are there."""
+        return [
+            *sorted(self.folder.glob("date=*/*/part-*.parquet")),
+            *sorted(self.folder.glob("raw/date=*/*/part-*.gz")),
+        ]
+
+    def unguarded(self) -> int:
+        """How many parts have no sum: damage of their contents cannot be seen."""
+        return sum(path.relative_to(self.folder).as_posix() not in self.sums for path in self.parts())
+
+    def lost(self, *, raw: bool) -> list[str]:
+        """What is to be told of parts that were written and are not there, below the named folders; a sentence each.
+
+        Parameters
+        ----------
+        raw : of raw messages too
+        """
+        missing = [name for name in self.sums if not (self.folder / name).exists()]
+        lacking = self.head.files - len(self.parts())
+        if missing and not self.head.ended and lacking <= 0 and missing[-1] == next(reversed(self.sums)):
+            del missing[-1]  # its recorder was killed before the part was there
+        told = [
+            f"{self.folder / name} is not there: {self.sums[name].rows:,} records that were in it are missing; restore "
+            "it from a copy."
+            for name in missing
+            if (raw or not name.startswith("raw/")) and self._names(self.folder / name)
+        ]
+        if lacking > 0 and not self.sums and self._names(self.folder):
+            told.append(
+                f"{self.folder}: {lacking:,} of the {self.head.files:,} parts that were written are not there; restore "
+                "them from a copy."
+            )
+        return told
+
+    def _names(self, path: Path) -> bool:
+        return any(path.resolve().is_relative_to(named) for named in self._named)
 
     def blocks(self) -> Iterator[np.ndarray]:
         """All records in the order in which they were published, as TICK[n] with the instrument's place in `chosen`.
@@ -373,27 +499,78 @@ class Recording:
     def _rows(self, place: int, chosen: Chosen) -> Iterator[np.ndarray]:
         last = 0
         for path in chosen.files:
-            rows = read_ticks(path)
+            rows = read_ticks(path, self.sums.get(path.relative_to(self.folder).as_posix()))
             if not len(rows):
                 continue
             if int(rows["seq"][0]) <= last or (rows["seq"][1:] <= rows["seq"][:-1]).any():
-                raise RecordingError(f"{path}: its rows are not in order; fetch it again")
+                raise RecordingError(f"{path}: its rows are not in order; {MEND}")
             if (rows["instrument"] != chosen.place).any():
-                raise RecordingError(f"{path}: holds rows of another instrument; fetch it again")
+                raise RecordingError(f"{path}: holds rows of another instrument; {MEND}")
             last = int(rows["seq"][-1])
             rows["instrument"] = place
             yield rows
 
 
-def read_ticks(path: Path) -> np.ndarray:
+class Silences:
+    """Hours in which an instrument has no record: they are told, for positions are carried across.
+
+    Attributes
+    ----------
+    count : of all instruments
+    """
+
+    def __init__(self, chosen: Sequence[Chosen]) -> None:
+        self.count = 0
+        self._chosen = chosen
+        self._last = np.zeros(len(chosen), np.int64)
+        self._longest: dict[int, tuple[int, int]] = {}  # place -> its length and begin, ns
+        self._counts = np.zeros(len(chosen), np.int64)
+
+    def take(self, block: np.ndarray) -> None:
+        """The next rows; TICK[n], `instrument` the place in `chosen`."""
+        for place in np.unique(block["instrument"]).tolist():
+            times = block["ts_recv_ns"][block["instrument"] == place]
+            steps = np.diff(times, prepend=self._last[place] or times[0])
+            found = np.flatnonzero(steps > SILENCE_NS)
+            self._counts[place] += len(found)
+            self.count += len(found)
+            for at in found.tolist():
+                length = int(steps[at])
+                self._longest[place] = max(self._longest.get(place, (0, 0)), (length, int(times[at]) - length))
+            self._last[place] = max(self._last[place], int(times.max()))
+
+    def told(self) -> list[str]:
+        """A sentence for each instrument that was silent."""
+        sentences = []
+        for place, (length, begin_ns) in sorted(self._longest.items()):
+            more = f", the longest of {self._counts[place]:,} such silences" if self._counts[place] > 1 else ""
+            sentences.append(
+                f"{self._chosen[place].listed.symbol}: {length / SILENCE_NS:,.1f} h without data after "
+                f"{datetime.fromtimestamp(begin_ns // 10**9, UTC):%Y-%m-%d %H:%M:%S}{more}: position, stop and "
+                "indicators are carried across; replay the days one by one if they are not one recording."
+            )
+        return sentences
+
+
+def silences_of(folder: Path) -> list[str]:
+    """What is to be told of the hours in which a recording is silent; reads all of it."""
+    recording = Recording([folder])
+    silences = Silences(recording.chosen)
+    for block in recording.blocks():
+        silences.take(block)
+    return silences.told()
+
+
+def read_ticks(path: Path, written: Sum | None) -> np.ndarray:
     """The rows of one part: TICK[n], `seq` is the row's number. RecordingError if it is damaged or no such file."""
     import polars as pl
 
+    content = read_part(path, written)
     try:
-        frame = pl.read_parquet(path)
+        frame = pl.read_parquet(content)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise RecordingError(f"{path}: damaged or no Parquet file ({reason}); fetch it again") from None
+        raise RecordingError(f"{path}: damaged or no Parquet file ({reason}); {MEND}") from None
     expected = {name: TICK[name] for name in COLUMNS} | {NUMBER: np.dtype("u8")}
     for name, kind in expected.items():
         if name not in frame.columns or frame[name].to_numpy().dtype != kind:

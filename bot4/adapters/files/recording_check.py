@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bot4.adapters.files.recording import HEAD_NAME, Recording, is_restart
+from bot4.adapters.files.recording import HEAD_NAME, Recording, Silences, is_restart, read_part
 from bot4.model.enums import (
     FLAG_LAST,
     FLAG_SNAPSHOT,
@@ -32,12 +32,22 @@ class RecordingFiles(NamedTuple):
 
         `gaps` counts the records that the event numbers show to be missing; where the feed was started again its
         numbers leap, which is counted by `restarts`; `book.crossed` are quotes that cross, `book.stale` messages that
-        came while a book that had been whole was not. Trades that the feed refused are in no recording.
+        came while a book that had been whole was not. Trades that the feed refused are in no recording. `lost` counts
+        parts that are not there, `unguarded` those without a sum, `silences` the times an instrument had no record for
+        more than an hour; `told` says each in words.
+        RecordingError names a part that is not as it was written.
         """
         recording = Recording([self.folder])
         count = _Count(len(recording.chosen))
+        silences = Silences(recording.chosen)
         for block in recording.blocks():
             count.take(block)
+            silences.take(block)
+        for name, written in recording.sums.items():
+            if name.startswith("raw/") and (self.folder / name).exists():
+                read_part(self.folder / name, written)
+        lost, unguarded = recording.lost(raw=True), recording.unguarded()
+        bare = [f"{unguarded:,} parts bear no sum, as older builds wrote them: damage in them is not seen."]
         head = recording.head
         complaints = {} if head.ended else {"not_closed": "the recording was not closed in order"}
         return {
@@ -55,6 +65,10 @@ class RecordingFiles(NamedTuple):
             "out_of_order": count.disorder,
             "first_ns": count.first_ns,
             "last_ns": count.last_ns,
+            "lost": len(lost),
+            "unguarded": unguarded,
+            "silences": silences.count,
+            "told": [*lost, *(bare if unguarded else []), *silences.told()],
             "complaints": complaints,
         }
 

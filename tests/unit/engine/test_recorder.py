@@ -13,6 +13,7 @@ from bot4.adapters.files.raw import find_captures
 from bot4.adapters.files.recording import (
     COLUMNS,
     HEAD_NAME,
+    SUMS_NAME,
     VERSION,
     Head,
     Listed,
@@ -145,6 +146,7 @@ def test_a_file_a_day_and_instrument(rig):
     found = {path.relative_to(rig.folder).as_posix() for path in rig.folder.rglob("*") if path.is_file()}
     assert found == {
         HEAD_NAME,
+        SUMS_NAME,
         "date=2023-11-14/BTCUSDT.binance_spot/part-00001.parquet",
         "date=2023-11-15/BTCUSDT.binance_spot/part-00001.parquet",
         "date=2023-11-15/BTC-USD.kraken/part-00001.parquet",
