@@ -71,7 +71,7 @@ def plan_of(
 ) -> Plan:
     """The plan of a recording, its folder made; `symbols` : (symbol, venue) of each instrument."""
     folder = out / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{time.monotonic_ns() % 100_000:05d}"
-    instruments = instrument_records(settings, symbols, 1)
+    instruments = instrument_records(settings, symbols, 1, traded=False)
     table = session_record(settings, paced=False, n_shards=1, n_instruments=len(symbols), speed=speed, measure=False)
     plan = Plan(
         instance="record", generation=1, n_shards=1, symbols=tuple(symbols), instruments=instruments,

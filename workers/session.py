@@ -759,6 +759,13 @@ def state_folder(config: Path, state: Path | None) -> Path:
         raise SettingsError(f"{error}; or name the state folder: --state FOLDER") from None
 
 
+def seen_folder(config: Path, state: Path | None) -> Path:
+    """The state folder of whoever only looks at it or ends what runs there: one that is named has to exist."""
+    if state is not None and not state.is_dir():
+        raise SettingsError(f"--state: {state}: no such folder; name the state folder of a session")
+    return state_folder(config, state)
+
+
 def status(state: Path) -> dict[str, Any]:
     """What runs on this state folder, as JSON types."""
     latch = KillLatch(state).read() if state.is_dir() else None

@@ -21,18 +21,20 @@ from bot4.adapters.bybit.parse import BybitLinear, BybitSpot
 from bot4.adapters.coinbase.parse import CoinbaseAdvanced
 from bot4.adapters.files.archive import ArchiveFile
 from bot4.adapters.files.bars import BarFile
-from bot4.adapters.files.capture import REPLAYED
 from bot4.adapters.files.convert import convert_archives, convert_bars, refuse_names, sizes_of
 from bot4.adapters.files.raw import RawCapture, find_captures, refuse_apart
 from bot4.adapters.files.recording import silences_of
+from bot4.adapters.files.synthetic import VENUE as SYNTHETIC
 from bot4.adapters.kraken.parse import KrakenV1, KrakenV2
 from bot4.adapters.system.output import run_door
 from bot4.engine.capture_check import CaptureCheck
 from bot4.model.errors import Bot4Error, InputError, RecordingError
 from bot4.ports.feed import Decoder
+from bot4.settings.loader import INSTRUMENTS_FILE
 
 _FILE_WIDTH = 10_000  # columns where no terminal says how many it has: a name that is cut serves nobody
-TRADES_COUNTED = ("binance_spot", "binance_usdm", "coinbase", "kraken_v2")  # their trades bear numbers without a hole
+# keys of those whose trades bear numbers without a hole
+TRADES_COUNTED = ("binance_spot", "binance_usdm", "coinbase", "kraken_v2", SYNTHETIC)
 JOURNAL_NAME = "journal.bin"  # of a session's folder
 _EVERY = 4_096  # messages between two moves of the progress bar
 
@@ -53,6 +55,12 @@ app = typer.Typer(
 )
 
 
+class _Synthetic(BinanceSpot):
+    """The synthetic market, which speaks as spot does."""
+
+    venue = SYNTHETIC
+
+
 def decoders() -> dict[str, Decoder]:
     """A decoder for every venue that is known, by the key of `files.raw`."""
     return {
@@ -63,6 +71,7 @@ def decoders() -> dict[str, Decoder]:
         "coinbase": CoinbaseAdvanced(),
         "kraken_v1": KrakenV1(),
         "kraken_v2": KrakenV2(depth=0),
+        SYNTHETIC: _Synthetic(),
     }
 
 
@@ -96,7 +105,7 @@ def check_capture(capture: RawCapture, moved: Any = None) -> dict[str, Any]:
         if message.rest:
             parts = urlsplit(message.url)
             rest = (parts.path, dict(parse_qsl(parts.query)))
-        check.take(message.ts_ns, message.connection, message.venue, rest, message.body)
+        check.take(message.ts_ns, message.connection, message.venue, rest, message.body, message.url)
         first_ns, last_ns = first_ns or message.ts_ns, max(last_ns, message.ts_ns)
         if moved is not None and number % _EVERY == 0:
             moved(number)
@@ -172,7 +181,8 @@ def _fault(one: dict[str, Any]) -> str:
     """What is wrong with a capture, in words; "" if it is sound."""
     book, bars = one["book"], one.get("bars", {"compared": 0, "equal": 0})
     faults = {
-        "refused": sum(one["rejected"].values()),
+        "of a venue that is not supported": one["rejected"].get("unknown_venue", 0),
+        "refused": sum(one["rejected"].values()) - one["rejected"].get("unknown_venue", 0),
         "unlike the venue's word": book["compared"] - book["equal"] + book["near"] - book["near_equal"],
         "crossed": book["crossed"],
         "bars unlike their trades": bars["compared"] - bars["equal"],
@@ -199,8 +209,9 @@ def convert(
 ) -> None:
     """Turn files into own recordings that sessions replay, or bars into Parquet; all prices and quantities exact.
 
-    Raw captures take the sizes of instruments.toml. Lines of Binance are read as a replay reads them, other forms and
-    venues as a live session reads its connections.
+    Raw captures take the sizes of instruments.toml; instruments that are not there are left out, and told. Where none
+    is, the error names what an [[instrument]] needs, and prints those that the capture tells the sizes of. Lines of
+    Binance are read as a replay reads them, other forms and venues as a live session reads its connections.
     """
     with _door():
         captures = find_captures(sources)
@@ -220,16 +231,16 @@ def convert(
             elif kinds == {RawCapture}:
                 if tick_size or lot_size:
                     raise RecordingError("convert: sizes of raw captures stand in instruments.toml; leave them out")
-                from workers.convert import convert_captures
-                from workers.record import record as record_feed
+                from workers.convert import NotConfiguredError, convert_captures
 
                 raw = [capture for capture in captures if isinstance(capture, RawCapture)]
                 refuse_apart(raw)
-                if all(capture.venue in REPLAYED for capture in raw):
-                    feed = "replay:" + ",".join(str(path) for capture in raw for path in capture.files)
-                    said = [record_feed(config, feed, out, moved=moved)]
-                else:
+                try:
                     said = [convert_captures(config, raw, out, moved)]
+                except NotConfiguredError as error:
+                    for table in error.tables:
+                        _print(table)
+                    raise
             else:
                 raise RecordingError("convert: what is named is converted already; use it as it is")
         for one in said:
@@ -335,6 +346,14 @@ def verify_session(
         raise typer.Exit(1)
 
 
+@app.command(hidden=True)
+def replay(paths: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """Sessions replay: this command says how."""
+    with _door():
+        named = ",".join(paths or ["PATH"])
+        raise InputError(f"replay: recordings are replayed by bot4-supervisor start --feed replay:{named}")
+
+
 @contextmanager
 def _progress() -> Iterator[Callable[[int], None]]:
     """A count of messages on a terminal."""
@@ -351,7 +370,10 @@ def _tell(said: list[dict[str, Any]], json: bool) -> None:
 
             typer.echo(orjson.dumps(one).decode())
         else:
-            _print(", ".join(f"{name} {_worded(value)}" for name, value in one.items() if name not in sentences))
+            told = {name: value for name, value in one.items() if name not in (*sentences, "left_out")}
+            _print(", ".join(f"{name} {_worded(value)}" for name, value in told.items()))
+            if one.get("left_out"):
+                _print(f"left out, not in {INSTRUMENTS_FILE}: messages {_worded(one['left_out'])}")
         for sentence in (text for name in sentences for text in one.get(name, [])):
             _complain(sentence)
 
@@ -399,7 +421,7 @@ def _show(found: list[dict[str, Any]]) -> None:
     for one in found:
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in one["messages"].items())
         sound = "unguarded" if one.get("unguarded") else "sound"
-        _print(f"{one['name']}: {_fault(one) or sound}: {kinds}")
+        _print(f"{one['name']}: {_fault(one) or sound}: {kinds or 'no message was read'}")
         for told in one.get("told", []):
             _print(f"{one['name']}: {told}")
         if one.get("restarts"):

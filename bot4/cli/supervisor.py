@@ -117,11 +117,11 @@ def start(
 def status(config: Config = DEFAULT_CONFIG, state: State = None, json: Json = False) -> None:
     """Show what runs: rates, positions, profit, workers. Exit code 3 if the kill latch is set."""
     with _door(json):
-        from workers.session import state_folder
+        from workers.session import seen_folder
         from workers.session import status as find
         from workers.view import status_lines
 
-        found = find(state_folder(config, state))
+        found = find(seen_folder(config, state))
         if json:
             _say(_json_text(found))
         else:
@@ -139,10 +139,10 @@ def stop(
 ) -> None:
     """Stop the running session cleanly: nothing new is sent, the report is written."""
     with _door(json):
-        from workers.session import state_folder
+        from workers.session import seen_folder
         from workers.session import stop as end
 
-        folder = state_folder(config, state)
+        folder = seen_folder(config, state)
         stopped = end(folder, timeout)
         told = "stopped" if stopped else f"nothing runs on state folder {folder}"
         _answer_of(ctx, folder, {"stopped": stopped}, told, stopped)

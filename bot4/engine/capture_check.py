@@ -22,6 +22,7 @@ from bot4.ports.feed import Bar, BookChange, Decoder, Event, Level, Message, Mes
 
 WAITING = 10_000  # changes kept while a snapshot is awaited
 REMEMBERED = 4_096  # quotes kept for the change that they belong to
+SUPPORTED = "Binance (spot, USD-M), Bybit (v5), Kraken and Coinbase (Advanced Trade)"
 COMPLAINT = 200  # characters of an example
 TRADES = 4_096  # ids of the last trades of an instrument
 NEAR = 8  # changes between a quote that names no update and the book that it speaks of
@@ -144,17 +145,25 @@ class CaptureCheck:
         self._last_ns = 0
 
     def take(
-        self, ts_ns: int, connection: str, venue: str, rest: tuple[str, Mapping[str, str]] | None, body: bytes
+        self,
+        ts_ns: int,
+        connection: str,
+        venue: str,
+        rest: tuple[str, Mapping[str, str]] | None,
+        body: bytes,
+        address: str = "",
     ) -> None:
         """One message; `ts_ns` is 0 where no time can be read, `rest` is (endpoint, query) of a REST response, None for
         a websocket's, `connection` is "" where nobody wrote down which one brought it: its numbers are not compared.
+        `address` is where it came from, for whoever reads why it was refused.
         """
         if 0 < ts_ns < self._last_ns:
             self.out_of_order += 1
         self._last_ns = max(self._last_ns, ts_ns)
         decoder = self._decoders.get(venue)
         if decoder is None:
-            self._refuse("unknown_venue", f"no decoder for connection {connection}")
+            origin = address.partition("?")[0] or connection or venue
+            self._refuse("unknown_venue", f"its venue is not supported: {origin}; {SUPPORTED} are")
             return
         self.venues.add(decoder.venue)
         try:

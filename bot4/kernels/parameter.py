@@ -70,7 +70,7 @@ def refuse_bars(values: Mapping[str, int | float]) -> str:
     if kind == 0 and size != 0:
         return f"bar_size: {size}, but time bars (bar_kind = 0) have their length in bar_ns; write bar_size = 0"
     if kind != 0 and size == 0:
-        return f"bar_size: missing; with bar_kind = {kind} write how many {_FILLED_BY[int(kind)]} fill a bar"
+        return f"bar_size: 0 is not allowed with bar_kind = {kind}; write how many {_FILLED_BY[int(kind)]} fill a bar"
     if kind != 0 and length_ns != 0:
         return f"bar_ns: {length_ns} is a length of time bars, but bar_kind = {kind}; write bar_ns = 0"
     return ""

@@ -135,7 +135,9 @@ def limit_text(name: str, value: int) -> str:
     return str(value // NS_PER_MS) if name.endswith("_ns") else str(value)
 
 
-def instrument_records(settings: Settings, chosen: Sequence[tuple[str, str]], n_shards: int) -> np.ndarray:
+def instrument_records(
+    settings: Settings, chosen: Sequence[tuple[str, str]], n_shards: int, *, traded: bool = True
+) -> np.ndarray:
     """The chosen instruments, indexed in the order given and dealt to the shards in turn.
 
     Parameters
@@ -143,6 +145,7 @@ def instrument_records(settings: Settings, chosen: Sequence[tuple[str, str]], n_
     settings : checked settings
     chosen : (symbol, venue) of each source of the feed
     n_shards : 1 .. MAX_SHARDS
+    traded : False: recorded alone, so what the account counts in and what its limits allow is of no concern
 
     Returns
     -------
@@ -163,7 +166,7 @@ def instrument_records(settings: Settings, chosen: Sequence[tuple[str, str]], n_
             raise SettingsError(f"instrument {key[0]} of {key[1]} comes from two sources; name its files as one chain")
         position, instrument = rows[key]
         at = f"{file}: instrument[{position}]"
-        if instrument.quote not in (None, settings.account.quote):
+        if traded and instrument.quote not in (None, settings.account.quote):
             raise SettingsError(
                 f"{at}.quote: {instrument.symbol} is priced in {instrument.quote}, the account counts in "
                 f"{settings.account.quote}; leave the instrument out, or give it an account of its own"
@@ -172,7 +175,8 @@ def instrument_records(settings: Settings, chosen: Sequence[tuple[str, str]], n_
         records[index]["index"] = index
         records[index]["venue"] = venues.index(instrument.venue)
         records[index]["shard"] = index % n_shards
-        _check_affordable(settings, instrument, at)
+        if traded:
+            _check_affordable(settings, instrument, at)
     return records
 
 

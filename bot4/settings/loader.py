@@ -165,6 +165,11 @@ def _check_field(file: str, at: str, hint: Any, value: Any) -> None:
         _check_table(file, f"{at}[{index}]", typing.get_args(hint)[0], row)
 
 
+def needed_fields(table: type[Table]) -> list[str]:
+    """The fields of a table that may not be left out."""
+    return [name for name, hint in typing.get_type_hints(table, include_extras=True).items() if not is_optional(hint)]
+
+
 def is_optional(hint: Any) -> bool:
     """Whether a field may be left out: `Table | None`, or an annotated value with None among its types."""
     inner = typing.get_args(hint)[0] if hasattr(hint, "__metadata__") else hint

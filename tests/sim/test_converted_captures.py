@@ -31,6 +31,7 @@ CAPTURES = {
     "2026-08-09_COINBASE_first60pct.jsonl.gz": ("coinbase", 614, 57, {}),
 }
 LEVELS = 5_000  # of a side that are compared: what the feed keeps of a book at least
+README = Path(__file__).resolve().parents[2] / "README.md"
 pytestmark = pytest.mark.compiled
 MS = 1_000_000
 
@@ -325,9 +326,53 @@ def test_prices_and_times_that_a_session_would_not_believe_are_not_converted_eit
     assert (rows_of(said["folder"])["kind"] == TICK_TRADE).sum() == 59
 
 
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["2026-08-09_BYBIT_first60pct.jsonl.gz", "2026-08-09_COINBASE_first60pct.jsonl.gz"])
+def test_what_is_not_configured_is_left_out_counted_and_costs_the_others_nothing(data_dir, tmp_path, name):
+    venue, messages, *_ = CAPTURES[name]
+    config = settings_of(tmp_path, venue)
+    whole, _ = convert(data_dir / "cryptofeed" / name, tmp_path / "whole", config)
+    file = config.with_name("instruments.toml")
+    file.write_text(file.read_text().split("\n[[instrument]]")[0])
+    said, complaints = convert(data_dir / "cryptofeed" / name, tmp_path / "one", config)
+    assert said is not None, complaints
+    assert said["messages"] + sum(said["left_out"].values()) == messages and said["lacking"] == []
+    first, *others = (f"{symbol} of {venue}" for symbol in SIZES[venue])
+    assert said["left_out"] and set(said["left_out"]) <= set(others) - {first}
+    assert set(said["refused"]) <= {"passed_over"}, said
+    own = []
+    for folder in (whole["folder"], said["folder"]):
+        symbols = [one.listed.symbol for one in Recording([Path(folder)]).chosen]
+        rows = rows_of(folder)
+        own.append(rows[rows["instrument"] == symbols.index(next(iter(SIZES[venue])))])
+    for field in ("ts_recv_ns", "kind", "flags", "w0", "w1", "w2", "w3"):
+        assert (own[0][field] == own[1][field]).all(), field
+
+
+@pytest.mark.data
+def test_the_tables_that_a_capture_tells_the_sizes_of_convert_it(data_dir, tmp_path):
+    source, config = data_dir / "cryptofeed/2021-04-17_KRAKEN", settings_in(tmp_path)
+    result = command("convert", source, tmp_path / "out", "--config", config)
+    assert result.returncode == 2 and "the sizes that the capture tells are printed, of 10 of them" in result.stderr
+    config.with_name("instruments.toml").write_text(result.stdout)
+    said, complaints = convert(source, tmp_path / "out", config)  # whatever they are priced in: nothing is traded
+    assert said is not None, complaints
+    assert (len(said["lacking"]), said["left_out"]) == (0, {})
+
+
+@pytest.mark.data
+def test_the_command_of_the_readme_runs(data_dir, tmp_path):
+    (path,) = re.findall(r"bot4-data convert ../shared/data/(\S+) recordings ", README.read_text())
+    said, complaints = convert(data_dir / path, tmp_path / "out", settings_in(tmp_path))
+    assert said is not None and said["ticks"] > 0, complaints
+    assert said["lacking"] == [] and said["left_out"]
+
+
 def without_instruments(tmp_path):
     path, _ = kraken_capture(tmp_path)
-    return path, "BTC/USD of kraken, ETH/USD of kraken, not configured; add an [[instrument]]"
+    fields = "symbol, venue, tick_size, lot_size, min_notional, min_qty, max_qty, maker_fee_bps, taker_fee_bps"
+    asked = f"for each that is wanted to {tmp_path}/config/instruments.toml, with {fields}\n"
+    return path, f"holds BTC/USD of kraken, ETH/USD of kraken, none of them configured; add an [[instrument]] {asked}"
 
 
 def raw_of_a_recording(tmp_path):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from bot4.ports.stream import Attempts, Heartbeat, Request
 
 HEARTBEATS = "heartbeats"
+_NUMBERED = b'{"channel":"heartbeats","timestamp":"2000-01-01T00:00:00Z","sequence_num":%d,"events":[]}'
 _CHANNELS = ("level2", "ticker", "market_trades", "status")
 
 
@@ -76,3 +77,8 @@ class CoinbaseStreams:
             json.dumps({"type": kind, "channel": channel} | ({"product_ids": of} if of else {}))
             for channel, of in products.items()
         ]
+
+
+def heartbeat_of(number: int) -> bytes:
+    """A message that says its number on the connection and no market data; its time is that of none."""
+    return _NUMBERED % number

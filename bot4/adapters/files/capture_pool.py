@@ -4,19 +4,24 @@ Connections come, speak and go in the order of the capture, a message a turn, an
 that is asked for by REST is the last one that was received by then: what the recorder asked for is in the capture or
 nowhere.
 
-A capture is read twice: what its connections bring has to be known before the first message is taken.
+A capture is read twice: what its connections bring has to be known before the first message is taken. Messages of
+instruments that nobody wants are left out and counted; where messages bear the number of their connection, the number
+alone is told, so that no hole is seen.
 """
 
 import heapq
 import re
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
+from bot4.adapters.files.origin import told_by
 from bot4.adapters.files.raw import RawCapture, RawMessage
 from bot4.model.errors import RecordingError
-from bot4.ports.feed import Bar, BookChange, Decoder, MessageError, Status
+from bot4.ports.feed import Bar, BookChange, Decoder, Instrument, Message, MessageError, Status
 from bot4.ports.stream import MAX_CONNECTIONS, Closed, Connection, Event, Key, Opened, Readable, Request, VenueStreams
 
 _TEXT = 0x81  # first byte of a frame that is a whole message of text
@@ -25,35 +30,48 @@ _SUBSCRIBED = re.compile(rb'"method"\s*:\s*"subscribe".*"depth"\s*:\s*([0-9]{1,4
 
 Name = tuple[int, str, str]  # capture, connection, key of its decoder
 
+_TAKEN, _UNNUMBERED = -2, -1  # of a message: it is not left out; it is, and bears no number
+
 
 class Contents(NamedTuple):
     """What captures hold."""
 
-    symbols: list[tuple[str, str]]  # (symbol, venue), in the order in which they come
+    symbols: list[tuple[str, str]]  # (symbol, venue) of those that are wanted, in the order in which they come
+    left_out: dict[tuple[str, str], int]  # messages by (symbol, venue) of those that are not
     depths: dict[str, int]  # by venue: levels a side of its books; 0: all
     topics: dict[Name, dict[str, bool]]  # by connection: its symbols, and whether their books change there
     unknown: int  # messages of no venue that has a decoder
+    numbers: Sequence[Sequence[int]]  # by capture and message: _TAKEN, or left out: its number, or _UNNUMBERED
 
 
-def contents_of(captures: Sequence[RawCapture], decoders: Mapping[str, Decoder]) -> Contents:
-    """Read captures to their end; RecordingError if nothing in them can be converted.
+def contents_of(
+    captures: Sequence[RawCapture], decoders: Mapping[str, Decoder], wanted: Collection[tuple[str, str]]
+) -> Contents:
+    """Read captures to their end; RecordingError if there is no market data in them.
 
     Parameters
     ----------
     captures : at least one
     decoders : by the key of `files.raw`, of the venues that a live feed can hear
+    wanted : (symbol, venue) of the instruments to take; of any other the messages are left out
     """
     topics: dict[Name, dict[str, bool]] = {}
     depths: dict[str, set[int]] = {}  # by key of the decoder
     told: dict[str, int] = {}  # depths that only the answer to a subscription tells
     unknown: Counter[str] = Counter()
+    left_out: Counter[tuple[str, str]] = Counter()
+    bodies: Counter[tuple[str, str]] = Counter()  # of REST, about one instrument that is not wanted
+    numbers = [array("q") for _ in captures]
     for number, capture in enumerate(captures):
         for message in capture.messages():
+            numbers[number].append(_TAKEN)
             decoder = decoders.get(message.venue)
             if decoder is None:
                 unknown[message.venue] += not message.rest
                 continue
             if message.rest:
+                about = (_symbol_of(message.url), decoder.venue)
+                bodies[about] += about not in wanted
                 continue
             heard = topics.setdefault((number, message.connection, message.venue), {})
             try:
@@ -62,32 +80,59 @@ def contents_of(captures: Sequence[RawCapture], decoders: Mapping[str, Decoder])
                 continue
             if decoded.kind == "subscribe" and (found := _SUBSCRIBED.search(message.body)):
                 told[message.venue] = int(found[1])
+            stranger = _stranger_of(decoded, message.body, decoder.venue, wanted)
+            if stranger:
+                left_out[stranger, decoder.venue] += 1
+                numbers[number][-1] = _UNNUMBERED if decoded.sequence is None else decoded.sequence
+                continue
             for event in decoded.events:
-                if isinstance(event, Status | Bar):
+                if isinstance(event, Status | Bar) or (event.symbol, decoder.venue) not in wanted:
                     continue
                 is_book = isinstance(event, BookChange) and not (event.snapshot and event.depth == 1)
                 heard[event.symbol] = heard.get(event.symbol, False) or is_book
                 if is_book:
                     depths.setdefault(message.venue, set()).add(event.depth)  # type: ignore[union-attr]
-    return Contents(
-        _symbols(captures, topics, decoders), _depths(captures, decoders, depths, told), topics, unknown.total()
-    )
-
-
-def _names(captures: Sequence[RawCapture]) -> str:
-    return ", ".join(capture.name for capture in captures)
-
-
-def _symbols(
-    captures: Sequence[RawCapture], topics: Mapping[Name, Mapping[str, bool]], decoders: Mapping[str, Decoder]
-) -> list[tuple[str, str]]:
-    found = [(symbol, decoders[name[2]].venue) for name, heard in topics.items() for symbol in heard]
-    if not found:
+    symbols = list(dict.fromkeys((symbol, decoders[name[2]].venue) for name, of in topics.items() for symbol in of))
+    if not symbols and not left_out:
         raise RecordingError(
             f"{_names(captures)}: holds no market data of a venue that a session hears, so there is nothing to "
             "convert; bot4-data check tells what is in it"
         )
-    return list(dict.fromkeys(found))
+    left_out.update({about: count for about, count in bodies.items() if about in left_out})
+    depth = _depths(captures, decoders, depths, told)
+    return Contents(symbols, dict(left_out), depth, topics, unknown.total(), numbers)
+
+
+def _symbol_of(url: str) -> str:
+    """The instrument that a request of REST is about; "" if it does not say one."""
+    return dict(parse_qsl(urlsplit(url).query)).get("symbol", "").upper()
+
+
+def _stranger_of(message: Message, body: bytes, venue: str, wanted: Collection[tuple[str, str]]) -> str:
+    """The first instrument of a message that is of none that is wanted; "" if it is to be taken."""
+    symbols = [event.symbol for event in message.events if not isinstance(event, Status)]
+    if not message.events and (named := told_by(body)[1]):
+        symbols = [named]  # nothing that a session needs, as a price of the index alone
+    return symbols[0] if symbols and not any((symbol, venue) in wanted for symbol in symbols) else ""
+
+
+def told_of(
+    captures: Sequence[RawCapture], decoders: Mapping[str, Decoder], symbols: Collection[tuple[str, str]]
+) -> list[tuple[str, Instrument]]:
+    """(venue, instrument) of these (symbol, venue) for which the captures hold the venue's own metadata, by REST."""
+    found: dict[tuple[str, str], Instrument] = {}
+    for message in (message for capture in captures for message in capture.messages() if message.rest):
+        decoder = decoders.get(message.venue)
+        if decoder is None:
+            continue
+        with suppress(MessageError):  # an answer that cannot be read tells nothing
+            told = decoder.instruments(urlsplit(message.url).path, message.body)
+            found |= {(one.symbol, decoder.venue): one for one in told if (one.symbol, decoder.venue) in symbols}
+    return [(key[1], found[key]) for key in symbols if key in found]
+
+
+def _names(captures: Sequence[RawCapture]) -> str:
+    return ", ".join(capture.name for capture in captures)
 
 
 def _depths(
@@ -145,12 +190,14 @@ class CapturePool:
     streams : by venue
     venues : by key of `files.raw`: the venue as the settings call it
     translate : by key, where the feed does not read what was captured: a connection and its message as the one it reads
+    numbered : by key, where messages bear the number of their connection: one that says its number and nothing else
 
     Attributes
     ----------
     now_ns : receive time of the message in hand
     ended : everything has been told
     unused : how many bodies of REST no book was in need of
+    bare : how many messages were told by their number alone
     """
 
     def __init__(
@@ -160,10 +207,13 @@ class CapturePool:
         streams: Mapping[str, VenueStreams],
         venues: Mapping[str, str],
         translate: Mapping[str, Callable[[Name, bytes], bytes]],
+        numbered: Mapping[str, Callable[[int], bytes]],
     ) -> None:
-        self._contents, self._streams, self._venues, self._translate = contents, streams, venues, translate
+        self._contents, self._streams, self._venues = contents, streams, venues
+        self._translate, self._numbered = translate, numbered
         self._messages = heapq.merge(
-            *(_to_its_end(number, capture) for number, capture in enumerate(captures)), key=lambda item: item[0]
+            *(_to_its_end(number, capture, contents.numbers[number]) for number, capture in enumerate(captures)),
+            key=lambda item: item[0],
         )
         self._playing = len(captures)
         self._open: dict[Name, CaptureConnection] = {}
@@ -172,6 +222,7 @@ class CapturePool:
         self._asked: set[Key] = set()
         self.now_ns = 0
         self.ended = False
+        self.bare = 0
 
     @property
     def unused(self) -> int:
@@ -190,7 +241,7 @@ class CapturePool:
         if item is None:
             self.ended = True
             return []
-        ts_ns, number, message = item
+        ts_ns, number, message, sequence = item
         self.now_ns = max(self.now_ns, ts_ns)
         if message is None:
             return self._end(number)
@@ -199,11 +250,16 @@ class CapturePool:
         if message.rest:
             self._keep_body(message)
             return []
+        if sequence == _UNNUMBERED:
+            return []
         name = (number, message.connection, message.venue)
         events = [] if name in self._open else self._begin(name)
         self._reading = self._open[name]
-        translate = self._translate.get(message.venue)
-        self._reading.waiting = memoryview(_frame(translate(name, message.body) if translate else message.body))
+        translate, body = self._translate.get(message.venue), message.body
+        if sequence != _TAKEN:
+            body = self._numbered[message.venue](sequence)
+            self.bare += 1
+        self._reading.waiting = memoryview(_frame(translate(name, body) if translate else body))
         return [*events, Readable(self._reading)]
 
     def drop(self, connection: Connection, reason: str) -> None:
@@ -268,21 +324,27 @@ class CapturePool:
 
     def _keep_body(self, message: RawMessage) -> None:
         """The answer to a request for a book; the last one counts. Others say nothing that a feed takes."""
-        parts = urlsplit(message.url)
-        venue = self._venues[message.venue]
-        symbol = dict(parse_qsl(parts.query)).get("symbol", "").upper()
+        venue, symbol = self._venues[message.venue], _symbol_of(message.url)
         request = self._streams[venue].snapshot(symbol) if venue in self._streams else None
-        if request is not None and request[0] == parts.path and (symbol, venue) in self._contents.symbols:
+        if (
+            request is not None
+            and request[0] == urlsplit(message.url).path
+            and (symbol, venue) in self._contents.symbols
+        ):
             self._bodies[venue, symbol] = message.body
 
 
-def _to_its_end(number: int, capture: RawCapture) -> Iterator[tuple[int, int, RawMessage | None]]:
-    """(receive time, number, message), and None behind the last one; a message without a time comes where it lies."""
+def _to_its_end(
+    number: int, capture: RawCapture, numbers: Sequence[int]
+) -> Iterator[tuple[int, int, RawMessage | None, int]]:
+    """(receive time, number, message, its entry of `Contents.numbers`), and None behind the last one; a message without
+    a time comes where it lies.
+    """
     ts_ns = 0
-    for message in capture.messages():
+    for message, sequence in zip(capture.messages(), numbers, strict=False):  # what has come since is not read
         ts_ns = max(ts_ns, message.ts_ns)
-        yield ts_ns, number, message
-    yield ts_ns, number, None
+        yield ts_ns, number, message, sequence
+    yield ts_ns, number, None, _TAKEN
 
 
 def _frame(body: bytes) -> bytes:

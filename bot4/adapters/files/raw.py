@@ -69,6 +69,7 @@ _VENUES = (
 _SNAPSHOTS = {
     "binance_spot": "https://api.binance.com/api/v3/depth",
     "binance_usdm": "https://fapi.binance.com/fapi/v1/depth",
+    "synthetic": "https://api.binance.com/api/v3/depth",  # it speaks as spot does
 }
 _TIME = rb"([0-9]{1,10}\.[0-9]{1,9})"  # seconds
 _THIRD = re.compile(rb'\s*\{\s*"t"\s*:')

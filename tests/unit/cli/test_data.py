@@ -144,6 +144,11 @@ def test_what_lies_in_a_folder_is_listed(data_dir):
     assert found["name"] == "KRAKEN" and len(found["files"]) == 4
 
 
+def test_who_wants_to_replay_is_told_how():
+    result = run("replay", "day1.gz", "day2.gz")
+    assert result.returncode == 2 and "bot4-supervisor start --feed replay:day1.gz,day2.gz" in result.stderr
+
+
 def test_what_is_no_capture_is_one_line(tmp_path):
     (tmp_path / "file").write_text("nothing\n")
     for arguments in (["check", tmp_path / "file"], ["list", tmp_path / "missing"]):
@@ -187,6 +192,26 @@ def test_a_trade_without_a_number_is_missed_by_the_venues_bars(data_dir, tmp_pat
     path.write_bytes(b"\n".join(lines))
     result = run("check", path)
     assert result.returncode == 1 and "bars unlike their trades" in result.stdout
+
+
+@pytest.mark.compiled
+def test_the_raw_messages_of_the_synthetic_market_are_read(tmp_path):
+    config = ["--config", settings_in(tmp_path)]
+    made = run("record", "--feed", "synthetic", "--out", tmp_path / "one", "--raw", "--json", *config)
+    assert made.returncode == 0, made.stderr
+    checked = run("check", tmp_path / "one", "--json")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    raw, own = (json.loads(line) for line in checked.stdout.splitlines())
+    assert raw["venue"] == own["venue"] == "synthetic" and raw["messages"]["trade"] == own["messages"]["trade"]
+    assert raw["book"]["compared"] == raw["book"]["equal"] > 0 and not raw["rejected"]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("name", "host"), [("2022-05-13_OKX", "okx.com"), ("2021-04-17_COINBASE_PRO", "coinbase.com")])
+def test_a_venue_that_is_not_supported_is_named(data_dir, name, host):
+    result = run("check", data_dir / "cryptofeed" / name)
+    assert result.returncode == 1 and "of a venue that is not supported: no message was read" in result.stdout
+    assert re.search(f"refused as its venue is not supported: https://[a-z.]*{host}/", result.stdout)
 
 
 @pytest.mark.compiled

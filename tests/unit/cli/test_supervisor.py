@@ -223,6 +223,11 @@ def test_reset_where_nothing_is(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize("word", ["status", "stop"])
+def test_a_state_folder_that_is_not_there_is_said_to_be_none(tmp_path, word):
+    refused(run_command(word, "--state", tmp_path / "none"), 2, "--state", "no such folder")
+
+
 def test_status_and_stop_where_nothing_runs(config, tmp_path):
     result = run_command("status", "--config", config)
     assert result.returncode == 0 and "nothing runs" in result.stdout

@@ -163,7 +163,7 @@ def test_what_a_single_parameter_cannot_show_the_strategy_refuses():
 def test_a_rule_of_bars_that_contradicts_itself_is_refused():
     values = {**defaults(trend.PARAMETERS), "bar_ns": 0, "bar_kind": 2, "bar_size": 100}
     assert strategy_parameters("bot4.strategies.trend", values)[0]["bar_size"] == 100
-    with pytest.raises(SettingsError, match=r"strategy\.params\.bar_size: missing; with bar_kind = 2 write"):
+    with pytest.raises(SettingsError, match=r"strategy\.params\.bar_size: 0 is not allowed with bar_kind = 2; write"):
         strategy_parameters("bot4.strategies.trend", {**values, "bar_size": 0})
 
 

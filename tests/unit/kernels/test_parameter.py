@@ -53,7 +53,7 @@ def test_the_trend_strategy_takes_its_own_defaults():
         (2, 500, 0, ""),
         (3, 500, 0, ""),
         (0, 500, 250, "bar_size: 500, but time bars (bar_kind = 0) have their length in bar_ns; write bar_size = 0"),
-        (2, 0, 0, "bar_size: missing; with bar_kind = 2 write how many lots fill a bar"),
+        (2, 0, 0, "bar_size: 0 is not allowed with bar_kind = 2; write how many lots fill a bar"),
         (3, 500, 250, "bar_ns: 250 is a length of time bars, but bar_kind = 3; write bar_ns = 0"),
     ],
 )

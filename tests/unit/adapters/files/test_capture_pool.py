@@ -14,6 +14,7 @@ from bot4.model.errors import RecordingError
 from bot4.ports.stream import MAX_CONNECTIONS, Closed, Opened, Readable
 
 DECODERS = {"binance_spot": BinanceSpot()}
+WANTED = {("BTCUSDT", "binance_spot")}
 ADDRESS = "wss://stream.binance.com:9443/stream?streams=x"
 REST = "https://api.binance.com/api/v3/depth?symbol=BTCUSDT&limit=1000"
 
@@ -39,8 +40,9 @@ def pool_of(folder, *captures):
     for number, lines in enumerate(captures):
         (folder / f"{number}.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
     found = find_captures([folder])
-    contents = contents_of(found, DECODERS)
-    return CapturePool(found, contents, {"binance_spot": BinanceSpotStreams()}, {"binance_spot": "binance_spot"}, {})
+    contents = contents_of(found, DECODERS, WANTED)
+    streams = {"binance_spot": BinanceSpotStreams()}
+    return CapturePool(found, contents, streams, {"binance_spot": "binance_spot"}, {}, {})
 
 
 def told(pool):
@@ -121,7 +123,8 @@ def test_the_depth_of_krakens_books_is_what_was_subscribed_or_what_a_snapshot_ne
     lines = [line("connect", "a", 1, addr="wss://ws.kraken.com/v2")]
     lines += [line("recv", "a", 2, data=json.dumps(body)) for body in bodies]
     (tmp_path / "k.jsonl").write_text("\n".join(lines))
-    contents = contents_of(find_captures([tmp_path]), {"kraken_v2": KrakenV2(depth=0)})
+    wanted = {("BTC/USD", "kraken"), ("ETH/USD", "kraken")}
+    contents = contents_of(find_captures([tmp_path]), {"kraken_v2": KrakenV2(depth=0)}, wanted)
     assert contents.depths == {"kraken": depth} and len(contents.symbols) == 2
 
 
