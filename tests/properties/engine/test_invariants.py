@@ -49,7 +49,9 @@ class Life:
         self.dice = random.Random(seed)
         self.rig = Rig(folder, capacity=4_400, rows=16)
         self.rig.open_market()
-        self.rig.intent(5, qty_lots=QTY)
+        self.end = self.dice.choice(("filled", "filled", "canceled", "expired", "rejected", "open", "never landed"))
+        rests = {"tif": e.TIF_GTC} if self.end == "open" else {}  # what takes has an end, and is asked about until then
+        self.rig.intent(5, qty_lots=QTY, **rests)
         self.rig.run()
         (self.entry,) = self.rig.requests()
         self.row = int(self.entry["order_row"])
@@ -60,7 +62,6 @@ class Life:
         self.trades = itertools.count(1)
         self.ended = False  # execution was told so
         self.alarmed = False  # something has happened that a person has to hear of
-        self.end = self.dice.choice(("filled", "filled", "canceled", "expired", "rejected", "open", "never landed"))
         parts = sorted(self.dice.sample(range(1, QTY), self.dice.randint(0, 3)))
         whole = [b - a for a, b in itertools.pairwise([0, *parts, QTY])]
         if self.end in ("rejected", "never landed"):
