@@ -98,8 +98,8 @@ class Session:
         held = {**LIMITS, "correlation_bps": 7_000 if kind == "related" else 10_000}
         if kind == "losses":
             held.update(
-                streak_losses=1_000, drawdown_bps=800, stop_loss_bps=1_000
-            )  # no pause, reached on the third day
+                streak_losses=1_000, drawdown_bps=400, stop_loss_bps=1_000
+            )  # no pause, reached on the second day
         if kind == "rates":
             held.update(RATES)
         if kind == "repeats":
