@@ -212,6 +212,8 @@ def convert(
     Raw captures take the sizes of instruments.toml; instruments that are not there are left out, and told. Where none
     is, the error names what an [[instrument]] needs, and prints those that the capture tells the sizes of. Lines of
     Binance are read as a replay reads them, other forms and venues as a live session reads its connections.
+
+    Exit code 1: records are missing, for the disk took no more.
     """
     with _door():
         captures = find_captures(sources)
@@ -260,7 +262,7 @@ def record(
     config: Config = DEFAULT_CONFIG,
     json: Json = False,
 ) -> None:
-    """Record a market without trading on it, until it ends or Ctrl-C."""
+    """Record a market without trading on it, until it ends or Ctrl-C. Exit code 1: records are missing."""
     with _door():
         from workers.record import record as record_feed
 
@@ -376,6 +378,10 @@ def _tell(said: list[dict[str, Any]], json: bool) -> None:
                 _print(f"left out, not in {INSTRUMENTS_FILE}: messages {_worded(one['left_out'])}")
         for sentence in (text for name in sentences for text in one.get(name, [])):
             _complain(sentence)
+        if one.get("dropped"):
+            _complain(f"{one['dropped']:,} records are in no file; make room and do it again")
+    if any(one.get("dropped") for one in said):
+        raise typer.Exit(1)
 
 
 def _worded(value: Any) -> str:

@@ -19,7 +19,7 @@ from bot4.model.records import TICK, TICK_WORDS, words
 from bot4.ports.store import Raw, Store, Written
 from bot4.shm.breaker import Breaker
 from bot4.shm.byte_ring import N_TAKE, N_TAKEN, PIECE_BYTES, TAKE_BYTES, TAKE_MESSAGES, take_messages
-from bot4.shm.layout import RING_CAPACITY_WORD
+from bot4.shm.layout import RING_CAPACITY_WORD, RING_DROPPED, RING_HEAD
 from bot4.shm.spsc_ring import consume, peek_tick
 from bot4.shm.wires import (
     GAUGE_EVENT_TIME_NS,
@@ -162,6 +162,7 @@ class RecorderAgent:
         while self._fill() or self._filled or self._take[TAKE_MESSAGES]:
             self.write()
         try:
-            self._store.finish()
+            ring = self._wires.record
+            self._store.finish(int(ring[RING_HEAD]) + int(ring[RING_DROPPED]))
         except RecordingError as error:
             self._fail(error)

@@ -42,6 +42,9 @@ class Store(Protocol):
         """What lies there."""
         ...
 
-    def finish(self) -> None:
-        """Say that this was all. RecordingError if that cannot be written."""
+    def finish(self, published: int) -> None:
+        """Say that this was all, and of how many records: those in no part are missing, whether or not numbers show it.
+
+        RecordingError if that cannot be written.
+        """
         ...

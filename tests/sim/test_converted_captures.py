@@ -1,8 +1,10 @@
 """Captures of connections become recordings: the books of the slow check, and the same again from every replay."""
 
+import functools
 import gzip
 import json
 import re
+import resource
 import subprocess
 import sys
 import zlib
@@ -36,10 +38,10 @@ pytestmark = pytest.mark.compiled
 MS = 1_000_000
 
 
-def command(*arguments):
+def command(*arguments, **options):
     """`bot4-data`, to its end."""
     line = [sys.executable, "-m", "bot4.cli.data", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=600)
+    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=600, **options)
 
 
 def convert(source, out, config):
@@ -308,8 +310,8 @@ def of_yesterday(body):
     return re.sub(rb'"ts":([0-9]+)', lambda found: b'"ts":%d' % (int(found[1]) - 86_400_000), body, count=1)
 
 
-@pytest.mark.parametrize(("damage", "reason"), [(spiked, "spike"), (of_yesterday, "venue_time")])
-def test_prices_and_times_that_a_session_would_not_believe_are_not_converted_either(tmp_path, damage, reason):
+def made_up(folder, damage=lambda body: body):
+    """A capture of 120 messages, of which one is damaged."""
     market, at_ms = MARKETS["bybit_linear"](3), START_MS
     market.time_ms = lambda: at_ms
     lines = [b"wss://stream.bybit.com/v5/public/linear <-> 1723161256.0\n"]
@@ -318,12 +320,30 @@ def test_prices_and_times_that_a_session_would_not_believe_are_not_converted_eit
         body = market.whole() if number == 0 else market.next("trade" if number % 2 else "depth").body
         body = damage(body) if number == 81 else body
         lines.append(b"%d.%03d: %s\n" % (*divmod(at_ms, 1_000), body))
-    path = tmp_path / "BYBIT.ws.1.0"
+    path = folder / "BYBIT.ws.1.0"
     path.write_bytes(b"".join(lines))
+    return path
+
+
+@pytest.mark.parametrize(("damage", "reason"), [(spiked, "spike"), (of_yesterday, "venue_time")])
+def test_prices_and_times_that_a_session_would_not_believe_are_not_converted_either(tmp_path, damage, reason):
+    path = made_up(tmp_path, damage)
     said, complaints = convert(path, tmp_path / "out", settings_of(tmp_path, "bybit_linear"))
     assert said is not None, complaints
     assert said["refused"] == {reason: 1}
     assert (rows_of(said["folder"])["kind"] == TICK_TRADE).sum() == 59
+
+
+def test_a_disk_that_takes_no_more_makes_no_sound_recording(tmp_path):
+    path, config = made_up(tmp_path), settings_of(tmp_path, "bybit_linear")
+    small = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (2_500, 2_500))  # no part is so small
+    result = command("convert", path, tmp_path / "out", "--config", config, "--json", preexec_fn=small)
+    said = json.loads(result.stdout)
+    assert said["ticks"] == 0 and f"{said['dropped']:,} records are in no file" in result.stderr
+    assert result.returncode == 1 and said["dropped"] > 100
+    assert json.loads((Path(said["folder"]) / "recording.json").read_text())["missing"] == said["dropped"]
+    checked = command("check", said["folder"])
+    assert checked.returncode == 2 and "nothing is recorded in it" in checked.stderr
 
 
 @pytest.mark.data

@@ -94,7 +94,7 @@ def convert_archives(files: Sequence[ArchiveFile], folder: Path, sizes: Sizes) -
             writer.write(block, _NO_RAW)
             filled = 0
     writer.write(block[:filled], _NO_RAW)
-    writer.finish()
+    writer.finish(head.ticks)
     return head, gaps
 
 

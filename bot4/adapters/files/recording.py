@@ -99,7 +99,7 @@ class Head(msgspec.Struct, forbid_unknown_fields=True):
     raw: int = 0  # raw messages written
     files: int = 0
     restarts: int = 0  # how often the feed was started again: its numbers leap there, and nothing is missing
-    missing: int = 0  # records that the numbers of the rows show to be missing
+    missing: int = 0  # records: those that the numbers of the rows show to be missing, and those lost at the end
     holes: list[Hole] = []  # the first ones
     ended: bool = False  # it was closed in order
 
@@ -194,9 +194,10 @@ class RecordingWriter:
         head.missing += sum(hole.missing for hole in holes)
         head.holes += holes[: HOLES_TOLD - len(head.holes)]
 
-    def finish(self) -> None:
-        """Say that this was all."""
+    def finish(self, published: int) -> None:
+        """See the port. What was lost last leaves no hole: no record behind it tells of it."""
         self._head.ended = True
+        self._head.missing = max(self._head.missing, published - self._head.ticks)
         self._write_head()
 
     def _write_head(self) -> None:

@@ -30,9 +30,10 @@ class RecordingFiles(NamedTuple):
     def check(self) -> dict[str, Any]:
         """Messages by kind, what is missing, repeated or out of order, as `bot4-data check --json` prints it.
 
-        `gaps` counts the records that the event numbers show to be missing; where the feed was started again its
-        numbers leap, which is counted by `restarts`; `book.crossed` are quotes that cross, `book.stale` messages that
-        came while a book that had been whole was not. Trades that the feed refused are in no recording. `lost` counts
+        `gaps` counts the records that the event numbers show to be missing, or that the recorder said it lost; where
+        the feed was started again its numbers leap, which is counted by `restarts`; `book.crossed` are quotes that
+        cross, `book.stale` messages that came while a book that had been whole was not. Trades that the feed refused
+        are in no recording. `lost` counts
         parts that are not there, `unguarded` those without a sum, `silences` the times an instrument had no record for
         more than an hour; `told` says each in words.
         RecordingError names a part that is not as it was written.
@@ -59,7 +60,7 @@ class RecordingFiles(NamedTuple):
             "book": dict.fromkeys(("compared", "equal", "near", "near_equal"), 0)
             | {"stale": count.stale, "crossed": count.crossed},
             "clock_offset_ms": count.offset_ms(),
-            "gaps": count.missing,
+            "gaps": max(count.missing, head.missing),
             "restarts": int(count.restarts.max()),
             "duplicates": count.duplicates,
             "out_of_order": count.disorder,

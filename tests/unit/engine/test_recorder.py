@@ -174,6 +174,20 @@ def test_what_found_the_ring_full_is_told_in_the_recording(rig):
     assert rig.head()["holes"] == [[0, SLOTS, 40, int(rig.pushed[-10]["ts_recv_ns"])]]
 
 
+@pytest.mark.parametrize("lost", ["the ring was full", "the disk took no more"])
+def test_what_was_lost_last_is_missing_though_no_record_behind_it_tells(rig, lost):
+    rig.push(ticks(SLOTS + (40 if lost == "the ring was full" else 0)))
+    rig.agent.do_work()
+    if lost == "the disk took no more":
+        rig.push(ticks(30, instrument=1))
+        (rig.folder / "date=2023-11-14").mkdir(exist_ok=True)
+        (rig.folder / "date=2023-11-14/BTC-USD.kraken").write_text("in the way")
+    rig.agent.close()
+    missing = 40 if lost == "the ring was full" else 30
+    assert rig.head()["missing"] == missing and rig.head()["holes"] == []
+    assert recording_files(rig.folder).check()["gaps"] == missing
+
+
 def test_a_killed_recorder_loses_what_was_in_its_memory_and_says_so(rig):
     rig.push(ticks(100))
     rig.agent.do_work()  # a full part

@@ -41,7 +41,7 @@ def record(folder, parts=3, apart_ns=10**9, *, ended=True):
         table[0, [TAKEN_NS, TAKEN_SOURCE, TAKEN_AT, TAKEN_END]] = int(rows["ts_recv_ns"][0]), 0, 0, len(body)
         writer.write(rows, Raw(np.frombuffer(body, np.uint8), table))
     if ended:
-        writer.finish()
+        writer.finish(writer.written().ticks)
     return folder
 
 
