@@ -31,7 +31,7 @@ def record(folder, told):
     listed = [Listed(symbol, venue, "0.01", "0.00001") for symbol, venue in KEYS]
     writer = RecordingWriter(folder, Head(VERSION, "", "test", False, "receive", listed))
     writer.write(rows, NO_RAW)
-    writer.finish()
+    writer.finish(len(rows))
     return folder
 
 
